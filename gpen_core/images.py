@@ -1,0 +1,418 @@
+"""Pictures: files to tensors and back, and the layouts of ComfyUI and of the networks.
+
+Every conversion comes as a pair: `read_picture` / `write_picture`, `from_comfy` / `to_comfy`,
+`to_network` / `from_network`. Inside the core an image is (B, 3, H, W) float32, RGB, 0..1.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import struct
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from .errors import InputError
+
+log = logging.getLogger(__name__)
+
+READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+_ALPHA_FORMATS = {"PNG", "WEBP", "TIFF"}
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_BITS_PER_SAMPLE = 258
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture with everything a restoration must not lose.
+
+    Attributes:
+        pixels: (3, H, W) float32 RGB, 0..1; a grey picture has three equal channels.
+        alpha: (1, H, W) float32, 0..1, or None.
+        grey: whether the file was grey, so that it is written grey.
+        bits: 8 or 16 bits a sample.
+        exif: EXIF block without the orientation (already applied to the pixels), or None.
+        icc: ICC profile, or None.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+    grey: bool = False
+    bits: int = 8
+    exif: bytes | None = None
+    icc: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return int(self.pixels.shape[-2]), int(self.pixels.shape[-1])
+
+    def with_pixels(self, pixels: Tensor) -> Picture:
+        """The same picture with other pixels (3, H', W'); the alpha follows a change of size."""
+        alpha = self.alpha
+        if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
+            size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+            alpha = resize(alpha[None], size)[0]
+        return replace(self, pixels=pixels, alpha=alpha)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """Read a PNG, JPEG, WebP, TIFF or BMP file, upright.
+
+    Palettes are expanded, CMYK becomes RGB, the EXIF orientation is applied, 16-bit samples keep
+    their depth. Of an animation the first frame is read, and the log says so.
+
+    Raises:
+        InputError: the file is missing, unreadable, truncated or not a picture.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder where a picture file was expected.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not data:
+        raise InputError(f"{path} is empty (0 bytes); copy or download it again.")
+    with _reading(path):
+        return _decode(data, path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what Pillow raises for a bad file into one sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path} is not a picture this program reads (PNG, JPEG, WebP, TIFF, BMP)."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} is too large to open safely: {error}.") from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged or cut off: {error}.") from error
+
+
+def _decode(data: bytes, path: Path) -> Picture:
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if getattr(image, "n_frames", 1) > 1:
+        log.warning("%s has %d frames; only the first is read.", path, getattr(image, "n_frames", 1))
+    image.load()
+    icc = image.info.get("icc_profile")
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        # The embedded profile describes the old colour space; keeping it would be wrong.
+        log.info("%s: %s pixels are converted to RGB.", path, image.mode)
+        image, icc = image.convert("RGB"), None
+    exif = image.getexif()
+    orientation = exif.pop(_EXIF_ORIENTATION, 1)
+    samples = _sixteen_bit_samples(image, data)
+    bits = 8 if samples is None else 16
+    if samples is None:
+        samples = _eight_bit_samples(image)
+    samples = np.ascontiguousarray(_upright(samples, orientation))
+    tensor = torch.from_numpy(samples.astype(np.float32)) / (255.0 if bits == 8 else 65535.0)
+    tensor = tensor.permute(2, 0, 1).contiguous()
+    channels = tensor.shape[0]
+    colour = tensor[:1].expand(3, -1, -1) if channels <= 2 else tensor[:3]
+    return Picture(
+        pixels=colour.contiguous(),
+        alpha=tensor[-1:].contiguous() if channels in (2, 4) else None,
+        grey=channels <= 2,
+        bits=bits,
+        exif=exif.tobytes() if len(exif) else None,
+        icc=icc,
+    )
+
+
+def _eight_bit_samples(image: Image.Image) -> np.ndarray:
+    """(H, W, C) uint8 of any 8-bit Pillow image, C in 1..4."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif "transparency" in image.info and image.mode in ("L", "RGB"):
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("PA", "La", "RGBa"):
+        image = image.convert("RGBA")
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    samples = np.asarray(image)
+    return samples[..., None] if samples.ndim == 2 else samples
+
+
+def _sixteen_bit_samples(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """(H, W, C) uint16 where the file has 16-bit samples, else None.
+
+    Pillow reads 16-bit grey but reduces 16-bit colour to 8 bits, so colour is decoded by OpenCV.
+    """
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        samples = np.asarray(image.convert("I"))
+        return samples.clip(0, 65535).astype(np.uint16)[..., None]
+    if image.mode == "F":
+        samples = np.asarray(image)
+        if not (np.isfinite(samples).all() and samples.min() >= 0 and samples.max() <= 1):
+            raise InputError("a floating-point picture must hold finite values from 0 to 1")
+        return np.round(samples * 65535).astype(np.uint16)[..., None]
+    if not _is_sixteen_bit(image, data):
+        return None
+    import cv2
+
+    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16:
+        return None
+    if samples.ndim == 2:
+        return samples[..., None]
+    order = [2, 1, 0, 3][: samples.shape[2]]
+    return samples[..., order]
+
+
+def _is_sixteen_bit(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        return data[24] == 16
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+        return max(bits if isinstance(bits, tuple) else (bits,)) == 16
+    return False
+
+
+def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation (1..8, EXIF 2.3 section 4.6.4) to (H, W, C) samples."""
+    if orientation in (5, 6, 7, 8):
+        samples = samples.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return samples
+
+
+def check_writable(path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """The path, if a picture may be written there.
+
+    Raises:
+        InputError: unknown extension, an existing file without `overwrite`, a folder in its place.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _FORMATS:
+        known = ", ".join(sorted(_FORMATS))
+        raise InputError(f"{path}: unknown picture format {path.suffix!r}; use one of {known}.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file name.")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; give another name or --overwrite.")
+    return path
+
+
+def write_picture(
+    path: str | os.PathLike[str], picture: Picture, *, overwrite: bool = False
+) -> None:
+    """Write a picture atomically, in the format of the file's extension.
+
+    Grey stays grey, alpha, EXIF and the ICC profile are kept, 16-bit pictures stay 16-bit in PNG.
+    What the format cannot hold is dropped with a warning in the log.
+
+    Raises:
+        InputError: the file exists (without `overwrite`), or the folder cannot be written.
+    """
+    path = check_writable(path, overwrite)
+    write_atomically(path, encode(picture, _FORMATS[path.suffix.lower()], str(path)))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put `data` at `path` whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be made or written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise InputError(
+            f"{path}: the folder cannot be written ({error.strerror}); choose another."
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # mkstemp makes private files; a written picture has the permissions of any new file.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: could not be written ({error.strerror}); free space or choose another folder."
+        ) from error
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def encode(picture: Picture, file_format: str, name: str = "picture") -> bytes:
+    """The bytes of a picture file; `file_format` is a Pillow format name."""
+    alpha = picture.alpha
+    if alpha is not None and file_format not in _ALPHA_FORMATS:
+        log.warning("%s: %s holds no alpha channel; it is dropped.", name, file_format)
+        alpha = None
+    deep = picture.bits == 16
+    if deep and file_format != "PNG":
+        log.warning("%s: 16-bit samples are written to PNG only; this %s has 8.", name, file_format)
+        deep = False
+    samples = _quantise(picture, alpha, 65535 if deep else 255)
+    if deep:
+        return _encode_png16(samples, picture.exif, picture.icc)
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    options: dict[str, object] = {"exif": picture.exif} if picture.exif else {}
+    icc = None if picture.icc is None or not _profile_fits(picture) else picture.icc
+    if icc is not None:
+        options["icc_profile"] = icc
+    if file_format == "JPEG":
+        options |= {"quality": 95, "subsampling": 0}
+    elif file_format == "WEBP":
+        options |= {"quality": 95, "exact": True}
+    elif file_format == "TIFF":
+        options |= {"compression": "tiff_deflate"}
+    elif file_format == "BMP" and options:
+        log.warning("%s: BMP holds neither EXIF nor a colour profile; they are dropped.", name)
+        options = {}
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def _profile_fits(picture: Picture) -> bool:
+    """Whether the profile describes the pixels written: grey profiles are for grey pictures."""
+    space = (picture.icc or b"")[16:20]
+    return space == (b"GRAY" if picture.grey else b"RGB ")
+
+
+def _quantise(picture: Picture, alpha: Tensor | None, peak: int) -> np.ndarray:
+    colour = picture.pixels[:1] if picture.grey else picture.pixels
+    stacked = colour if alpha is None else torch.cat([colour, alpha.to(colour)])
+    samples = (stacked.detach().float().cpu().clamp(0, 1) * peak).round()
+    return samples.permute(1, 2, 0).numpy().astype(np.uint16 if peak > 255 else np.uint8)
+
+
+def _encode_png16(samples: np.ndarray, exif: bytes | None, icc: bytes | None) -> bytes:
+    """A 16-bit PNG; OpenCV writes the pixels, the metadata chunks are added behind its header."""
+    import cv2
+
+    channels = samples.shape[2]
+    if channels == 2:
+        # OpenCV knows no grey + alpha; three equal channels lose nothing.
+        samples, channels = samples[..., [0, 0, 0, 1]], 4
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(samples[..., order]))
+    data = encoded.tobytes()
+    header_end = len(_PNG_SIGNATURE) + 25
+    chunks = b""
+    if icc:
+        chunks += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+    if exif:
+        chunks += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return data[:header_end] + chunks + data[header_end:]
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    """One PNG chunk: length, type, data, CRC (PNG specification, section 5.3)."""
+    checksum = zlib.crc32(kind + data) & 0xFFFFFFFF
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+
+# --- layouts -------------------------------------------------------------------------------------
+
+
+def from_comfy(image: Tensor) -> tuple[Tensor, Tensor | None]:
+    """ComfyUI IMAGE (B, H, W, C) 0..1, C 1, 3 or 4 -> images (B, 3, H, W), alpha (B, 1, H, W).
+
+    The images are a view where the layout allows it: do not write into them.
+
+    Raises:
+        InputError: another number of dimensions or channels, an empty or non-finite picture.
+    """
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise InputError(
+            f"An image must have the shape (B, H, W, C) with 1, 3 or 4 channels, "
+            f"not {tuple(image.shape)}."
+        )
+    if 0 in image.shape:
+        raise InputError(f"The image is empty: its shape is {tuple(image.shape)}.")
+    if not image.is_floating_point():
+        raise InputError(f"An image must hold floating-point values 0..1, not {image.dtype}.")
+    for index, frame in enumerate(image):
+        if not bool(torch.isfinite(frame).all()):
+            raise InputError(f"Image {index} holds NaN or infinite values; check what made it.")
+    channels = image.permute(0, 3, 1, 2)
+    if channels.shape[1] == 1:
+        return channels.expand(-1, 3, -1, -1), None
+    return channels[:, :3], channels[:, 3:] if channels.shape[1] == 4 else None
+
+
+def to_comfy(images: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """Images (B, 3, H, W) and alpha (B, 1, H, W) -> ComfyUI IMAGE (B, H, W, 3 or 4).
+
+    An alpha of another size, as after upscaling, is resized.
+    """
+    if alpha is not None:
+        if alpha.shape[-2:] != images.shape[-2:]:
+            alpha = resize(alpha, (int(images.shape[-2]), int(images.shape[-1])))
+        images = torch.cat([images, alpha.to(images)], dim=1)
+    return images.permute(0, 2, 3, 1).contiguous()
+
+
+def to_network(images: Tensor) -> Tensor:
+    """Images 0..1 -> the networks' range -1..1, any shape."""
+    return images * 2 - 1
+
+
+def from_network(crops: Tensor) -> Tensor:
+    """The networks' range -1..1 -> images 0..1, clamped, any shape."""
+    return (crops * 0.5 + 0.5).clamp(0, 1)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic resize of (B, C, H, W) 0..1 to (height, width), antialiased, clamped to 0..1."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    resized = torch.nn.functional.interpolate(
+        images, size=size, mode="bicubic", align_corners=False, antialias=True
+    )
+    return resized.clamp(0, 1)
+
+
+def is_grey(images: Tensor) -> bool:
+    """Whether the three channels of (B, 3, H, W) are equal everywhere."""
+    return bool(
+        torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 1], images[:, 2])
+    )
