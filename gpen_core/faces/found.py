@@ -75,6 +75,28 @@ class Faces:
         return replace(self, **changed)
 
     @staticmethod
+    def concat(groups: Sequence[Faces]) -> Faces:
+        """The faces of consecutive groups of images as those of one batch.
+
+        Tensors that only some groups have are dropped; groups without a face never decide.
+        """
+        sizes = tuple(size for group in groups for size in group.image_sizes)
+        parts, offset = [], 0
+        for group in groups:
+            if len(group):
+                parts.append(group.with_(source=group.source + offset))
+            offset += len(group.image_sizes)
+        if not parts:
+            return groups[0].with_(image_sizes=sizes) if groups else Faces.empty(sizes)
+        joined = {
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name in _PER_FACE
+            if all(getattr(part, name) is not None for part in parts)
+        }
+        empty = dict.fromkeys(_PER_FACE)
+        return replace(parts[0], **{**empty, **joined}, image_sizes=sizes)
+
+    @staticmethod
     def empty(image_sizes: Sequence[tuple[int, int]]) -> Faces:
         """No face in images of these (height, width)."""
         return Faces(
