@@ -16,7 +16,7 @@ PIP = $(RUN) -m pip --disable-pip-version-check install --quiet $(PIP_OPTIONS)
 
 demo: $(VENV)/ready
 	@mkdir -p out
-	@$(VENV)/bin/gpen restore docs/samples/old-portrait.jpg --output out/demo.png --compare --overwrite
+	@$(VENV)/bin/gpen restore docs/samples/astronaut-damaged.jpg --output out/demo.png --compare --overwrite
 	@echo "Before | after: $(CURDIR)/out/demo_compare.png"
 
 test: $(VENV)/ready
