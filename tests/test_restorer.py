@@ -1,0 +1,159 @@
+"""Restoring in batches: same result however it is cut, and every fall-back said."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from gpen_core.errors import GPENError, InputError
+from gpen_core.faces.found import Faces
+from gpen_core.restorer import Monitor, RestoreOptions, is_out_of_memory, restore, restore_crops
+
+
+def crops_of(count: int, size: int = 64) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def faces_of(count: int) -> Faces:
+    return Faces(
+        boxes=torch.zeros(count, 4),
+        scores=torch.ones(count),
+        landmarks=torch.zeros(count, 5, 2),
+        source=torch.zeros(count, dtype=torch.int64),
+        image_sizes=((64, 64),),
+        crops=crops_of(count),
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 100])
+def test_the_batch_size_does_not_change_the_result(small_model, batch):
+    reference = restore(faces_of(5), small_model, RestoreOptions(batch_size=1)).restored
+    restored = restore(faces_of(5), small_model, RestoreOptions(batch_size=batch)).restored
+    assert torch.allclose(restored, reference, atol=1e-5)
+    assert restored.std() > 0.05
+
+
+def test_strength_blends_with_the_aligned_input(small_model):
+    faces = faces_of(2)
+    full = restore(faces, small_model).restored
+    half = restore(faces, small_model, RestoreOptions(strength=0.5)).restored
+    none = restore(faces, small_model, RestoreOptions(strength=0)).restored
+    assert torch.allclose(none, faces.crops, atol=1e-6)
+    assert torch.allclose(half, (full + faces.crops) / 2, atol=1e-5)
+
+
+def test_no_face_is_no_work(small_model):
+    restored = restore(faces_of(0), small_model).restored
+    assert restored.shape == (0, 3, 64, 64)
+
+
+def test_unaligned_faces_are_refused(small_model):
+    with pytest.raises(InputError, match="align them"):
+        restore(Faces.empty([(4, 4)]), small_model)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strength_outside_0_to_1_is_refused(strength):
+    with pytest.raises(InputError, match="strength"):
+        RestoreOptions(strength=strength)
+
+
+class Limited:
+    """The real model on a device that holds only so many faces at once."""
+
+    def __init__(self, model, faces: int, device: str = "cpu") -> None:
+        self.model, self.faces, self.device = model, faces, torch.device(device)
+        self.seen: list[int] = []
+        self.precision = "fp32"
+
+    input_size = output_size = 64
+
+    def __call__(self, crops, seed=0):
+        self.seen.append(len(crops))
+        if len(crops) > self.faces:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.model(crops.cpu(), seed=seed)
+
+    def on(self, device):
+        return self.model
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(small_model, caplog):
+    limited, monitor = Limited(small_model, 2), Monitor()
+    reference = restore_crops(crops_of(7), small_model, RestoreOptions(), Monitor())
+    with caplog.at_level(logging.WARNING):
+        restored = restore_crops(crops_of(7), limited, RestoreOptions(batch_size=6), monitor)
+    assert limited.seen == [6, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert torch.allclose(restored, reference, atol=1e-5)
+    assert "going on with 3" in monitor.events[0]
+    assert "going on with 3" in caplog.text
+
+
+def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
+    limited, monitor = Limited(small_model, 0, "meta"), Monitor()
+    limited.model = small_model
+    crops = crops_of(2)
+    # `meta` stands for a full graphics card: nothing can be computed there.
+    restored = restore_crops(crops, limited, RestoreOptions(batch_size=1), monitor)
+    reference = restore_crops(crops, small_model, RestoreOptions(), Monitor())
+    assert torch.allclose(restored, reference, atol=1e-5)
+    assert "going on on the CPU" in monitor.events[-1]
+
+
+def test_a_full_cpu_is_an_error(small_model):
+    with pytest.raises(GPENError, match="Not enough memory"):
+        restore_crops(crops_of(1), Limited(small_model, 0), RestoreOptions(), Monitor())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("x"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, expected):
+    assert is_out_of_memory(error) is expected
+
+
+def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
+    from gpen_core.model import load_model
+
+    state = {name: value.clone() for name, value in small_state.items()}
+    state["generator.to_rgb1.bias"] += 1e5  # beyond the largest fp16 number
+    model, monitor = load_model(state, precision="fp16"), Monitor()
+    restored = restore_crops(crops_of(2), model, RestoreOptions(), monitor)
+    assert torch.isfinite(restored).all()
+    assert "redone in fp32" in monitor.events[0]
+
+
+def test_nan_in_fp32_is_an_error(small_state):
+    from gpen_core.model import load_model
+
+    model = load_model({name: value.clone() for name, value in small_state.items()})
+    with torch.no_grad():
+        next(iter(model.network.parameters())).fill_(float("nan"))
+    with pytest.raises(GPENError, match="NaN"):
+        restore_crops(crops_of(1), model, RestoreOptions(), Monitor())
+
+
+def test_progress_counts_faces_and_may_stop_the_run(small_model):
+    counts: list[int] = []
+    options = RestoreOptions(batch_size=2)
+    restore_crops(crops_of(5), small_model, options, Monitor(progress=counts.append))
+    assert counts == [2, 2, 1]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(_: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        restore_crops(crops_of(5), small_model, options, Monitor(progress=stop))
