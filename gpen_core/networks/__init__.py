@@ -1,5 +1,5 @@
 """The networks: pure `nn.Module`s, without files, devices or caches."""
 
-from gpen_core.networks.gpen import GPEN, GPENConfig
+from .gpen import GPEN, GPENConfig
 
 __all__ = ["GPEN", "GPENConfig"]

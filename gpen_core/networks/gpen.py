@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gpen_core.errors import CheckpointError, InputError
-from gpen_core.networks.fir import Blur
-from gpen_core.networks.layers import (
+from ..errors import CheckpointError, InputError
+from .fir import Blur
+from .layers import (
     EqualConv2d,
     EqualLinear,
     FusedLeakyReLU,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpen_core.networks.fir import Blur, Upsample
+from .fir import Blur, Upsample
 
 DEMODULATION_EPS = 1e-8
 PIXEL_NORM_EPS = 1e-8
