@@ -1,0 +1,35 @@
+"""Training of GPEN v1 on aligned faces; needs the optional extra `gpen[train]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def train(config_path: str | Path) -> Path:
+    """Run, or resume, the training a YAML file describes.
+
+    Args:
+        config_path: the file; relative paths in it are relative to its folder.
+
+    Returns:
+        The folder of the run, with its checkpoints and `log.jsonl`.
+
+    Raises:
+        MissingDependencyError: the extra `train` is not installed.
+        InputError: the config or the data set cannot be used; nothing has been trained.
+        CheckpointError: the run's last checkpoint does not fit the config.
+    """
+    from gpen_core.errors import MissingDependencyError
+
+    try:
+        from gpen_core.training.config import read_config
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Training needs the package {error.name!r}; install it with: pip install gpen[train]"
+        ) from error
+    from gpen_core.training.loop import run
+
+    return run(read_config(config_path))
+
+
+__all__ = ["train"]

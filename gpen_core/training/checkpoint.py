@@ -1,0 +1,71 @@
+"""The state of a run on disk: written whole or not at all, read back bit for bit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gpen_core.errors import CheckpointError
+from gpen_core.networks import GPEN
+
+log = logging.getLogger(__name__)
+_NAME = re.compile(r"step-(\d{8})\.pt")
+
+
+def save(folder: Path, step: int, state: dict[str, object], keep: int) -> Path:
+    """Write `step-<step>.pt` atomically and delete all but the last `keep` checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:08d}.pt"
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+    for old in _all(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def load_last(folder: Path) -> dict[str, object] | None:
+    """The newest checkpoint of a run, None where there is none.
+
+    Raises:
+        CheckpointError: the newest file is damaged.
+    """
+    files = _all(folder)
+    if not files:
+        return None
+    try:
+        return torch.load(files[-1], map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"The training checkpoint {files[-1]} is damaged; delete it to resume from the one "
+            f"before ({error})."
+        ) from error
+
+
+def export(path: Path, net: GPEN, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write `state` in float16 as safetensors, atomically, with what a loader wants to know."""
+    config = net.config
+    half = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
+    described = {
+        "architecture": "GPEN",
+        "input_size": str(config.in_size),
+        "output_size": str(config.out_size),
+        "template": "gpen",
+        **metadata,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    save_file(half, partial, metadata=described)
+    partial.replace(path)
+    log.info("exported %s (%.1f MB)", path, path.stat().st_size / 1e6)
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))

@@ -1,0 +1,40 @@
+"""How well a network restores faces it has not seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gpen_core.networks import GPEN
+from gpen_core.training.dataset import Batch
+
+
+def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    """(N,) dB of pictures (N, 3, H, W) -1..1, clamped, against the truth."""
+    error = (pictures.float().clamp(-1, 1) - truth).square().mean(dim=(1, 2, 3)) / 4
+    return -10 * torch.log10(error.clamp(min=1e-10))
+
+
+@torch.inference_mode()
+def restore_pairs(net: GPEN, pairs: Batch, batch_size: int = 4) -> Tensor:
+    """The network's answer (N, 3, S, S) to every degraded face, on the CPU."""
+    device = next(net.parameters()).device
+    parts = [net(part.to(device)).float().cpu() for part in pairs.degraded.split(batch_size)]
+    return torch.cat(parts)
+
+
+def compare(net: GPEN, pairs: Batch) -> dict[str, float]:
+    """Mean PSNR in dB of the degraded faces, of the restored ones, and the gain."""
+    restored = psnr(restore_pairs(net, pairs), pairs.truth).mean().item()
+    degraded = psnr(pairs.degraded, pairs.truth).mean().item()
+    return {"psnr_degraded": degraded, "psnr": restored, "gain": restored - degraded}
+
+
+def sheet(pairs: Batch, restored: Tensor, count: int = 8) -> Tensor:
+    """Degraded | restored | truth, a row a face: uint8 (H, W, 3)."""
+    rows = [
+        torch.cat((pairs.degraded[i], restored[i], pairs.truth[i]), dim=2)
+        for i in range(min(count, len(restored)))
+    ]
+    picture = (torch.cat(rows, dim=1).clamp(-1, 1) + 1) * 127.5
+    return picture.round().to(torch.uint8).permute(1, 2, 0)

@@ -1,0 +1,53 @@
+"""A start from which a restorer learns fast: the network passes its input through.
+
+A GPEN initialised like StyleGAN2 starts from a grey picture with every encoder feature switched
+off. But its last `to_rgb` sees the first encoder feature through the concatenated half, so weights
+exist for which input and output are equal, and training only has to learn the correction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gpen_core.networks import GPEN
+from gpen_core.networks.layers import GAIN, NEGATIVE_SLOPE, ModulatedConv2d, ToRGB
+
+# Per-face modulation starts faint: at full strength random styles drown what the features say.
+_MODULATION = 0.1
+_CORRECTION = 0.01
+
+
+@torch.no_grad()
+def start_as_identity(net: GPEN) -> None:
+    """Set a freshly made network so that it returns nearly what it is given.
+
+    The first encoder layer holds each colour twice, with both signs: after two leaky ReLUs with
+    slope s and gain g, the difference of such a pair is `g^2 (1 + s^2)` times the colour, exactly.
+
+    Args:
+        net: an untrained network whose sizes are equal and whose first layer has 6 channels.
+    """
+    for module in net.modules():
+        if isinstance(module, ModulatedConv2d):
+            module.modulation.weight.mul_(_MODULATION)
+        if isinstance(module, ToRGB):
+            module.conv.weight.mul_(_CORRECTION)
+    for name, parameter in net.named_parameters():
+        if name.endswith("noise.weight"):
+            parameter.fill_(1.0)
+    first = net.get_submodule("ecd0.0.0")
+    last = net.generator.to_rgbs[-1]
+    width = net.config.width(net.config.in_size)
+    pair_gain = GAIN * GAIN * (1 + NEGATIVE_SLOPE**2)
+    last.conv.modulation.weight.zero_()
+    last.conv.weight[0, :, width:].zero_()
+    first.weight[:6].zero_()
+    for colour in range(3):
+        for sign in (0, 1):
+            channel = 2 * colour + sign
+            first.weight[channel, colour] = (1 - 2 * sign) * math.sqrt(3)
+            last.conv.weight[0, colour, width + channel] = (1 - 2 * sign) / (
+                pair_gain * last.conv.scale
+            )
