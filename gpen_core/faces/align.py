@@ -1,0 +1,104 @@
+"""Turn, scale and shift each face to where the network expects it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gpen_core.errors import InputError
+from gpen_core.faces.found import Faces
+from gpen_core.faces.templates import template as template_points
+from gpen_core.faces.warp import square, warp
+
+# Landmarks this close together (pixels, root mean square about their mean) carry no direction.
+_SMALLEST_SPREAD = 1e-3
+_SMALLEST_SCALE = 1e-4
+
+
+def estimate_similarity(landmarks: Tensor, template: Tensor) -> Tensor:
+    """Least-squares similarity from each face's landmarks to the template.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    PAMI 1991. In the plane a rotation with scale is `[[a, -b], [b, a]]`, linear in a and b, so the
+    optimum has a closed form and needs no SVD; reflections are excluded as in the paper.
+
+    Args:
+        landmarks: (N, 5, 2) image pixels.
+        template: (5, 2) crop pixels.
+
+    Returns:
+        (N, 2, 3) float64 on the CPU, image pixels to crop pixels.
+
+    Raises:
+        InputError: landmarks that are not finite, coincide, or fit the template only mirrored.
+    """
+    source = landmarks.detach().to("cpu", torch.float64)
+    target = template.detach().to("cpu", torch.float64)
+    source_mean, target_mean = source.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
+    x, y = (source - source_mean).unbind(-1)
+    u, v = (target - target_mean).unbind(-1)
+    spread = (x * x + y * y).sum(-1)
+    _refuse(~landmarks_usable(source, spread), "are not five distinct, finite points")
+    a = (x * u + y * v).sum(-1) / spread
+    b = (x * v - y * u).sum(-1) / spread
+    _refuse(torch.hypot(a, b) < _SMALLEST_SCALE, "do not resemble a face's")
+    linear = torch.stack([torch.stack([a, -b], -1), torch.stack([b, a], -1)], -2)
+    shift = target_mean.mT - linear @ source_mean.mT
+    return torch.cat([linear, shift], -1)
+
+
+def landmarks_usable(source: Tensor, spread: Tensor) -> Tensor:
+    """(N,) bool: finite, and apart from one another; `spread` is the sum of squared distances."""
+    finite = source.isfinite().flatten(1).all(-1)
+    return finite & (spread > source.shape[-2] * _SMALLEST_SPREAD**2)
+
+
+def _refuse(bad: Tensor, why: str) -> None:
+    if bool(bad.any()):
+        face = int(torch.nonzero(bad)[0])
+        raise InputError(
+            f"The landmarks of face {face} {why}, so it cannot be aligned; "
+            f"leave this face out or detect it again."
+        )
+
+
+def invert(matrices: Tensor) -> Tensor:
+    """Crop pixels to image pixels: the (N, 2, 3) inverse, float64 on the CPU."""
+    return torch.linalg.inv(square(matrices))[..., :2, :]
+
+
+def align(images: Tensor, faces: Faces, size: int, template: str = "gpen") -> Faces:
+    """Cut every face out of its image, upright and at the network's size.
+
+    Bicubic on the images' device, antialiased where a face has more pixels than its crop; outside
+    the picture lies its mirror image.
+
+    Args:
+        images: (B, 3, H, W) float RGB 0..1.
+        faces: with landmarks; `source` says which image each face is of.
+        size: side of the crops in pixels.
+        template: "gpen" or "ffhq".
+
+    Returns:
+        The faces with `matrices` (N, 2, 3) float32 and `crops` (N, 3, size, size) float32 -1..1.
+
+    Raises:
+        InputError: unusable landmarks, an unknown template, a face of an image that is not there.
+    """
+    points = template_points(template, size)
+    matrices = estimate_similarity(faces.landmarks, points)
+    sources = faces.source.tolist()
+    if sources and not 0 <= min(sources) <= max(sources) < len(images):
+        raise InputError(
+            f"A face belongs to image {max(sources)}, but the batch has {len(images)} image(s); "
+            f"give the images in which the faces were detected."
+        )
+    crops = torch.empty(len(faces), 3, size, size, device=images.device)
+    for face, source in enumerate(sources):
+        crop = warp(images[source], matrices[face], (size, size), border="reflect")
+        crops[face] = crop.mul_(2).sub_(1).clamp_(-1, 1)
+    return faces.with_(
+        matrices=matrices.to(faces.landmarks.device, torch.float32),
+        crops=crops,
+        template=template,
+    )

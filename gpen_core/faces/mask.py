@@ -1,0 +1,218 @@
+"""How much of each crop's pixel is pasted back: a soft shape that is zero at the crop's border."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+from torch.nn import functional
+
+from gpen_core.errors import InputError
+from gpen_core.faces.found import Faces
+from gpen_core.faces.parse import Parser, class_indices
+from gpen_core.faces.templates import template as template_points
+
+MaskKind = Literal["rectangle", "ellipse", "hull", "parsing"]
+
+# The official pipeline: 26 px of a 512-px crop zeroed, then two Gaussian blurs of sigma 4. Their
+# sum has sigma 4 * sqrt(2), and the edge is soft over about four of them.
+REFERENCE_SIZE = 512
+OFFICIAL_BORDER = 26.0
+OFFICIAL_FEATHER = 4 * 4 * math.sqrt(2)
+_BLURS = 2
+
+# Masks are smooth: above this size they are made small and enlarged.
+_WORKING_SIZE = 512
+_HULL_SIZE = 128
+_HULL_DIRECTIONS = 64
+
+# Parts of a face smaller than the blur: grown before it, or it would close over them.
+_SMALL_PARTS = class_indices(("eyes", "brows", "mouth", "nose", "glasses", "earring"))
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """The shape that is pasted back.
+
+    Lengths are pixels of a 512-px crop and scale with the crop, so that one setting looks the same
+    with every model.
+
+    Attributes:
+        kind: "rectangle" (the whole crop), "ellipse" (the face of the alignment template), "hull"
+            (around this face's own landmarks) or "parsing" (labelled by a network).
+        feather: width of the soft edge, 0..256; None is the official pipeline's, 22.6. The edge
+            lies inside the crop: a wide feather makes the shape smaller.
+        border: zeroed at the crop's edge, 0..128.
+        exclude: for "parsing", classes or groups of `faces.parse` that are left alone.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    kind: MaskKind = "rectangle"
+    feather: float | None = None
+    border: float = OFFICIAL_BORDER
+    exclude: tuple[str, ...] = ("background", "hat", "cloth")
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(MaskKind):
+            kinds = ", ".join(get_args(MaskKind))
+            raise InputError(f"There is no mask {self.kind!r}; choose one of {kinds}.")
+        if self.feather is not None and not 0 <= self.feather <= 256:
+            raise InputError(f"The mask's feather is {self.feather}; give 0 to 256 px.")
+        if not 0 <= self.border <= 128:
+            raise InputError(f"The mask's border is {self.border}; give 0 to 128 px.")
+        class_indices(self.exclude)
+
+
+def crop_masks(
+    faces: Faces, options: MaskOptions | None = None, parser: Parser | None = None
+) -> Tensor:
+    """The mask of every face, in the pixels of its restored crop.
+
+    Args:
+        faces: restored ones; where `restored` is None, the masks are of the aligned crops' size.
+        options: see `MaskOptions`.
+        parser: for "parsing": labels the restored faces.
+
+    Returns:
+        (N, 1, T, T) float32, 0..1, exactly 0 along the border. Rectangles and ellipses are one
+        mask seen N times (`expand`): do not write to it.
+
+    Raises:
+        InputError: faces that are not aligned, or "parsing" without a parser.
+    """
+    options = options or MaskOptions()
+    pictures = faces.crops if faces.restored is None else faces.restored
+    if pictures is None:
+        raise InputError("Masks lie in the faces' crops: align the faces before masking them.")
+    size, device = int(pictures.shape[-1]), pictures.device
+    if len(faces) == 0:
+        return torch.zeros(0, 1, size, size, device=device)
+    work = min(size, _WORKING_SIZE)
+    masks = _shape(faces, pictures, work, options, parser).to(device)
+    if size != work:
+        masks = functional.interpolate(masks, (size, size), mode="bilinear")
+    return masks.expand(len(pictures), 1, size, size)
+
+
+def _shape(
+    faces: Faces, pictures: Tensor, size: int, options: MaskOptions, parser: Parser | None
+) -> Tensor:
+    """(N or 1, 1, size, size) soft masks."""
+    if options.kind == "parsing":
+        if parser is None:
+            raise InputError("The parsing mask needs a face parser; load one with `load_parser`.")
+        return _soften(_parsed(parser(pictures), size, options), options)
+    rectangle = _soften(torch.ones(1, 1, size, size), options)
+    if options.kind == "ellipse":
+        return rectangle * _ramp(_ellipse(faces.template or "gpen", size), options)
+    if options.kind == "hull":
+        return rectangle * _ramp(_hull(faces, size), options)
+    return rectangle
+
+
+def _ramp(distance: Tensor, options: MaskOptions) -> Tensor:
+    """0..1 from the distance inside an edge, in pixels: smoothstep, as wide as the feather."""
+    feather = OFFICIAL_FEATHER if options.feather is None else options.feather
+    width = max(feather * distance.shape[-1] / REFERENCE_SIZE, 1.0)
+    t = (distance / width + 0.5).clamp_(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _soften(shape: Tensor, options: MaskOptions) -> Tensor:
+    """Zero the border of (N, 1, S, S) and blur it twice, as far as the border is wide."""
+    size = shape.shape[-1]
+    sigma, radius = _blur_of(size, options)
+    # The kernels end at 3 sigma: a border wider than both leaves the crop's edge exactly zero.
+    border = max(round(options.border * size / REFERENCE_SIZE), _BLURS * radius + 1)
+    border = min(border, (size - 1) // 2)
+    inside = torch.zeros_like(shape)
+    middle = slice(border, size - border)
+    inside[..., middle, middle] = shape[..., middle, middle]
+    for _ in range(_BLURS if radius else 0):
+        inside = gaussian_blur2d(inside, 2 * radius + 1, (sigma, sigma), "constant")
+    edge = torch.zeros_like(inside)
+    edge[..., 1:-1, 1:-1] = inside[..., 1:-1, 1:-1].clamp(0, 1)
+    return edge
+
+
+def _blur_of(size: int, options: MaskOptions) -> tuple[float, int]:
+    """Sigma and radius in pixels of one of the two blurs of a `size` crop."""
+    feather = OFFICIAL_FEATHER if options.feather is None else options.feather
+    sigma = feather * size / REFERENCE_SIZE / (4 * math.sqrt(_BLURS))
+    # Beyond this the shape would shrink to nothing.
+    sigma = min(sigma, size / 14)
+    return sigma, math.ceil(3 * sigma) if sigma > 0.1 else 0
+
+
+def _parsed(labels: Tensor, size: int, options: MaskOptions) -> Tensor:
+    """(N, P, P) labels to (N, 1, size, size) 0..1, 1 where the face is kept."""
+    excluded = class_indices(options.exclude)
+    left_out = _is_any(labels, [c for c in excluded if c not in _SMALL_PARTS])
+    parts = _is_any(labels, [c for c in excluded if c in _SMALL_PARTS])
+    sigma, _ = _blur_of(labels.shape[-1], options)
+    grow = math.ceil(_BLURS * sigma)
+    if grow:
+        parts = functional.max_pool2d(parts, 2 * grow + 1, stride=1, padding=grow)
+    kept = 1 - torch.maximum(left_out, parts)
+    if labels.shape[-1] == size:
+        return kept
+    return functional.interpolate(kept, (size, size), mode="bilinear", antialias=True)
+
+
+def _is_any(labels: Tensor, classes: list[int]) -> Tensor:
+    wanted = torch.tensor(classes, dtype=labels.dtype, device=labels.device)
+    return torch.isin(labels, wanted)[:, None].float()
+
+
+def _ellipse(template: str, size: int) -> Tensor:
+    """(1, 1, size, size) pixels inside an ellipse from hairline to chin of the template's face."""
+    points = template_points(template, size)
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    between_eyes = float(points[1, 0] - points[0, 0])
+    eyes_to_mouth = float(mouth[1] - eyes[1])
+    top, bottom = eyes[1] - 1.1 * eyes_to_mouth, mouth[1] + 0.75 * eyes_to_mouth
+    centre = torch.stack([(eyes[0] + mouth[0]) / 2, (top + bottom) / 2])
+    radii = torch.tensor([1.35 * between_eyes, float(bottom - top) / 2])
+    x, y = ((_grid(size) - centre) / radii).unbind(-1)
+    distance = (1 - torch.hypot(x, y)) * float(radii.min())
+    return distance[None, None].float()
+
+
+def _hull(faces: Faces, size: int) -> Tensor:
+    """(N, 1, size, size) pixels inside the landmarks' convex hull, grown by 0.75 eyes to mouth.
+
+    The distance to a convex set is its largest distance over all directions: with h(d) the
+    furthest of the points along d, `max over d of x . d - h(d)`. No hull has to be built.
+    """
+    if faces.matrices is None or faces.crop_size is None:
+        raise InputError("A hull mask needs aligned faces: align the faces before masking them.")
+    work = min(size, _HULL_SIZE)
+    matrices = faces.matrices.detach().to("cpu", torch.float64)
+    landmarks = faces.landmarks.detach().to("cpu", torch.float64)
+    points = landmarks @ matrices[:, :, :2].mT + matrices[:, None, :, 2]
+    points = ((points + 0.5) * (work / faces.crop_size) - 0.5).float()
+    angles = torch.arange(_HULL_DIRECTIONS) * (2 * math.pi / _HULL_DIRECTIONS)
+    directions = torch.stack([angles.cos(), angles.sin()], -1)
+    furthest = (points @ directions.T).amax(1)
+    along = directions @ _grid(work).float().flatten(0, 1).T
+    outside = torch.full((len(points), work * work), -math.inf)
+    for step in range(_HULL_DIRECTIONS):
+        torch.maximum(outside, along[step] - furthest[:, step, None], out=outside)
+    grown = 0.75 * (points[:, 3:].mean(1) - points[:, :2].mean(1)).norm(dim=-1)
+    inside = (grown[:, None] - outside).view(-1, 1, work, work)
+    if work == size:
+        return inside
+    return functional.interpolate(inside, (size, size), mode="bilinear") * (size / work)
+
+
+def _grid(size: int) -> Tensor:
+    """(size, size, 2) float64: x and y of every pixel."""
+    along = torch.arange(size, dtype=torch.float64)
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([x, y], -1)
