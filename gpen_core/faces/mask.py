@@ -25,6 +25,9 @@ OFFICIAL_BORDER = 26.0
 OFFICIAL_FEATHER = 4 * 4 * math.sqrt(2)
 _BLURS = 2
 
+# A quarter of the crop: a wider edge or border would leave no face.
+_WIDEST = 128.0
+
 # Masks are smooth: above this size they are made small and enlarged.
 _WORKING_SIZE = 512
 _HULL_SIZE = 128
@@ -44,7 +47,7 @@ class MaskOptions:
     Attributes:
         kind: "rectangle" (the whole crop), "ellipse" (the face of the alignment template), "hull"
             (around this face's own landmarks) or "parsing" (labelled by a network).
-        feather: width of the soft edge, 0..256; None is the official pipeline's, 22.6. The edge
+        feather: width of the soft edge, 0..128; None is the official pipeline's, 22.6. The edge
             lies inside the crop: a wide feather makes the shape smaller.
         border: zeroed at the crop's edge, 0..128.
         exclude: for "parsing", classes or groups of `faces.parse` that are left alone.
@@ -62,10 +65,10 @@ class MaskOptions:
         if self.kind not in get_args(MaskKind):
             kinds = ", ".join(get_args(MaskKind))
             raise InputError(f"There is no mask {self.kind!r}; choose one of {kinds}.")
-        if self.feather is not None and not 0 <= self.feather <= 256:
-            raise InputError(f"The mask's feather is {self.feather}; give 0 to 256 px.")
-        if not 0 <= self.border <= 128:
-            raise InputError(f"The mask's border is {self.border}; give 0 to 128 px.")
+        if self.feather is not None and not 0 <= self.feather <= _WIDEST:
+            raise InputError(f"The mask's feather is {self.feather}; give 0 to {_WIDEST:g} px.")
+        if not 0 <= self.border <= _WIDEST:
+            raise InputError(f"The mask's border is {self.border}; give 0 to {_WIDEST:g} px.")
         class_indices(self.exclude)
 
 
@@ -145,8 +148,6 @@ def _blur_of(size: int, options: MaskOptions) -> tuple[float, int]:
     """Sigma and radius in pixels of one of the two blurs of a `size` crop."""
     feather = OFFICIAL_FEATHER if options.feather is None else options.feather
     sigma = feather * size / REFERENCE_SIZE / (4 * math.sqrt(_BLURS))
-    # Beyond this the shape would shrink to nothing.
-    sigma = min(sigma, size / 14)
     return sigma, math.ceil(3 * sigma) if sigma > 0.1 else 0
 
 
@@ -155,8 +156,7 @@ def _parsed(labels: Tensor, size: int, options: MaskOptions) -> Tensor:
     excluded = class_indices(options.exclude)
     left_out = _is_any(labels, [c for c in excluded if c not in _SMALL_PARTS])
     parts = _is_any(labels, [c for c in excluded if c in _SMALL_PARTS])
-    sigma, _ = _blur_of(labels.shape[-1], options)
-    grow = math.ceil(_BLURS * sigma)
+    _, grow = _blur_of(labels.shape[-1], options)
     if grow:
         parts = functional.max_pool2d(parts, 2 * grow + 1, stride=1, padding=grow)
     kept = 1 - torch.maximum(left_out, parts)

@@ -73,7 +73,8 @@ def paste(
 ) -> tuple[Tensor, Tensor]:
     """Put restored faces into their images.
 
-    The result does not depend on the faces' order. Where faces overlap, the stronger mask wins.
+    Where faces overlap, the stronger mask wins, and between equals the face whose centre is nearer;
+    so the result does not depend on the faces' order (unless two share one matrix).
 
     Args:
         images: (B, 3, H, W) float RGB 0..1, those the faces were aligned from; not written to.

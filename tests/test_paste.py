@@ -1,0 +1,333 @@
+"""Pasting: no-op where nothing changed, bit-identical outside the mask, order and batch do not
+matter, any output size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gpen_core.errors import InputError
+from gpen_core.faces.align import align
+from gpen_core.faces.colour import keep_grey, match_colour
+from gpen_core.faces.found import Faces
+from gpen_core.faces.mask import MaskOptions, crop_masks
+from gpen_core.faces.paste import Canvas, PasteOptions, paste
+from gpen_core.faces.templates import template
+
+places = st.builds(
+    dict,
+    x=st.floats(-0.2, 1.2),
+    y=st.floats(-0.2, 1.2),
+    side=st.floats(0.15, 2.0),
+    angle=st.floats(-math.pi, math.pi),
+)
+
+
+def faces_in(images: torch.Tensor, found: list[dict], size: int = 64) -> Faces:
+    """Aligned faces: centre and side of each crop relative to the picture."""
+    height, width = images.shape[-2:]
+    landmarks = []
+    for place in found:
+        scale = place["side"] * min(height, width) / 512
+        cos, sin = math.cos(place["angle"]) * scale, math.sin(place["angle"]) * scale
+        turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+        centre = torch.tensor([place["x"] * width, place["y"] * height], dtype=torch.float64)
+        landmarks.append((template("gpen", 512) - 256) @ turn.T + centre)
+    points = torch.stack(landmarks).float()
+    faces = Faces(
+        boxes=torch.cat([points.amin(1), points.amax(1)], 1),
+        scores=torch.ones(len(found)),
+        landmarks=points,
+        source=torch.tensor([place.get("image", 0) for place in found]),
+        image_sizes=((height, width),) * len(images),
+    )
+    return align(images, faces, size)
+
+
+def smooth(height: int, width: int, count: int = 1) -> torch.Tensor:
+    """(count, 3, H, W) 0..1 pictures of gentle waves."""
+    y = torch.linspace(0, 1, height)[:, None]
+    x = torch.linspace(0, 1, width)[None, :]
+    waves = [torch.sin(2 * x + y + 0.7 * k) * torch.cos(y * (1 + 0.3 * k)) for k in range(3)]
+    return (torch.stack(waves) * 0.4 + 0.5).expand(count, -1, -1, -1).contiguous()
+
+
+def one_face(images: torch.Tensor, size: int = 64, **place: float) -> Faces:
+    return faces_in(images, [{"x": 0.5, "y": 0.5, "side": 0.6, "angle": 0.3, **place}], size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(16, 160), width=st.integers(16, 160), place=places)
+def test_there_and_back_changes_next_to_nothing(height, width, place) -> None:
+    images = smooth(height, width)
+    # A crop with as many pixels as its place, or it could not hold the picture.
+    size = max(32, min(256, round(place["side"] * min(height, width))))
+    faces = faces_in(images, [place], size)
+    faces = faces.with_(restored=faces.crops)
+    pasted, mask = paste(images, faces, crop_masks(faces))
+    assert float((pasted - images).abs().mean()) < 1 / 255
+    assert float((pasted - images).abs().max()) < 6 / 255
+    assert float(mask.min()) >= 0 and float(mask.max()) <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(16, 90),
+    width=st.integers(16, 90),
+    found=st.lists(places, min_size=1, max_size=4),
+    kind=st.sampled_from(["rectangle", "ellipse", "hull"]),
+    upscale=st.sampled_from([1, 2, 4]),
+)
+def test_outside_the_mask_every_bit_is_the_inputs(height, width, found, kind, upscale) -> None:
+    images = torch.rand(1, 3, height, width)
+    before = images.clone()
+    faces = faces_in(images, found)
+    restored = 1 - 2 * torch.rand(len(found), 3, 64, 64)
+    faces = faces.with_(restored=restored)
+    masks = crop_masks(faces, MaskOptions(kind=kind))
+    options = PasteOptions(upscale=upscale)
+    pasted, mask = paste(images, faces, masks, options)
+    nothing, _ = paste(images, Faces.empty([(height, width)]), masks[:0], options)
+    assert pasted.shape == (1, 3, height * upscale, width * upscale)
+    assert mask.shape == (1, 1, height * upscale, width * upscale)
+    untouched = (mask == 0).expand_as(pasted)
+    assert torch.equal(pasted[untouched], nothing[untouched])
+    if upscale == 1:
+        assert torch.equal(nothing, images)
+    assert torch.equal(images, before)
+    assert torch.equal(faces.restored, restored)
+    assert float(pasted.min()) >= 0 and float(pasted.max()) <= 1
+    assert float(mask.min()) >= 0 and float(mask.max()) <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(found=st.lists(places, min_size=2, max_size=4), order=st.permutations(range(4)))
+def test_the_order_of_overlapping_faces_does_not_matter(found, order) -> None:
+    images = torch.rand(1, 3, 60, 80)
+    faces = faces_in(images, found)
+    assume(len(faces.matrices.unique(dim=0)) == len(found))
+    colours = torch.linspace(-1, 1, len(found))
+    faces = faces.with_(restored=faces.crops * 0 + colours[:, None, None, None])
+    masks = crop_masks(faces)
+    turned = [index for index in order if index < len(found)]
+    first = paste(images, faces, masks)
+    second = paste(images, faces.take(turned), masks[turned])
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_side_by_side_twins_tie_the_same_way_in_both_orders() -> None:
+    images = torch.zeros(1, 3, 64, 96)
+    found = [dict(x=x, y=0.5, side=0.7, angle=0.0) for x in (0.375, 0.625)]
+    faces = faces_in(images, found)
+    faces = faces.with_(restored=faces.crops * 0 + torch.tensor([-0.5, 0.5])[:, None, None, None])
+    masks = crop_masks(faces)
+    first, _ = paste(images, faces, masks)
+    second, _ = paste(images, faces.take([1, 0]), masks)
+    assert torch.equal(first, second)
+    # Each half belongs to the face whose centre is nearer.
+    torch.testing.assert_close(first[0, 0, 32, 36:45], torch.full((9,), 0.25), atol=1e-3, rtol=0)
+    torch.testing.assert_close(first[0, 0, 32, 51:60], torch.full((9,), 0.75), atol=1e-3, rtol=0)
+
+
+def test_the_stronger_mask_wins_and_is_blended_with_the_background() -> None:
+    images = torch.zeros(1, 3, 64, 64)
+    faces = faces_in(images, [dict(x=0.5, y=0.5, side=0.8, angle=0.0)] * 2)
+    faces = faces.with_(restored=torch.tensor([1.0, 0.0])[:, None, None, None].expand(2, 3, 64, 64))
+    masks = crop_masks(faces).clone()
+    masks[0] *= 0.25
+    masks[1] *= 0.5
+    pasted, mask = paste(images, faces, masks)
+    assert float(mask[0, 0, 32, 32]) == pytest.approx(0.5, abs=1e-4)
+    assert float(pasted[0, 0, 32, 32]) == pytest.approx(0.25, abs=1e-4)
+
+
+def test_a_batch_gives_what_single_images_give() -> None:
+    images = torch.rand(3, 3, 50, 70)
+    found = [dict(x=0.4, y=0.5, side=0.7, angle=0.2, image=image) for image in (2, 0, 2)]
+    found[2]["x"] = 0.7
+    faces = faces_in(images, found)
+    faces = faces.with_(restored=torch.rand_like(faces.crops) * 2 - 1)
+    masks = crop_masks(faces)
+    pasted, mask = paste(images, faces, masks)
+    for image in range(3):
+        members = torch.nonzero(faces.source == image).flatten()
+        part = faces.take(members)
+        part = part.with_(source=torch.zeros_like(part.source))
+        alone, alone_mask = paste(images[image : image + 1], part, masks[members])
+        assert torch.equal(alone[0], pasted[image])
+        assert torch.equal(alone_mask[0], mask[image])
+    assert torch.equal(pasted[1], images[1])
+
+
+def test_faces_may_come_in_parts() -> None:
+    images = torch.rand(1, 3, 50, 70)
+    found = [dict(x=x, y=0.5, side=0.8, angle=x) for x in (0.3, 0.5, 0.7)]
+    faces = faces_in(images, found)
+    faces = faces.with_(restored=torch.rand_like(faces.crops) * 2 - 1)
+    masks = crop_masks(faces)
+    canvas = Canvas(images)
+    for part in ([2], [0, 1]):
+        canvas.add(faces.take(part), masks[part])
+    pasted, mask = paste(images, faces, masks)
+    assert torch.equal(canvas.images, pasted)
+    assert torch.equal(canvas.mask, mask)
+
+
+def test_a_face_outside_of_its_picture_changes_nothing() -> None:
+    images = torch.rand(1, 3, 40, 40)
+    faces = one_face(images, x=5.0)
+    pasted, mask = paste(images, faces.with_(restored=faces.crops), crop_masks(faces))
+    assert torch.equal(pasted, images)
+    assert not mask.any()
+
+
+def test_a_mask_up_to_the_border_ends_at_the_crop() -> None:
+    """A user's own crop mask need not be zero along its border."""
+    images = torch.zeros(1, 3, 64, 64)
+    faces = one_face(images, size=32, side=0.5, angle=math.pi / 4)
+    faces = faces.with_(restored=torch.ones(1, 3, 256, 256))
+    _, mask = paste(images, faces, torch.ones(1, 1, 256, 256))
+    assert float(mask[0, 0, 32, 32]) == pytest.approx(1, abs=1e-3)
+    # The turned crop touches its box's sides in four points; the corners of the box are outside.
+    assert not mask[0, 0, 11:15, 11:15].any()
+    assert float(mask.sum()) == pytest.approx(32 * 32, rel=0.05)
+
+
+def test_a_large_face_keeps_its_detail_in_a_large_output() -> None:
+    """Fine stripes at 1024 px survive a 4 times enlargement; through 256 px they would be grey."""
+    images = torch.full((1, 3, 256, 256), 0.5)
+    faces = one_face(images, size=128, side=0.9, angle=0.0)
+    stripes = ((torch.arange(1024) // 2) % 2).float() * 2 - 1
+    faces = faces.with_(restored=stripes.expand(1, 3, 1024, 1024))
+    large, _ = paste(images, faces, crop_masks(faces), PasteOptions(upscale=4))
+    small, _ = paste(images, faces, crop_masks(faces))
+    assert float(large[0, 0, 480:544, 480:544].std()) > 0.3
+    # At the input's size the same stripes are finer than a pixel: antialiased, not a moiré.
+    assert float(small[0, 0, 112:144, 112:144].std()) < 0.02
+
+
+def test_a_background_gives_the_output_its_size() -> None:
+    images = smooth(60, 80)
+    faces = one_face(images, size=96)
+    faces = faces.with_(restored=faces.crops)
+    background = torch.nn.functional.interpolate(images, (150, 200), mode="bicubic")
+    pasted, mask = paste(images, faces, crop_masks(faces), background=background)
+    assert pasted.shape[-2:] == mask.shape[-2:] == (150, 200)
+    assert float((pasted - background).abs().max()) < 4 / 255
+    assert mask.any()
+    with pytest.raises(InputError, match="their shapes differ"):
+        paste(images, faces, crop_masks(faces), background=torch.rand(1, 3, 150, 150))
+    with pytest.raises(InputError, match="The background is"):
+        paste(images, faces, crop_masks(faces), background=torch.rand(2, 3, 150, 200))
+
+
+def test_a_users_mask_is_multiplied_in() -> None:
+    images = torch.rand(1, 3, 64, 64)
+    faces = one_face(images)
+    faces = faces.with_(restored=-faces.crops)
+    masks = crop_masks(faces)
+    user = torch.ones(1, 1, 64, 64)
+    user[..., :32] = 0
+    pasted, mask = paste(images, faces, masks, user_mask=user)
+    plain, plain_mask = paste(images, faces, masks)
+    assert torch.equal(pasted[..., :32], images[..., :32])
+    assert torch.equal(pasted[..., 32:], plain[..., 32:])
+    assert torch.equal(mask, plain_mask * user)
+    with pytest.raises(InputError, match="The mask is"):
+        paste(images, faces, masks, user_mask=torch.ones(1, 1, 32, 64))
+
+
+def test_small_face_filter_smooths_small_boxes_only() -> None:
+    images = torch.rand(1, 3, 200, 200)
+    faces = one_face(images, side=0.5)
+    faces = faces.with_(restored=torch.rand_like(faces.crops) * 2 - 1)
+    masks = crop_masks(faces)
+    options = PasteOptions(small_face_filter=True)
+    small, _ = paste(images, faces, masks, options)
+    plain, _ = paste(images, faces, masks)
+    middle = (0, slice(None), slice(85, 115), slice(85, 115))
+    assert float(small[middle].std()) < 0.8 * float(plain[middle].std())
+    wide = faces.with_(boxes=torch.tensor([[50.0, 50.0, 150.0, 150.0]]))
+    large, _ = paste(images, wide, masks, options)
+    assert torch.equal(large, plain)
+
+
+def test_colour_match_takes_out_a_tint_and_keeps_the_detail() -> None:
+    images = smooth(128, 128)
+    faces = one_face(images, size=128, side=0.9)
+    detail = torch.rand(1, 1, 128, 128) * 0.2 - 0.1
+    tint = torch.tensor([0.2, -0.1, 0.1])[None, :, None, None]
+    restored = (faces.crops + tint + detail).clamp(-1, 1)
+    masks = crop_masks(faces)
+
+    def error(amount: float) -> float:
+        matched = match_colour(restored, faces.crops, masks, amount)
+        return float((matched - faces.crops - detail)[..., 20:-20, 20:-20].abs().mean())
+
+    assert error(1.0) < 0.15 * error(0.0)
+    assert error(1.0) < error(0.5) < error(0.0)
+    assert torch.equal(match_colour(restored, faces.crops, masks, 0.0), restored)
+    tinted = faces.with_(restored=restored)
+    plain, _ = paste(images, tinted, masks)
+    matched, _ = paste(images, tinted, masks, PasteOptions(colour_match=1.0))
+    assert (matched - images).abs().mean() < 0.5 * (plain - images).abs().mean()
+
+
+def test_grey_stays_grey_to_the_bit() -> None:
+    images = smooth(64, 64)[:, :1].expand(-1, 3, -1, -1).contiguous()
+    faces = one_face(images)
+    faces = faces.with_(restored=keep_grey(torch.rand(1, 3, 64, 64) * 2 - 1))
+    for upscale in (1, 2):
+        pasted, mask = paste(images, faces, crop_masks(faces), PasteOptions(upscale=upscale))
+        assert mask.any()
+        assert torch.equal(pasted[:, 0], pasted[:, 1])
+        assert torch.equal(pasted[:, 0], pasted[:, 2])
+
+
+def test_progress_counts_every_face() -> None:
+    images = torch.rand(1, 3, 40, 40)
+    faces = faces_in(
+        images, [dict(x=0.5, y=0.5, side=0.5, angle=0.0), dict(x=9, y=9, side=1, angle=0)]
+    )
+    steps = []
+    paste(
+        images,
+        faces.with_(restored=faces.crops),
+        crop_masks(faces),
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_types_come_back_as_they_went_in(dtype) -> None:
+    images = smooth(64, 64).to(dtype)
+    faces = one_face(images)
+    faces = faces.with_(restored=-faces.crops)
+    pasted, mask = paste(images, faces, crop_masks(faces))
+    assert pasted.dtype == dtype
+    untouched = (mask == 0).expand_as(pasted)
+    assert torch.equal(pasted[untouched], images[untouched])
+    assert not torch.equal(pasted, images)
+
+
+def test_wrong_input_is_refused() -> None:
+    images = torch.rand(1, 3, 40, 40)
+    faces = one_face(images)
+    with pytest.raises(InputError, match="align and restore them first"):
+        paste(images, faces, crop_masks(faces))
+    faces = faces.with_(restored=faces.crops)
+    with pytest.raises(InputError, match="one mask per face"):
+        paste(images, faces, torch.ones(2, 1, 64, 64))
+    with pytest.raises(InputError, match="belongs to image 4"):
+        paste(images, faces.with_(source=torch.tensor([4])), crop_masks(faces))
+    with pytest.raises(InputError, match="enlarged 3 times"):
+        PasteOptions(upscale=3)
+    with pytest.raises(InputError, match="colour match is 2"):
+        replace(PasteOptions(), colour_match=2)
