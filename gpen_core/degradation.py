@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from gpen_core.errors import InputError
+from .errors import InputError
 
 Range = tuple[float, float]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -19,15 +19,15 @@ def train(config_path: str | Path) -> Path:
         InputError: the config or the data set cannot be used; nothing has been trained.
         CheckpointError: the run's last checkpoint does not fit the config.
     """
-    from gpen_core.errors import MissingDependencyError
+    from ..errors import MissingDependencyError
 
     try:
-        from gpen_core.training.config import read_config
+        from .config import read_config
     except ImportError as error:
         raise MissingDependencyError(
             f"Training needs the package {error.name!r}; install it with: pip install gpen[train]"
         ) from error
-    from gpen_core.training.loop import run
+    from .loop import run
 
     return run(read_config(config_path))
 

@@ -6,14 +6,15 @@ import logging
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpen_core.errors import CheckpointError
-from gpen_core.networks import GPEN
+from ..errors import CheckpointError
+from ..networks import GPEN
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{8})\.pt")
@@ -40,13 +41,15 @@ def load_last(folder: Path) -> dict[str, object] | None:
     files = _all(folder)
     if not files:
         return None
+    damaged = (
+        f"The training checkpoint {files[-1]} is damaged; delete it to resume from the one before."
+    )
+    if not zipfile.is_zipfile(files[-1]):  # a torn file loses the directory at a zip's end
+        raise CheckpointError(damaged)
     try:
         return torch.load(files[-1], map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"The training checkpoint {files[-1]} is damaged; delete it to resume from the one "
-            f"before ({error})."
-        ) from error
+        raise CheckpointError(damaged) from error
 
 
 def export(path: Path, net: GPEN, state: dict[str, Tensor], metadata: dict[str, str]) -> None:

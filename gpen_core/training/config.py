@@ -8,9 +8,9 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gpen_core.degradation import Degradation, preset
-from gpen_core.errors import InputError
-from gpen_core.networks import GPENConfig
+from ..degradation import Degradation, preset
+from ..errors import InputError
+from ..networks import GPENConfig
 
 
 class _Part(BaseModel):

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from gpen_core.degradation import Degradation, degrade
-from gpen_core.errors import InputError
-from gpen_core.training.config import Data, Jitter, TrainConfig
+from ..degradation import Degradation, degrade
+from ..errors import InputError
+from .config import Data, Jitter, TrainConfig
 
 CANVAS = 320
 RIM = 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpen_core.networks import GPEN
-from gpen_core.training.dataset import Batch
+from ..networks import GPEN
+from .dataset import Batch
 
 
 def psnr(pictures: Tensor, truth: Tensor) -> Tensor:

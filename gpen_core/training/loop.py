@@ -17,20 +17,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gpen_core.errors import CheckpointError, InputError
-from gpen_core.networks import GPEN
-from gpen_core.training import checkpoint
-from gpen_core.training.config import Optimiser, TrainConfig
-from gpen_core.training.dataset import (
+from ..errors import CheckpointError, InputError
+from ..networks import GPEN
+from . import checkpoint
+from .config import Optimiser, TrainConfig
+from .dataset import (
     Batch,
     PairSampler,
     read_manifest,
     split,
     validation_pairs,
 )
-from gpen_core.training.evaluate import compare, restore_pairs, sheet
-from gpen_core.training.losses import regression_losses
-from gpen_core.training.start import start_as_identity
+from .evaluate import compare, restore_pairs, sheet
+from .losses import regression_losses
+from .start import start_as_identity
 
 log = logging.getLogger(__name__)
 VALIDATION_PRESET = "medium"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpen_core.training.config import Losses
+from .config import Losses
 
 
 def regression_losses(

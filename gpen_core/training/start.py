@@ -11,8 +11,8 @@ import math
 
 import torch
 
-from gpen_core.networks import GPEN
-from gpen_core.networks.layers import GAIN, NEGATIVE_SLOPE, ModulatedConv2d, ToRGB
+from ..networks import GPEN
+from ..networks.layers import GAIN, NEGATIVE_SLOPE, ModulatedConv2d, ToRGB
 
 # Per-face modulation starts faint: at full strength random styles drown what the features say.
 _MODULATION = 0.1
