@@ -1,0 +1,94 @@
+"""Find the weights inside a checkpoint: wrappers, prefixes, the best of several networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+
+# Averaged weights come first: they are what a training run is judged by.
+WRAPPERS = ("g_ema", "params_ema", "ema", "g", "net_g", "params", "state_dict", "model", "netG")
+_PREFIXES = ("module.", "_orig_mod.", "net_g.", "model.")
+_V2_PARTS = ("encoder", "mapper", "generator")
+_MAX_DEPTH = 4
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A flat state dict and where in the file it was.
+
+    Attributes:
+        state: key to tensor; the parts of a v2.0 file carry their part's name as a prefix.
+        wrapper: the keys that led to it, e.g. "g_ema"; empty for a bare state dict.
+        args: a v2.0 file's arguments as plain data.
+    """
+
+    state: dict[str, Tensor]
+    wrapper: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+def unwrap(content: Any, metadata: Mapping[str, str] | None = None) -> Weights:
+    """The weights of a checkpoint's top-level object.
+
+    Args:
+        content: what was read.
+        metadata: of a safetensors file; a converted v2.0 file keeps its arguments there.
+
+    Raises:
+        CheckpointError: it holds no weights.
+    """
+    path: list[str] = []
+    args: dict[str, Any] = json.loads((metadata or {}).get("args", "{}"))
+    for _ in range(_MAX_DEPTH):
+        if not isinstance(content, Mapping):
+            raise CheckpointError(
+                f"The file holds a {type(content).__name__} where a dictionary of weights was "
+                f"expected; it is not a checkpoint."
+            )
+        if all(isinstance(content.get(part), Mapping) for part in _V2_PARTS):
+            return Weights(_flatten(content), ".".join(path), _plain(content.get("args")))
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if tensors and (inner is None or len(tensors) > len(content) // 2):
+            return Weights(_without_prefix(tensors), ".".join(path), args)
+        if inner is None:
+            break
+        path.append(inner)
+        content = content[inner]
+    if "d" in content:
+        raise CheckpointError(
+            "The file holds a discriminator only, which is of use in training; use the generator's."
+        )
+    found = ", ".join(repr(str(key)) for key in list(content)[:6]) or "nothing"
+    raise CheckpointError(f"The file holds no weights; its top level has {found}.")
+
+
+def _flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A v2.0 file's parts as one state dict."""
+    return {
+        f"{part}.{key}": value
+        for part in _V2_PARTS
+        for key, value in _without_prefix(content[part]).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict without a prefix that wrappers such as DataParallel put before every key."""
+    keys = list(state)
+    for prefix in _PREFIXES:
+        if keys and all(str(key).startswith(prefix) for key in keys):
+            return _without_prefix({str(key)[len(prefix) :]: state[key] for key in keys})
+    return dict(state)
+
+
+def _plain(args: Any) -> dict[str, Any]:
+    values = vars(args) if isinstance(args, argparse.Namespace) else args
+    return dict(values) if isinstance(values, Mapping) else {}

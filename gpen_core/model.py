@@ -1,0 +1,225 @@
+"""`Model`: a network, its descriptor, and nothing else a caller has to know.
+
+`load_model` reads, identifies and caches; the cache is the project's only global, so that the same
+file is read once however many graphs, threads or pictures ask for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoints.identify import identify, load_weights
+from .checkpoints.info import ModelInfo
+from .checkpoints.locate import locate
+from .checkpoints.read import read_checkpoint
+from .checkpoints.unwrap import unwrap
+from .errors import InputError
+from .model_cache import CACHE, file_identity
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A face restoration network with its descriptor.
+
+    Attributes:
+        network: called as `network(x, generator)`; others may move it between devices.
+        info: what it is.
+    """
+
+    network: nn.Module
+    info: ModelInfo
+
+    @property
+    def input_size(self) -> int:
+        """Side of the crops it takes, pixels."""
+        return self.info.input_size
+
+    @property
+    def output_size(self) -> int:
+        """Side of the faces it gives, pixels."""
+        return self.info.output_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are now."""
+        return next(self.network.parameters()).device
+
+    @property
+    def precision(self) -> str:
+        """ "fp32", "fp16" or "bf16"."""
+        return _NAMES[next(self.network.parameters()).dtype]
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(p.numel() * p.element_size() for p in self.network.parameters())
+
+    def __call__(self, x: Tensor, seed: int = 0) -> Tensor:
+        """Restore aligned faces.
+
+        Args:
+            x: (N, 3, input_size, input_size) float, RGB -1..1, on any device.
+            seed: of the noise of super-resolution models; others do not use it.
+
+        Returns:
+            (N, 3, output_size, output_size) float32 on the model's device, about -1..1.
+
+        Raises:
+            InputError: another shape or type.
+        """
+        size = self.input_size
+        if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size) or not x.is_floating_point():
+            raise InputError(
+                f"{self.info.name} takes float crops (N, 3, {size}, {size}), not "
+                f"{tuple(x.shape)} {x.dtype}; resize the aligned faces to {size} px."
+            )
+        generator = torch.Generator().manual_seed(seed)
+        with torch.inference_mode():
+            return self.network(x.to(self.device, DTYPES[self.precision]), generator).float()
+
+    def on(self, device: torch.device | str) -> Model:
+        """The same model on another device; a copy where it has to move."""
+        if torch.device(device) == self.device:
+            return self
+        return self._copy(torch.device(device), DTYPES[self.precision])
+
+    def with_precision(self, precision: str) -> Model:
+        """The same model in another precision, on its device; a copy where it has to change."""
+        if precision == self.precision:
+            return self
+        return self._copy(self.device, DTYPES[precision])
+
+    def _copy(self, device: torch.device, dtype: torch.dtype) -> Model:
+        # Not `network.to`: that would move the network under everybody else who holds it.
+        state = {key: value.to(device, dtype) for key, value in self.network.state_dict().items()}
+        with torch.device("meta"):
+            network = type(self.network)(self.network.config)  # type: ignore[call-arg]
+        network.load_state_dict(state, assign=True)
+        return replace(self, network=network.eval().requires_grad_(False))
+
+
+def load_model(
+    source: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    *,
+    folders: tuple[Path, ...] = (),
+) -> Model:
+    """Load a model, or take it from the cache.
+
+    Args:
+        source: a file or the name of one (see `checkpoints.locate`), a state dict or checkpoint
+            dict, or None for the embedded default.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        precision: "fp32", "fp16", "bf16", or "auto": fp16 on CUDA, else fp32.
+        folders: further folders in which a name is looked for.
+
+    Raises:
+        MissingWeightsError: the file, or the embedded model, is not there.
+        CheckpointError: it is not a model this project runs; the text says what it is.
+        InputError: an unknown device or precision.
+    """
+    where = resolve_device(device)
+    dtype = DTYPES[resolve_precision(precision, where)]
+    if isinstance(source, Mapping):
+        return _build(source, "the state dict", dtype, where)
+    path = locate(source, folders)
+    key = (*file_identity(path), _NAMES[dtype], str(where))
+    return CACHE.get(key, lambda: _read(path, dtype, where), lambda model: model.bytes)
+
+
+def _read(path: Path, dtype: torch.dtype, device: torch.device) -> Model:
+    raw = read_checkpoint(path)
+    model = _build(raw.content, str(path), dtype, device, raw.metadata)
+    info = replace(model.info, path=path, file_format=raw.file_format)
+    log.info("Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, model.precision)
+    return replace(model, info=info)
+
+
+def _build(
+    content: object,
+    name: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    metadata: Mapping[str, str] | None = None,
+) -> Model:
+    model = build_model(content, name, dtype, metadata)
+    model.network.to(device)
+    return model
+
+
+def build_model(
+    content: object, name: str, dtype: torch.dtype, metadata: Mapping[str, str] | None = None
+) -> Model:
+    """The model of a checkpoint's content, on the CPU. Errors as `load_model`."""
+    metadata = metadata or {}
+    weights = unwrap(content, metadata)
+    found = identify(weights, name)
+    stored = {tensor.dtype for tensor in weights.state.values()}
+    info = ModelInfo(
+        architecture=found.architecture,
+        input_size=found.input_size,
+        output_size=found.output_size,
+        parameters=sum(p.numel() for p in found.network.parameters()),
+        stored=_NAMES.get(next(iter(stored)), "other") if len(stored) == 1 else "mixed",
+        template=metadata.get("template", "gpen"),
+        narrow=found.narrow,
+        channel_multiplier=found.channel_multiplier,
+        wrapper=weights.wrapper,
+        licence=metadata.get("licence"),
+        metadata=metadata,
+    )
+    return Model(load_weights(found, weights.state, dtype), info)
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device a name means; "auto" takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        InputError: an unknown name, or a device this machine does not have.
+    """
+    if str(device) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(
+            f"There is no device {str(device)!r}; use auto, cpu, cuda, cuda:1 or mps."
+        ) from error
+    counts = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if (chosen.index or 0) >= counts.get(chosen.type, 0):
+        raise InputError(
+            f"This machine has no device {str(device)!r} that PyTorch can use; use auto or cpu."
+        )
+    return chosen
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """The precision a name means on a device; "auto" is fp16 on CUDA, else fp32.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if precision == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if precision not in DTYPES:
+        raise InputError(f"There is no precision {precision!r}; use auto, {', '.join(DTYPES)}.")
+    return precision
