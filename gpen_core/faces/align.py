@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpen_core.errors import InputError
-from gpen_core.faces.found import Faces
-from gpen_core.faces.templates import template as template_points
-from gpen_core.faces.warp import square, warp
+from ..errors import InputError
+from .found import Faces
+from .templates import template as template_points
+from .warp import square, warp
 
 # Landmarks this close together (pixels, root mean square about their mean) carry no direction.
 _SMALLEST_SPREAD = 1e-3

@@ -11,10 +11,10 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn import functional
 
-from gpen_core.errors import InputError
-from gpen_core.faces.found import Faces
-from gpen_core.faces.parse import Parser, class_indices
-from gpen_core.faces.templates import template as template_points
+from ..errors import InputError
+from .found import Faces
+from .parse import Parser, class_indices
+from .templates import template as template_points
 
 MaskKind = Literal["rectangle", "ellipse", "hull", "parsing"]
 

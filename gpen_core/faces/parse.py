@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gpen_core.errors import (
+from ..errors import (
     CheckpointError,
     InputError,
     MissingDependencyError,

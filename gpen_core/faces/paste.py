@@ -17,10 +17,10 @@ from kornia.filters import filter2d_separable
 from torch import Tensor
 from torch.nn import functional
 
-from gpen_core.errors import InputError
-from gpen_core.faces.colour import match_colour
-from gpen_core.faces.found import Faces
-from gpen_core.faces.warp import region_of, resize_matrix, shift_matrix, square, warp
+from ..errors import InputError
+from .colour import match_colour
+from .found import Faces
+from .warp import region_of, resize_matrix, shift_matrix, square, warp
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gpen_core.errors import InputError
+from ..errors import InputError
 
 _REFERENCE_SIZE = 512
 

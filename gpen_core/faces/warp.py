@@ -23,9 +23,10 @@ Border = Literal["reflect", "replicate"]
 
 log = logging.getLogger(__name__)
 
-# Sampling with a 4x4 bicubic footprint shows no visible aliasing down to this scale; shrinking
-# that little with a filter would only cost sharpness.
-_NO_FILTER_ABOVE = 0.9
+# The filter leaves this many times the target's pixels a side, for the sampling to choose from. With
+# 1 the two filters in a row cost sharpness (mean error of a face warped there and back 1.4 to 1.7
+# times as large), with 1.5 fine stripes begin to alias (error on a shrunk zone plate up by half).
+_OVERSAMPLING = 1.25
 
 
 def square(matrices: Tensor) -> Tensor:
@@ -72,9 +73,10 @@ def warp(
     region = _needed_region(image, matrix, size, scale, border)
     patch = _cut(image, region, border)[None].float()
     matrix = matrix @ shift_matrix(region[0], region[1])
-    if scale < _NO_FILTER_ABOVE:
+    filtered = scale * _OVERSAMPLING
+    if filtered < 1:
         height, width = patch.shape[-2:]
-        smaller = (max(2, round(height * scale)), max(2, round(width * scale)))
+        smaller = (max(2, round(height * filtered)), max(2, round(width * filtered)))
         patch = functional.interpolate(patch, smaller, mode="bicubic", antialias=True)
         matrix = matrix @ torch.linalg.inv(resize_matrix(smaller[1] / width, smaller[0] / height))
     return _sample(patch, matrix, size)[0]
