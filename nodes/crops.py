@@ -1,0 +1,69 @@
+"""Aligned crops as ComfyUI pictures and back, so that other nodes can edit them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..gpen_core.errors import InputError
+from ..gpen_core.faces.found import Faces
+from ..gpen_core.faces.templates import template as template_of
+from ..gpen_core.images import from_comfy, from_network, to_comfy, to_network
+from . import frames
+
+_CROPS_AT_ONCE = 16
+
+
+def to_image(crops: Tensor) -> Tensor:
+    """(N, 3, S, S) -1..1 -> IMAGE (N, S, S, 3), in groups so that nothing is held twice."""
+    size = crops.shape[-1]
+    image = torch.empty(len(crops), size, size, 3)
+    for chosen in frames.groups(len(crops), _CROPS_AT_ONCE):
+        image[chosen] = to_comfy(from_network(crops[chosen].float().cpu()))
+    return image
+
+
+def from_image(image: Tensor) -> Tensor:
+    """IMAGE (N, S, S, C) -> crops (N, 3, S, S) -1..1.
+
+    Raises:
+        InputError: the pictures are not square.
+    """
+    if image.shape[1] != image.shape[2]:
+        raise InputError(
+            f"Crops must be square, not {image.shape[2]}x{image.shape[1]} px; connect the crops "
+            f"of Detect and Align Faces or Restore Faces, edited but not reshaped."
+        )
+    images, _ = from_comfy(image)
+    return to_network(images.float())
+
+
+def replaced(faces: Faces, image: Tensor) -> Faces:
+    """The faces with edited crops in the place of their restored ones.
+
+    Raises:
+        InputError: another number of crops than faces, or crops that are not square.
+    """
+    if len(image) != len(faces):
+        raise InputError(
+            f"There are {len(image)} crops for {len(faces)} faces; connect the crops that belong "
+            f"to these faces, all of them and in their order."
+        )
+    return faces if len(faces) == 0 else faces.with_(restored=from_image(image))
+
+
+def as_faces(image: Tensor, template: str) -> Faces:
+    """Ready crops as faces, each the only one of its picture and already in place."""
+    crops = from_image(image)
+    count, size = len(crops), crops.shape[-1]
+    edge = float(size - 1)
+    return Faces(
+        boxes=torch.tensor([[0.0, 0.0, edge, edge]]).repeat(count, 1),
+        scores=torch.ones(count),
+        landmarks=template_of(template, size)[None].repeat(count, 1, 1),
+        source=torch.arange(count),
+        image_sizes=((size, size),) * count,
+        template=template,
+        matrices=torch.eye(2, 3)[None].repeat(count, 1, 1),
+        crops=crops,
+    )

@@ -1,0 +1,29 @@
+"""What the host is given: the list of nodes."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import folders, host, samples
+from .detect import DetectFaces
+from .load_model import LoadGPENModel
+from .paste import PasteFaces
+from .restore import RestoreFaces
+from .restore_image import RestoreImage
+from .select import SelectFaces
+
+
+class GPENExtension(ComfyExtension):
+    """The six nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """In the order of the menu."""
+        return [LoadGPENModel, RestoreImage, DetectFaces, SelectFaces, RestoreFaces, PasteFaces]
+
+
+async def comfy_entrypoint() -> GPENExtension:
+    """The host's way in."""
+    folders.register()
+    host.release_with_host()
+    samples.offer()
+    return GPENExtension()

@@ -1,0 +1,272 @@
+"""The host's memory: the only file that touches `comfy` memory functions.
+
+Every network lives in a `ModelPatcher`, so that the host can move it out of the way and back, and
+is asked for again before every pass. What is loaded is kept in the core's cache and not in the
+nodes: the host forgets a node's output as soon as another workflow runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as memory
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.utils import ProgressBar
+from torch import Tensor, nn
+
+from ..gpen_core.checkpoints.read import read_checkpoint
+from ..gpen_core.errors import InputError
+from ..gpen_core.faces import detect, parse, retinaface
+from ..gpen_core.model import DTYPES, Model, build_model, resolve_precision
+from ..gpen_core.model_cache import CACHE, file_identity
+from ..gpen_core.restorer import Monitor, is_out_of_memory
+from . import folders
+
+log = logging.getLogger(__name__)
+
+CPU = torch.device("cpu")
+# Feature maps of the finest resolution alive at once: the encoder's kept ones, the generator's
+# doubled input, its output and the convolutions' workspace.
+_LIVE_MAPS = 18
+# A detector's share for each pixel of the picture it searches, at most 1280 px wide.
+_DETECTOR_BYTES = 1280 * 1280 * 400
+# ParseNet at 512 px, two faces at once.
+_PARSER_BYTES = 2 * 600 * 2**20
+
+
+class Managed:
+    """A network in the host's care.
+
+    Attributes:
+        patcher: the host's handle; newer hosts look for this name when they free memory.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        offload = CPU if device == CPU else memory.unet_offload_device()
+        self.patcher = ModelPatcher(network, load_device=device, offload_device=offload)
+
+    def bring(self, needed: float) -> None:
+        """Have the network on its device, with `needed` bytes free for its work."""
+        # A partial load would leave out parameters of modules that have children.
+        memory.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return self.patcher.model_size()
+
+
+# --- restoration networks ------------------------------------------------------------------------
+
+
+class HostModel(Managed):
+    """A GPEN network in the host's care; what GPEN_MODEL carries.
+
+    Attributes:
+        model: the core's model, wherever its network lies at the moment.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        super().__init__(model.network, device)
+        self.model = model
+
+    def prepare(self, runner: Model, faces: int) -> None:
+        """Before a pass of `faces` faces; a copy that a fall-back made is not the host's."""
+        if runner.network is self.model.network:
+            self.bring(faces * self.bytes_per_face)
+
+    @property
+    def bytes_per_face(self) -> int:
+        """Estimated memory of a pass, from the width of the finest layers."""
+        info = self.model.info
+        size = info.output_size
+        width = 16384 / size * (info.channel_multiplier or 2) * (info.narrow or 1)
+        item = torch.finfo(DTYPES[self.model.precision]).bits // 8
+        return int(_LIVE_MAPS * width * size**2 * item)
+
+
+def load_model(path: Path, precision: str, device: str) -> HostModel:
+    """The network of a file, from the cache where the same file is loaded already.
+
+    Raises:
+        GPENError: the file is missing, damaged, or another network; an unknown widget value.
+    """
+    target, chosen = _target(precision, device)
+    key = (*file_identity(path), chosen, str(target))
+    return CACHE.get(key, lambda: _read(path, chosen, target), lambda model: model.bytes)
+
+
+def identity(path: Path, precision: str, device: str) -> str:
+    """Changes when the file is replaced or the widgets are."""
+    return repr((*file_identity(path), precision, device))
+
+
+def _target(precision: str, device: str) -> tuple[torch.device, str]:
+    if device not in ("auto", "cpu"):
+        raise InputError(f"There is no device {device!r}; choose auto or cpu.")
+    target = CPU if device == "cpu" else memory.get_torch_device()
+    if precision == "auto":
+        return target, "fp16" if memory.should_use_fp16(target) else "fp32"
+    return target, resolve_precision(precision, target)
+
+
+def _read(path: Path, precision: str, device: torch.device) -> HostModel:
+    # Nodes run in inference mode; weights made in it could not be moved outside of it.
+    with torch.inference_mode(False):
+        raw = read_checkpoint(path)
+        model = build_model(raw.content, str(path), DTYPES[precision], raw.metadata)
+    model = replace(model, info=replace(model.info, path=path, file_format=raw.file_format))
+    log.info(
+        "Loaded GPEN model %s: %d px, %s, on %s.", path, model.output_size, precision, device
+    )
+    return HostModel(model, device)
+
+
+# --- detectors and the parser --------------------------------------------------------------------
+
+
+class HostDetector(Managed):
+    """A face detector in the host's care; a `gpen_core.faces.detect.Detector`."""
+
+    def __init__(self, detector: detect.Detector, device: torch.device) -> None:
+        super().__init__(detector.network, device)
+        self._detector = detector
+        self.name, self.network = detector.name, detector.network
+
+    @property
+    def device(self) -> torch.device:
+        """Where it will run; between two calls the host may have moved it."""
+        return self.patcher.load_device
+
+    def __call__(
+        self, image: Tensor, min_size: float = 20.0, confidence: float = 0.9
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Detector`."""
+        call = functools.partial(_call_detector, image, min_size, confidence)
+        return _or_on_cpu(self, self._detector, call, _DETECTOR_BYTES)
+
+
+def _call_detector(
+    image: Tensor, min_size: float, confidence: float, detector: detect.Detector
+) -> tuple[Tensor, Tensor, Tensor]:
+    return detector(image.to(detector.device), min_size, confidence)
+
+
+class HostParser(Managed):
+    """The face parser in the host's care; a `gpen_core.faces.parse.Parser`."""
+
+    def __init__(self, parser: parse.FaceParser, device: torch.device) -> None:
+        super().__init__(parser.network, device)
+        self._parser = parser
+        parser.device = device
+
+    def __call__(self, faces: Tensor) -> Tensor:
+        """See `Parser`."""
+        return _or_on_cpu(self, self._parser, lambda parser: parser(faces), _PARSER_BYTES)
+
+
+def _or_on_cpu(managed: Managed, holder: Any, call: Callable[[Any], Any], needed: float) -> Any:
+    """`call(holder)` on the host's device, or on the CPU when that has no memory left."""
+    try:
+        managed.bring(needed)
+        return call(holder)
+    except Exception as error:
+        if managed.patcher.load_device == CPU or not is_out_of_memory(error):
+            raise
+        log.warning("Out of memory while looking at faces; this step goes on on the CPU.")
+    memory.soft_empty_cache()
+    twin = copy.deepcopy(holder)
+    twin.network.to(CPU)
+    if hasattr(twin, "batch"):
+        twin.device = CPU
+    return call(twin)
+
+
+def _detection_device() -> torch.device:
+    # The detectors' sorting and suppression are unreliable on Apple's GPU.
+    device = memory.get_torch_device()
+    return CPU if device.type == "mps" else device
+
+
+def load_detector(name: str) -> HostDetector:
+    """A detector by its name, loaded once.
+
+    Raises:
+        GPENError: no such detector, or its weights are missing; the text says where they go.
+    """
+    device = _detection_device()
+
+    def load() -> HostDetector:
+        with torch.inference_mode(False):
+            found = detect.load_detector(name, weights_dir=_detector_folder(name))
+        return HostDetector(found, device)
+
+    return CACHE.get(("detector", name, str(device)), load, lambda value: value.bytes)
+
+
+def _detector_folder(name: str) -> Path:
+    variant = retinaface.VARIANTS.get(name.removeprefix("retinaface-"))
+    return folders.detector_folder(variant.file if variant else None)
+
+
+def load_parser() -> HostParser:
+    """The face parser, loaded once.
+
+    Raises:
+        GPENError: its weights are missing; the text says where they go.
+    """
+    device = _detection_device()
+
+    def load() -> HostParser:
+        with torch.inference_mode(False):
+            found = parse.load_parser(folders.detector_folder(parse.PARSENET_FILE))
+        return HostParser(found, device)
+
+    return CACHE.get(("parser", str(device)), load, lambda value: value.bytes)
+
+
+# --- progress, interruption, release -------------------------------------------------------------
+
+
+class Progress:
+    """The host's progress bar, which is also where a run is interrupted."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = ProgressBar(total)
+
+    def advance(self, steps: int) -> None:
+        """Steps done. Raises the host's interruption when the user asked for it."""
+        # Asked directly too: newer hosts skip updates that come in quick succession.
+        memory.throw_exception_if_processing_interrupted()
+        self._bar.update(steps)
+
+    def more(self, steps: int) -> None:
+        """Work that was not known of at the start."""
+        self._bar.total += steps
+
+
+def monitor(model: HostModel, progress: Progress) -> Monitor:
+    """What the core calls before and after every pass of the network."""
+    return Monitor(prepare=model.prepare, progress=progress.advance)
+
+
+def release_with_host() -> None:
+    """Empty the model cache whenever the host unloads all models."""
+    unload = memory.unload_all_models
+    if getattr(unload, "releases_gpen", None) is CACHE:
+        return
+
+    @functools.wraps(unload)
+    def unload_and_release(*arguments: Any, **keywords: Any) -> Any:
+        CACHE.clear()
+        return unload(*arguments, **keywords)
+
+    unload_and_release.releases_gpen = CACHE  # type: ignore[attr-defined]
+    memory.unload_all_models = unload_and_release

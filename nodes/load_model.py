@@ -1,0 +1,74 @@
+"""Load GPEN Model."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..gpen_core.errors import GPENError
+from . import folders, host
+from .schema import schema
+from .types import GPENModel
+
+PRECISIONS = ["auto", "fp32", "fp16", "bf16"]
+DEVICES = ["auto", "cpu"]
+
+
+class LoadGPENModel(io.ComfyNode):
+    """A file name to a network that the host can move between its memories."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="GPEN_LoadModel",
+            display_name="Load GPEN Model",
+            description="Loads a GPEN face restoration network. Its size and kind are read from "
+            "the weights, whatever the file is called. Loaded once: another workflow, or the same "
+            "one again, takes it from memory.",
+            search_aliases=["face restore", "face restoration", "gpen-bfr", "restore model"],
+            inputs=[
+                io.Combo.Input(
+                    id="file",
+                    options=folders.model_names(),
+                    tooltip="Files of models/gpen and models/facerestore_models, and the model "
+                    "that comes with these nodes. A file that is not a GPEN network is refused "
+                    "with the reason.",
+                ),
+                io.Combo.Input(
+                    id="precision",
+                    options=PRECISIONS,
+                    default="auto",
+                    tooltip="auto: half precision where the graphics card is good at it. "
+                    "Results that are not finite are computed again in fp32.",
+                ),
+                io.Combo.Input(
+                    id="device",
+                    options=DEVICES,
+                    default="auto",
+                    tooltip="auto: the device ComfyUI uses.",
+                ),
+            ],
+            outputs=[
+                GPENModel.Output(
+                    id="gpen_model",
+                    display_name="GPEN_MODEL",
+                    tooltip="For Detect and Align Faces, Restore Faces and Restore Image.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        try:
+            folders.model_path(file)
+        except GPENError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, precision: str, device: str) -> str:
+        """Changes when the file is replaced on disk."""
+        return host.identity(folders.model_path(file), precision, device)
+
+    @classmethod
+    def execute(cls, file: str, precision: str, device: str) -> io.NodeOutput:
+        return io.NodeOutput(host.load_model(folders.model_path(file), precision, device))

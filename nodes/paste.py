@@ -1,0 +1,154 @@
+"""Paste Back."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_core.errors import InputError
+from ..gpen_core.faces.found import Faces
+from ..gpen_core.faces.mask import MaskOptions, crop_masks
+from ..gpen_core.faces.paste import PasteOptions, paste
+from ..gpen_core.images import from_comfy, to_comfy
+from . import background as backgrounds
+from . import crops as crop_pictures
+from . import frames, host, widgets
+from .say import warn
+from .schema import schema
+from .types import GPENFaces
+
+
+class PasteFaces(io.ComfyNode):
+    """Restored crops back into their pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="GPEN_PasteFaces",
+            display_name="Paste Back",
+            description="Puts restored faces back where they came from. Pixels outside the mask "
+            "stay exactly as they were. With a background or an upscale model the picture is "
+            "larger and keeps the detail of the faces.",
+            search_aliases=["face paste", "composite face", "uncrop face"],
+            inputs=[
+                io.Image.Input(id="image", tooltip="The picture the faces were found in."),
+                GPENFaces.Input(id="faces", tooltip="From Restore Faces."),
+                widgets.mask(),
+                widgets.colour_match(),
+                widgets.upscale(),
+                widgets.exclude(),
+                widgets.feather(),
+                widgets.small_face_filter(),
+                io.Image.Input(
+                    id="crops",
+                    optional=True,
+                    tooltip="The crops of these faces, edited by other nodes, to paste instead.",
+                ),
+                io.Image.Input(
+                    id="background",
+                    optional=True,
+                    tooltip="The picture already enlarged, to paste into; any size.",
+                ),
+                io.UpscaleModel.Input(
+                    id="upscale_model",
+                    optional=True,
+                    tooltip="Enlarges the picture first. From Load Upscale Model.",
+                ),
+                io.Mask.Input(
+                    id="mask",
+                    optional=True,
+                    tooltip="Only where this is white anything is replaced.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(id="pasted", display_name="IMAGE"),
+                io.Mask.Output(
+                    id="changed", display_name="changed", tooltip="How much of each pixel is new."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        faces: Faces,
+        mask_type: str,
+        colour_match: float,
+        upscale: str,
+        exclude: str,
+        feather: float,
+        small_face_filter: bool,
+        crops: Tensor | None = None,
+        background: Tensor | None = None,
+        upscale_model: object | None = None,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if crops is not None:
+            faces = crop_pictures.replaced(faces, crops)
+        check_belonging(image, faces)
+        if len(faces) == 0:
+            warn(cls, "There is no face to paste; the picture is unchanged.")
+        shape = mask_options(mask_type, exclude, feather)
+        options = PasteOptions(
+            upscale=int(upscale),
+            small_face_filter=small_face_filter,
+            colour_match=colour_match,
+        )
+        source = backgrounds.choose(image, background, upscale_model)
+        pasted, changed = paste_frames(image, faces, shape, options, source, mask)
+        return io.NodeOutput(pasted, changed)
+
+
+def mask_options(mask_type: str, exclude: str, feather: float) -> MaskOptions:
+    """The widgets' values as the core wants them."""
+    chosen: dict[str, object] = {"kind": mask_type, "feather": feather or None}
+    names = tuple(name.strip() for name in exclude.split(",") if name.strip())
+    if names:
+        chosen["exclude"] = names
+    return MaskOptions(**chosen)
+
+
+def check_belonging(image: Tensor, faces: Faces) -> None:
+    """Refuse faces that were found in other pictures, or that are not restored yet.
+
+    Raises:
+        InputError: says which.
+    """
+    found = {tuple(size) for size in faces.image_sizes}
+    given = tuple(image.shape[1:3])
+    if len(faces.image_sizes) != len(image) or found != {given}:
+        height, width = faces.image_sizes[0]
+        raise InputError(
+            f"These faces were found in {len(faces.image_sizes)} picture(s) of {width}x{height} "
+            f"px, but the image is {len(image)} of {given[1]}x{given[0]}; connect the same image "
+            f"to Detect and Align Faces and to Paste Back (a larger one goes to background)."
+        )
+    if len(faces) and faces.restored is None:
+        raise InputError("These faces are not restored yet; put Restore Faces before Paste Back.")
+
+
+def paste_frames(
+    image: Tensor,
+    faces: Faces,
+    shape: MaskOptions,
+    options: PasteOptions,
+    source: backgrounds.Background,
+    user_mask: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """IMAGE (B, H', W', C) and mask (B, H', W'), group by group of frames."""
+    frames.check_count("mask", user_mask, len(image))
+    parser = host.load_parser() if shape.kind == "parsing" and len(faces) else None
+    pasted, changed = frames.Assembled(len(image)), frames.Assembled(len(image))
+    progress = host.Progress(len(image))
+    for chosen in frames.groups(len(image)):
+        images, alpha = from_comfy(image[chosen])
+        group = frames.faces_of(faces, chosen)
+        masks = crop_masks(group, shape, parser)
+        limit = None if user_mask is None else frames.part(user_mask, chosen)[:, None].float()
+        piece, mask = paste(images.float(), group, masks, options, source.of(chosen), limit)
+        pasted.put(chosen, to_comfy(piece, alpha).to(image.dtype))
+        changed.put(chosen, mask[:, 0])
+        progress.advance(len(images))
+    return pasted.tensor, changed.tensor

@@ -1,0 +1,124 @@
+"""Restore Image (GPEN): the four nodes in one."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_core.faces.detect import DetectOptions, Detector
+from ..gpen_core.faces.mask import MaskOptions
+from ..gpen_core.faces.paste import PasteOptions
+from ..gpen_core.images import from_comfy, to_comfy
+from ..gpen_core.pipeline import Options, restore_images
+from ..gpen_core.restorer import RestoreOptions
+from . import background as backgrounds
+from . import frames, host, widgets
+from .say import say, warn
+from .schema import schema
+from .types import GPENModel
+
+
+class RestoreImage(io.ComfyNode):
+    """A picture in, a picture with restored faces out."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="GPEN_RestoreImage",
+            display_name="Restore Image (GPEN)",
+            description="Finds, restores and pastes back the faces of a picture or of every frame "
+            "of a batch. The four single nodes do the same step by step.",
+            search_aliases=["face restore", "gpen", "codeformer", "gfpgan", "restore old photo"],
+            inputs=[
+                GPENModel.Input(id="gpen_model", tooltip="From Load GPEN Model."),
+                io.Image.Input(id="image", tooltip="A picture, or a batch of pictures or frames."),
+                widgets.strength(),
+                widgets.keep(),
+                widgets.upscale(),
+                widgets.mask(),
+                widgets.colour_match(),
+                widgets.detector(),
+                widgets.confidence(),
+                widgets.batch_size(),
+                io.UpscaleModel.Input(
+                    id="upscale_model",
+                    optional=True,
+                    tooltip="Enlarges the picture first. From Load Upscale Model.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(id="restored", display_name="IMAGE"),
+                io.Mask.Output(
+                    id="changed", display_name="changed", tooltip="How much of each pixel is new."
+                ),
+                io.Int.Output(id="count", display_name="count", tooltip="Faces restored."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        gpen_model: host.HostModel,
+        image: Tensor,
+        strength: float,
+        keep: str,
+        upscale: str,
+        mask_type: str,
+        colour_match: float,
+        detector: str,
+        confidence: float,
+        batch_size: int,
+        upscale_model: object | None = None,
+    ) -> io.NodeOutput:
+        options = Options(
+            detect=DetectOptions(confidence=confidence),
+            keep=keep,
+            restore=RestoreOptions(strength=strength, batch_size=batch_size),
+            mask=MaskOptions(kind=mask_type),
+            paste=PasteOptions(upscale=int(upscale), colour_match=colour_match),
+            frames_at_once=frames.FRAMES_AT_ONCE,
+        )
+        source = backgrounds.choose(image, upscale_model=upscale_model)
+        pasted, changed, count, events = restore_frames(
+            image, gpen_model, host.load_detector(detector), options, source
+        )
+        for event in events:
+            warn(cls, event)
+        if count:
+            say(cls, f"{count} face(s) restored in {len(image)} picture(s).")
+        else:
+            warn(cls, "No face was found (or kept); the picture is unchanged.")
+        return io.NodeOutput(pasted, changed, count)
+
+
+def restore_frames(
+    image: Tensor,
+    model: host.HostModel,
+    detector: Detector,
+    options: Options,
+    source: backgrounds.Background,
+) -> tuple[Tensor, Tensor, int, list[str]]:
+    """IMAGE, mask (B, H', W'), number of faces, fall-backs; a few frames at a time."""
+    pasted, changed = frames.Assembled(len(image)), frames.Assembled(len(image))
+    progress, count, events = host.Progress(len(image)), 0, []
+    parser = host.load_parser() if options.mask.kind == "parsing" else None
+    for chosen in frames.groups(len(image)):
+        images, alpha = from_comfy(image[chosen])
+        monitor = host.monitor(model, progress)
+        piece, mask, faces, _ = restore_images(
+            images.float(),
+            model.model,
+            options,
+            detector=detector,
+            parser=parser,
+            background=source.of(chosen),
+            monitor=monitor,
+            found=progress.more,
+        )
+        pasted.put(chosen, to_comfy(piece, alpha).to(image.dtype))
+        changed.put(chosen, mask[:, 0])
+        progress.advance(len(images))
+        count += len(faces)
+        events += [event for event in monitor.events if event not in events]
+    return pasted.tensor, changed.tensor, count, events
