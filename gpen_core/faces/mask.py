@@ -185,7 +185,10 @@ def _ellipse(template: str, size: int) -> Tensor:
 
 
 def _hull(faces: Faces, size: int) -> Tensor:
-    """(N, 1, size, size) pixels inside the landmarks' convex hull, grown by 0.75 eyes to mouth.
+    """(N, 1, size, size) pixels inside the landmarks' convex hull, grown to the face's outline.
+
+    Two points of the forehead are added, 0.4 of the way from mouth to eyes above the eyes, and all
+    is grown by 0.7 of that way.
 
     The distance to a convex set is its largest distance over all directions: with h(d) the
     furthest of the points along d, `max over d of x . d - h(d)`. No hull has to be built.
@@ -197,6 +200,8 @@ def _hull(faces: Faces, size: int) -> Tensor:
     landmarks = faces.landmarks.detach().to("cpu", torch.float64)
     points = landmarks @ matrices[:, :, :2].mT + matrices[:, None, :, 2]
     points = ((points + 0.5) * (work / faces.crop_size) - 0.5).float()
+    upwards = points[:, :2].mean(1, keepdim=True) - points[:, 3:].mean(1, keepdim=True)
+    points = torch.cat([points, points[:, :2] + 0.4 * upwards], 1)
     angles = torch.arange(_HULL_DIRECTIONS) * (2 * math.pi / _HULL_DIRECTIONS)
     directions = torch.stack([angles.cos(), angles.sin()], -1)
     furthest = (points @ directions.T).amax(1)
@@ -204,8 +209,8 @@ def _hull(faces: Faces, size: int) -> Tensor:
     outside = torch.full((len(points), work * work), -math.inf)
     for step in range(_HULL_DIRECTIONS):
         torch.maximum(outside, along[step] - furthest[:, step, None], out=outside)
-    grown = 0.75 * (points[:, 3:].mean(1) - points[:, :2].mean(1)).norm(dim=-1)
-    inside = (grown[:, None] - outside).view(-1, 1, work, work)
+    grown = 0.7 * upwards.norm(dim=-1)
+    inside = (grown - outside).view(-1, 1, work, work)
     if work == size:
         return inside
     return functional.interpolate(inside, (size, size), mode="bilinear") * (size / work)
