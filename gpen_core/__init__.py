@@ -1,3 +1,28 @@
-"""GPEN face restoration."""
+"""GPEN face restoration: networks, checkpoints, and the way from a photograph to a photograph.
+
+    >>> import gpen_core
+    >>> model = gpen_core.load_model()                       # the embedded model
+    >>> result = gpen_core.restore_image(picture, model)     # (H, W, 3) uint8
+    >>> result.image, result.mask, result.faces
+"""
+
+from __future__ import annotations
+
+from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
+from .model import Model, load_model
+from .pipeline import Options, Result, detect_faces, restore_image
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "GPENError",
+    "InputError",
+    "MissingWeightsError",
+    "Model",
+    "Options",
+    "Result",
+    "detect_faces",
+    "load_model",
+    "restore_image",
+]

@@ -12,7 +12,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
@@ -269,17 +268,13 @@ def train(config: Annotated[Path, typer.Argument(help="A YAML file, see docs/tra
 def _guarded(arguments: list[str]) -> int:
     """Run the command; a user's error is one line and exit code 2."""
     try:
-        code = app(arguments, standalone_mode=False)
+        app(arguments)
+    except SystemExit as stop:  # how click reports usage errors, and how typer ends a command
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except GPENError as error:
         console.print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
         return 2
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        console.print("Stopped.")
-        return 130
-    return int(code or 0)
+    return 0
 
 
 def _escape(text: str) -> str:

@@ -126,7 +126,8 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
     from gpen_core.model import load_model
 
     state = {name: value.clone() for name, value in small_state.items()}
-    state["generator.to_rgb1.bias"] += 1e5  # beyond the largest fp16 number
+    for index in (1, 2, 3):  # activations beyond the largest fp16 number, weights below it
+        state[f"ecd{index}.0.1.weight"] *= 200
     model, monitor = load_model(state, precision="fp16"), Monitor()
     restored = restore_crops(crops_of(2), model, RestoreOptions(), monitor)
     assert torch.isfinite(restored).all()
