@@ -127,7 +127,7 @@ def test_the_last_checkpoints_are_kept_and_the_export_loads(write_config, tmp_pa
     assert {value.dtype for value in state.values()} == {torch.float16}
     with safe_open(tmp_path / "lite.safetensors", "pt") as file:
         about = file.metadata()
-    assert about["architecture"] == "GPEN" and about["template"] == "gpen"
+    assert about["architecture"] == "gpen-v1" and about["template"] == "gpen"
     assert (about["input_size"], about["output_size"]) == ("64", "64")
     assert about["licence"] == "MIT" and about["training_data"] == "made up"
     assert "psnr" in json.loads(about["metrics"])

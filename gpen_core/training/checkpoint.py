@@ -57,7 +57,7 @@ def export(path: Path, net: GPEN, state: dict[str, Tensor], metadata: dict[str, 
     config = net.config
     half = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
     described = {
-        "architecture": "GPEN",
+        "architecture": "gpen-v1",
         "input_size": str(config.in_size),
         "output_size": str(config.out_size),
         "template": "gpen",
