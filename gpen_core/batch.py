@@ -73,7 +73,9 @@ def plan_outputs(inputs: list[Path], output: Path | None, many: bool) -> list[Pa
         if output.exists() and not output.is_dir():
             raise InputError(f"{output} is a file; give a folder for several pictures.")
         if many and output.suffix.lower() in READABLE and not output.is_dir():
-            raise InputError(f"{output} names one file but there are several inputs; give a folder.")
+            raise InputError(
+                f"{output} names one file but there are several inputs; give a folder."
+            )
         targets = [output / path.name for path in inputs]
     else:
         targets = [output]

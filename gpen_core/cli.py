@@ -157,7 +157,9 @@ def restore(
     weights_dir: Annotated[
         Path | None, _option("weights_dir", "Folder of detector and parser weights.")
     ] = None,
-    compare: Annotated[bool, _option("compare", "Also write NAME_compare: before | after.")] = False,
+    compare: Annotated[
+        bool, _option("compare", "Also write NAME_compare: before | after.")
+    ] = False,
     report: Annotated[Path | None, _option("report", "Write what happened as JSON.")] = None,
     overwrite: Annotated[bool, _option("overwrite", "Replace files that exist.")] = False,
 ) -> None:
@@ -258,7 +260,9 @@ def convert(
 
 
 @app.command()
-def train(config: Annotated[Path, typer.Argument(help="A YAML file, see docs/training.md.")]) -> None:
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file, see docs/training.md.")],
+) -> None:
     """Train a model on your own faces (needs the extra: pip install 'gpen[train]')."""
     from .training import train as run_training
 
@@ -289,7 +293,7 @@ def main() -> None:
 
 
 def run_gpen(arguments: list[str] | None = None) -> int:
-    """`run_gpen.py`: `gpen restore`, where pictures are ready crops unless `--face_align` is given."""
+    """`run_gpen.py`: `gpen restore`, for ready crops unless `--face_align` is given."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     aligning = {"--face_align", "--face-align", "--aligned", "--help"}
     if not aligning.intersection(arguments):

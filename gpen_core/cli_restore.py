@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import batch
 from .aligned import check_aligned, restore_aligned
+from .checkpoints.locate import WEIGHTS
 from .errors import GPENError, InputError
 from .faces.colour import keep_grey
 from .faces.detect import DetectOptions, Detector, detect, load_detector
@@ -174,7 +175,7 @@ class _Worker:
         detector = load_detector(request.detector, device=device, weights_dir=request.weights_dir)
         parser = None
         if options.mask.kind == "parsing":
-            parser = load_parser(device=device, weights_dir=request.weights_dir)
+            parser = load_parser(request.weights_dir or WEIGHTS, device)
         return cls(request, options, model, detector, parser)
 
     def run(self, source: Path, target: Path) -> batch.Outcome:
@@ -208,7 +209,7 @@ class _Worker:
         monitor = Monitor(progress=self.on_done)
         if self.request.aligned:
             return self._restore_crop(picture, outcome, monitor)
-        images, mask, _, report = restore_images(
+        images, _, _, report = restore_images(
             picture.pixels[None],
             self.model,
             self.options,
@@ -230,9 +231,7 @@ class _Worker:
             )
         return picture.with_pixels(images[0])
 
-    def _restore_crop(
-        self, picture: Picture, outcome: batch.Outcome, monitor: Monitor
-    ) -> Picture:
+    def _restore_crop(self, picture: Picture, outcome: batch.Outcome, monitor: Monitor) -> Picture:
         start = time.perf_counter()
         template = self.options.template or self.model.info.template
         image = picture.pixels[None]

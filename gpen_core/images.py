@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import InputError
@@ -126,7 +126,9 @@ def _reading(path: Path) -> Iterator[None]:
 def _decode(data: bytes, path: Path) -> Picture:
     image: Image.Image = Image.open(io.BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
-        log.warning("%s has %d frames; only the first is read.", path, getattr(image, "n_frames", 1))
+        log.warning(
+            "%s has %d frames; only the first is read.", path, getattr(image, "n_frames", 1)
+        )
     image.load()
     icc = image.info.get("icc_profile")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
@@ -135,10 +137,9 @@ def _decode(data: bytes, path: Path) -> Picture:
         image, icc = image.convert("RGB"), None
     exif = image.getexif()
     orientation = exif.pop(_EXIF_ORIENTATION, 1)
-    samples = _sixteen_bit_samples(image, data)
-    bits = 8 if samples is None else 16
-    if samples is None:
-        samples = _eight_bit_samples(image)
+    deep = _sixteen_bit_samples(image, data)
+    bits = 8 if deep is None else 16
+    samples = _eight_bit_samples(image) if deep is None else deep
     samples = np.ascontiguousarray(_upright(samples, orientation))
     tensor = torch.from_numpy(samples.astype(np.float32)) / (255.0 if bits == 8 else 65535.0)
     tensor = tensor.permute(2, 0, 1).contiguous()
@@ -413,6 +414,4 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def is_grey(images: Tensor) -> bool:
     """Whether the three channels of (B, 3, H, W) are equal everywhere."""
-    return bool(
-        torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 1], images[:, 2])
-    )
+    return bool(torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 1], images[:, 2]))

@@ -105,7 +105,7 @@ class Model:
         # Not `network.to`: that would move the network under everybody else who holds it.
         state = {key: value.to(device, dtype) for key, value in self.network.state_dict().items()}
         with torch.device("meta"):
-            network = type(self.network)(self.network.config)  # type: ignore[call-arg]
+            network = type(self.network)(self.network.config)
         network.load_state_dict(state, assign=True)
         return replace(self, network=network.eval().requires_grad_(False))
 
@@ -144,7 +144,9 @@ def _read(path: Path, dtype: torch.dtype, device: torch.device) -> Model:
     raw = read_checkpoint(path)
     model = _build(raw.content, str(path), dtype, device, raw.metadata)
     info = replace(model.info, path=path, file_format=raw.file_format)
-    log.info("Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, model.precision)
+    log.info(
+        "Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, model.precision
+    )
     return replace(model, info=info)
 
 

@@ -37,9 +37,7 @@ class ModelCache(Generic[Value]):
         self._lock = threading.RLock()
         self._loading: dict[Hashable, threading.Lock] = {}
 
-    def get(
-        self, key: Hashable, load: Callable[[], Value], size: Callable[[Value], int]
-    ) -> Value:
+    def get(self, key: Hashable, load: Callable[[], Value], size: Callable[[Value], int]) -> Value:
         """The value of `key`, loaded once however many threads ask for it at the same time."""
         with self._lock:
             one_at_a_time = self._loading.setdefault(key, threading.Lock())

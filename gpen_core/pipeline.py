@@ -229,7 +229,11 @@ def _describe(everyone: Faces, chosen: Faces, offset: int) -> list[Face]:
 
 
 def _identity(faces: Faces, i: int) -> tuple[float, ...]:
-    return (float(faces.source[i]), *faces.boxes[i].tolist(), *faces.landmarks[i].flatten().tolist())
+    return (
+        float(faces.source[i]),
+        *faces.boxes[i].tolist(),
+        *faces.landmarks[i].flatten().tolist(),
+    )
 
 
 # --- one picture in an array ---------------------------------------------------------------------

@@ -77,8 +77,8 @@ def restore(
 ) -> Faces:
     """The faces with `restored` (N, 3, T, T) -1..1 filled in, on the device of `crops`.
 
-    T is the model's output size. Crops of another size than the model's input are resized, which
-    the log says. Restoring a face alone or among others gives the same result.
+    T is the model's output size. Crops of another size than the model's input are resized.
+    Restoring a face alone or among others gives the same result.
 
     Raises:
         InputError: the faces have not been aligned.
@@ -89,19 +89,12 @@ def restore(
     size = model.output_size
     if len(faces) == 0:
         return faces.with_(restored=faces.crops.new_zeros(0, 3, size, size))
-    restored = restore_crops(faces.restored if _in_series(faces) else faces.crops, model,
-                             options, monitor)
-    return faces.with_(restored=restored)
+    # Two restorers in a row: the second one improves what the first one made.
+    inputs = faces.crops if faces.restored is None else faces.restored
+    return faces.with_(restored=restore_crops(inputs, model, options, monitor))
 
 
-def _in_series(faces: Faces) -> bool:
-    """Whether an earlier restoration is the input of this one (two restorers in a row)."""
-    return faces.restored is not None
-
-
-def restore_crops(
-    crops: Tensor, model: Model, options: RestoreOptions, monitor: Monitor
-) -> Tensor:
+def restore_crops(crops: Tensor, model: Model, options: RestoreOptions, monitor: Monitor) -> Tensor:
     """(N, 3, S, S) -1..1 -> (N, 3, T, T) -1..1 on the same device, in batches."""
     total, size = len(crops), model.output_size
     restored = torch.empty(total, 3, size, size, dtype=torch.float32, device=crops.device)

@@ -118,7 +118,7 @@ def test_v2_files_load_run_and_convert(tmp_path, dtype, legacy):
 
 def test_v2_arguments_are_checked_against_the_shapes(tmp_path):
     torch.save(v2_parts(output_resolution=2048), tmp_path / "v2.pth")
-    with pytest.raises(CheckpointError, match="output_resolution 2048.*makes 64 px"):
+    with pytest.raises(CheckpointError, match=r"output_resolution 2048.*makes 64 px"):
         load_model(tmp_path / "v2.pth")
 
 
@@ -322,8 +322,15 @@ def test_convert_never_overwrites_unasked(tmp_path, small_model_file):
 # --- the model, names and the cache --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("x", [torch.zeros(1, 3, 32, 32), torch.zeros(3, 64, 64),
-                               torch.zeros(1, 1, 64, 64), torch.zeros(1, 3, 64, 64).byte()])
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(1, 3, 32, 32),
+        torch.zeros(3, 64, 64),
+        torch.zeros(1, 1, 64, 64),
+        torch.zeros(1, 3, 64, 64).byte(),
+    ],
+)
 def test_the_model_checks_its_input(small_model, x):
     with pytest.raises(InputError, match="takes float crops"):
         small_model(x)

@@ -62,10 +62,8 @@ def test_a_folder_goes_on_after_a_bad_file(tmp_path, portrait, no_face, small_mo
     (tmp_path / "in" / "b.png").write_bytes(b"")
     save(tmp_path / "in" / "c.png", no_face)
     report = tmp_path / "report.json"
-    code = gpen(
-        ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(small_model_file)]
-        + ["--report", str(report)]
-    )
+    folders = [str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    code = gpen(["restore", *folders, "-m", str(small_model_file), "--report", str(report)])
     assert code == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
     statuses = [entry["status"] for entry in json.loads(report.read_text())]
@@ -146,14 +144,14 @@ WRONG = {
     "strength NaN": (["restore", "PHOTO", "--strength", "nan"], "strength"),
     "batch of none": (["restore", "PHOTO", "--batch_size", "0"], "at least 1"),
     "confidence": (["restore", "PHOTO", "--confidence", "2"], "onfidence"),
-    "upscale 3": (["restore", "PHOTO", "--upscale", "3"], "upscale"),
+    "upscale 3": (["restore", "PHOTO", "--upscale", "3"], "1, 2 or 4"),
     "unknown device": (["restore", "PHOTO", "--device", "quantum"], "quantum"),
     "absent device": (["restore", "PHOTO", "--device", "cuda:9"], "cuda"),
     "unknown mask": (["restore", "PHOTO", "--mask", "star"], "star"),
     "unknown sort": (["restore", "PHOTO", "--sort", "age"], "age"),
     "nonsense selection": (["restore", "PHOTO", "--keep", "first;second"], "keep|select|first"),
     "unknown option": (["restore", "PHOTO", "--sharpen"], "sharpen"),
-    "not a number": (["restore", "PHOTO", "--size", "big"], "big"),
+    "not a number": (["restore", "PHOTO", "--size", "big"], "integer"),
     "both modes": (["restore", "PHOTO", "--face_align", "--aligned"], "exclude each other"),
     "output format": (["restore", "PHOTO", "-o", "out.gif"], "unknown picture format"),
     "missing model": (["restore", "PHOTO", "-m", "absent.pth"], "absent.pth"),
@@ -203,7 +201,10 @@ def test_several_pictures_need_a_folder(tmp_path, photo, portrait, small_model_f
 
 
 def test_two_results_never_share_a_name(tmp_path, portrait, small_model_file, capsys):
-    first, second = save(tmp_path / "a" / "p.png", portrait), save(tmp_path / "b" / "p.png", portrait)
+    first, second = (
+        save(tmp_path / "a" / "p.png", portrait),
+        save(tmp_path / "b" / "p.png", portrait),
+    )
     out = str(tmp_path / "out")
     assert gpen(["restore", first, second, "-o", out, "-m", str(small_model_file)]) == 2
     assert "both be written" in said(capsys)

@@ -89,7 +89,9 @@ def test_palette_with_transparency_gets_colours_and_alpha(tmp_path):
     expected = np.asarray(Image.open(tmp_path / "in.png").convert("RGBA"))
     assert picture.alpha is not None
     assert np.array_equal((picture.alpha[0] * 255).numpy().astype(np.uint8), expected[..., 3])
-    assert torch.equal((picture.pixels * 255).round(), torch.tensor(expected[..., :3]).permute(2, 0, 1))
+    assert torch.equal(
+        (picture.pixels * 255).round(), torch.tensor(expected[..., :3]).permute(2, 0, 1)
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -218,9 +220,7 @@ def test_a_folder_in_place_of_the_output_folder_is_said(tmp_path):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 3), st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3, 4])
-)
+@given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3, 4]))
 def test_comfy_layout_round_trip_is_exact(batch, height, width, channels):
     image = torch.rand(batch, height, width, channels)
     images, alpha = from_comfy(image)

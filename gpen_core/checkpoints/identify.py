@@ -107,7 +107,10 @@ STRANGERS: tuple[tuple[str, Callable[[set[str]], bool]], ...] = (
         "a discriminator, which is only of use in training; use the generator's file",
         _has("final_conv.0.weight", "final_linear.0.weight"),
     ),
-    (f"GFPGAN; {_USELESS}", _starts("stylegan_decoder", "condition_scale", "stylegan_decoderdotto")),
+    (
+        f"GFPGAN; {_USELESS}",
+        _starts("stylegan_decoder", "condition_scale", "stylegan_decoderdotto"),
+    ),
     (f"CodeFormer; {_USELESS}", _has("position_emb", "quantize.embedding.weight")),
     (f"RestoreFormer; {_USELESS}", _starts("vqvae.")),
     (f"a VQGAN; {_USELESS}", _has("quantize.embedding.weight")),
