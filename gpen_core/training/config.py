@@ -28,19 +28,19 @@ class Data(_Part):
     exclude: tuple[str, ...] = ()
     weights: dict[str, float] = {}
     """How often a picture of a source is drawn, relative to 1."""
-    holdout: float = Field(0.06, gt=0, lt=1)
+    holdout: float = Field(default=0.06, gt=0, lt=1)
     """Share of each source kept for validation: its last files, so neighbours stay together."""
-    max_validation: int = Field(64, ge=1)
+    max_validation: int = Field(default=64, ge=1)
 
 
 class Jitter(_Part):
     """Random placement of the training crops around the GPEN template."""
 
-    rotation: float = Field(8.0, ge=0, le=45)
+    rotation: float = Field(default=8.0, ge=0, le=45)
     """Degrees either way."""
     scale: tuple[float, float] = (0.95, 1.16)
     """Magnification; 1 is the GPEN template, 1.12 the FFHQ template."""
-    shift: float = Field(0.03, ge=0, le=0.25)
+    shift: float = Field(default=0.03, ge=0, le=0.25)
     """Share of the crop's side, either way."""
     flip: bool = True
 
@@ -50,7 +50,7 @@ class Network(_Part):
 
     size: int
     narrow: float = Field(gt=0, le=2)
-    channel_multiplier: float = Field(1, gt=0)
+    channel_multiplier: float = Field(default=1, gt=0)
     start: Literal["identity", "random"] = "identity"
 
     def shape(self) -> GPENConfig:
@@ -60,7 +60,7 @@ class Network(_Part):
 class Damage(_Part):
     """One kind of damage among several: a preset, or ranges."""
 
-    share: float = Field(1.0, gt=0)
+    share: float = Field(default=1.0, gt=0)
     preset: str | None = None
     scale: tuple[float, float] = (1, 1)
     blur: tuple[float, float] = (0, 0)
@@ -85,9 +85,9 @@ class Damage(_Part):
 class Losses(_Part):
     """Weights of the losses; 0 turns one off."""
 
-    l1: float = Field(1.0, ge=0)
-    gradient: float = Field(0.5, ge=0)
-    frequency: float = Field(0.0, ge=0)
+    l1: float = Field(default=1.0, ge=0)
+    gradient: float = Field(default=0.5, ge=0)
+    frequency: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _some(self) -> Losses:
@@ -99,10 +99,10 @@ class Losses(_Part):
 class Optimiser(_Part):
     """Adam, a short warm-up, then `lr` until `decay_from` of the run and cosine to `final_lr`."""
 
-    lr: float = Field(2e-3, gt=0)
-    final_lr: float = Field(2e-4, gt=0)
-    decay_from: float = Field(0.8, ge=0, le=1)
-    warmup: int = Field(50, ge=0)
+    lr: float = Field(default=2e-3, gt=0)
+    final_lr: float = Field(default=2e-4, gt=0)
+    decay_from: float = Field(default=0.8, ge=0, le=1)
+    warmup: int = Field(default=50, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
 
 
@@ -110,7 +110,7 @@ class Export(_Part):
     """The EMA network as a half-precision safetensors file, written while training."""
 
     path: Path
-    every_minutes: float = Field(10, gt=0)
+    every_minutes: float = Field(default=10, gt=0)
     licence: str = "MIT"
     training_data: str = ""
 
@@ -123,19 +123,19 @@ class TrainConfig(_Part):
     model: Network
     damage: tuple[Damage, ...] = Field(min_length=1)
     steps: int = Field(ge=1)
-    batch_size: int = Field(4, ge=1)
-    seed: int = Field(0, ge=0)
+    batch_size: int = Field(default=4, ge=1)
+    seed: int = Field(default=0, ge=0)
     jitter: Jitter = Jitter()
     losses: Losses = Losses()
     optimiser: Optimiser = Optimiser()
-    ema: float = Field(0.998, ge=0, lt=1)
+    ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "cpu"
     threads: int | None = Field(None, ge=1)
-    log_every: int = Field(50, ge=1)
-    checkpoint_every: int = Field(500, ge=1)
-    validate_every: int = Field(500, ge=1)
-    keep: int = Field(2, ge=1)
+    log_every: int = Field(default=50, ge=1)
+    checkpoint_every: int = Field(default=500, ge=1)
+    validate_every: int = Field(default=500, ge=1)
+    keep: int = Field(default=2, ge=1)
     export: Export | None = None
 
 

@@ -47,6 +47,7 @@ class Trainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.step = 0
+        self.started = time.monotonic()
         training, validation = split(read_manifest(config.data), config.data)
         log.info("%d faces to train on, %d held out", len(training), len(validation))
         self.sampler = PairSampler(training, config)
@@ -73,6 +74,11 @@ class Trainer:
         self._update_average()
         return {"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}}
 
+    @property
+    def seconds(self) -> float:
+        """Time spent on the run so far, sittings before a resume included."""
+        return time.monotonic() - self.started
+
     def validate(self) -> dict[str, float]:
         """PSNR of the averaged network on the held-out faces, preset `medium`."""
         return compare(self.average, self.pairs)
@@ -84,10 +90,11 @@ class Trainer:
             "g_ema": self.average.state_dict(),
             "g_optim": self.optimiser.state_dict(),
             "step": self.step,
+            "seconds": self.seconds,
         }
         return checkpoint.save(self.config.output, self.step, state, self.config.keep)
 
-    def export(self, metrics: dict[str, float], minutes: float) -> None:
+    def export(self, metrics: dict[str, float]) -> None:
         """Write the averaged network as safetensors, where the config asks for it."""
         target = self.config.export
         if target is None:
@@ -96,7 +103,7 @@ class Trainer:
             "licence": target.licence,
             "training_data": target.training_data,
             "steps": str(self.step),
-            "training_minutes": f"{minutes:.0f}",
+            "training_minutes": f"{self.seconds / 60:.0f}",
             "metrics": json.dumps({name: round(value, 3) for name, value in metrics.items()}),
             "metrics_preset": VALIDATION_PRESET,
         }
@@ -130,6 +137,7 @@ class Trainer:
             self.average.load_state_dict(state["g_ema"])  # type: ignore[arg-type]
             self.optimiser.load_state_dict(state["g_optim"])  # type: ignore[arg-type]
             self.step = int(state["step"])  # type: ignore[call-overload]
+            self.started -= float(state["seconds"])  # type: ignore[arg-type]
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"The last checkpoint in {self.config.output} does not fit this config's network; "
@@ -161,7 +169,6 @@ class _Clock:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.started = time.monotonic()
         self.exported = float("-inf")
         self.saved = -1
 
@@ -188,7 +195,7 @@ class _Clock:
         metrics = trainer.validate()
         self._write(trainer, metrics)
         if export:
-            trainer.export(metrics, (time.monotonic() - self.started) / 60)
+            trainer.export(metrics)
             trainer.draw_sheet(self.config.output / f"sheet-{trainer.step:08d}.png")
             self.exported = time.monotonic()
 
@@ -198,8 +205,7 @@ class _Clock:
             self.saved = trainer.step
 
     def _write(self, trainer: Trainer, values: dict[str, float]) -> None:
-        seconds = round(time.monotonic() - self.started, 1)
-        line = {"step": trainer.step, "seconds": seconds}
+        line = {"step": trainer.step, "seconds": round(trainer.seconds, 1)}
         line |= {name: round(value, 5) for name, value in values.items()}
         with (self.config.output / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -8,11 +8,12 @@ exist for which input and output are equal, and training only has to learn the c
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 
 from ..networks import GPEN
-from ..networks.layers import GAIN, NEGATIVE_SLOPE, ModulatedConv2d, ToRGB
+from ..networks.layers import GAIN, NEGATIVE_SLOPE, EqualConv2d, ModulatedConv2d, ToRGB
 
 # Per-face modulation starts faint: at full strength random styles drown what the features say.
 _MODULATION = 0.1
@@ -37,8 +38,8 @@ def start_as_identity(net: GPEN) -> None:
     for name, parameter in net.named_parameters():
         if name.endswith("noise.weight"):
             parameter.fill_(1.0)
-    first = net.get_submodule("ecd0.0.0")
-    last = net.generator.to_rgbs[-1]
+    first = cast(EqualConv2d, net.get_submodule("ecd0.0.0"))
+    last = cast(ToRGB, net.generator.to_rgbs[-1])
     width = net.config.width(net.config.in_size)
     pair_gain = GAIN * GAIN * (1 + NEGATIVE_SLOPE**2)
     last.conv.modulation.weight.zero_()
