@@ -15,8 +15,13 @@ _CROPS_AT_ONCE = 16
 
 
 def to_image(crops: Tensor) -> Tensor:
-    """(N, 3, S, S) -1..1 -> IMAGE (N, S, S, 3), in groups so that nothing is held twice."""
+    """(N, 3, S, S) -1..1 -> IMAGE (N, S, S, 3), in groups so that nothing is held twice.
+
+    Without any crop it is one black picture: many nodes cannot take an empty batch.
+    """
     size = crops.shape[-1]
+    if len(crops) == 0:
+        return torch.zeros(1, size, size, 3)
     image = torch.empty(len(crops), size, size, 3)
     for chosen in frames.groups(len(crops), _CROPS_AT_ONCE):
         image[chosen] = to_comfy(from_network(crops[chosen].float().cpu()))
@@ -39,17 +44,19 @@ def from_image(image: Tensor) -> Tensor:
 
 
 def replaced(faces: Faces, image: Tensor) -> Faces:
-    """The faces with edited crops in the place of their restored ones.
+    """The faces with edited crops in the place of their restored ones; no faces stay no faces.
 
     Raises:
         InputError: another number of crops than faces, or crops that are not square.
     """
+    if len(faces) == 0:
+        return faces
     if len(image) != len(faces):
         raise InputError(
             f"There are {len(image)} crops for {len(faces)} faces; connect the crops that belong "
             f"to these faces, all of them and in their order."
         )
-    return faces if len(faces) == 0 else faces.with_(restored=from_image(image))
+    return faces.with_(restored=from_image(image))
 
 
 def as_faces(image: Tensor, template: str) -> Faces:

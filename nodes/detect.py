@@ -62,7 +62,7 @@ class DetectFaces(io.ComfyNode):
             outputs=[
                 GPENFaces.Output(id="faces", display_name="GPEN_FACES"),
                 io.Image.Output(
-                    id="crops", display_name="crops", tooltip="The aligned faces, a batch."
+                    id="crops", display_name="crops", tooltip="The aligned faces, a batch; one black picture without a face."
                 ),
                 io.Mask.Output(id="boxes", display_name="boxes", tooltip="1 inside the boxes."),
                 io.Int.Output(id="count", display_name="count", tooltip="Faces found and kept."),

@@ -6,7 +6,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
+from ..gpen_core.faces.colour import keep_grey
 from ..gpen_core.faces.found import Faces
+from ..gpen_core.images import is_grey
 from ..gpen_core.restorer import RestoreOptions, restore
 from . import crops as crop_pictures
 from . import host, widgets
@@ -60,12 +62,20 @@ class RestoreFaces(io.ComfyNode):
         chosen = _faces_to_restore(faces, crops, gpen_model)
         options = RestoreOptions(strength=strength, batch_size=batch_size, seed=seed)
         monitor = host.monitor(gpen_model, host.Progress(len(chosen)))
-        restored = restore(chosen, gpen_model.model, options, monitor)
+        restored = _keep_grey(restore(chosen, gpen_model.model, options, monitor))
         if len(chosen) == 0:
             warn(cls, "There is no face to restore.")
         for event in monitor.events:
             warn(cls, event)
         return io.NodeOutput(restored, crop_pictures.to_image(restored.restored))
+
+
+def _keep_grey(faces: Faces) -> Faces:
+    """Faces of grey photographs without the tint that networks give them."""
+    for index in range(len(faces)):
+        if is_grey(faces.crops[index : index + 1]):
+            faces.restored[index] = keep_grey(faces.restored[index : index + 1])[0]
+    return faces
 
 
 def _faces_to_restore(

@@ -1,0 +1,658 @@
+"""The nodes in the real executor of the host."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+PORTRAIT, GROUP, NO_FACE = "astronaut-damaged.jpg", "solvay-1927.jpg", "no-face.png"
+DETECT = {
+    "detector": "mtcnn", "confidence": 0.9, "min_size": 0, "max_size": 0, "sort": "area",
+    "keep": "all", "template": "model", "crop_size": 512, "rotations": False,
+}
+PASTE = {
+    "mask_type": "rectangle", "colour_match": 0.0, "upscale": "1",
+    "exclude": "background,hat,cloth", "feather": 0.0, "small_face_filter": False,
+}
+ONE = {
+    "strength": 1.0, "keep": "all", "upscale": "1", "mask_type": "rectangle", "colour_match": 0.0,
+    "detector": "mtcnn", "confidence": 0.9, "batch_size": 4,
+}
+
+
+def node(kind: str, **inputs: object) -> dict:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def capture(name: str, source: list) -> dict:
+    return node("Test_Capture", name=name, value=source)
+
+
+def loader(file: str = "small.pth") -> dict:
+    return node("GPEN_LoadModel", file=file, precision="fp32", device="auto")
+
+
+def four(image: dict, model: dict | None = None, **changes: object) -> dict:
+    """Load, detect, restore, paste and captures of what they give."""
+    changes = dict(changes)
+    detect = DETECT | {k: changes.pop(k) for k in list(changes) if k in DETECT}
+    paste = PASTE | {k: changes.pop(k) for k in list(changes) if k in PASTE}
+    restore = {"strength": 1.0, "batch_size": 4, "seed": 0} | changes
+    return {
+        "model": model or loader(),
+        "image": image,
+        "detect": node("GPEN_DetectFaces", image=["image", 0], gpen_model=["model", 0], **detect),
+        "restore": node(
+            "GPEN_RestoreFaces", gpen_model=["model", 0], faces=["detect", 0], **restore
+        ),
+        "paste": node("GPEN_PasteFaces", image=["image", 0], faces=["restore", 0], **paste),
+        "c-image": capture("image", ["image", 0]),
+        "c-faces": capture("faces", ["detect", 0]),
+        "c-crops": capture("crops", ["detect", 1]),
+        "c-boxes": capture("boxes", ["detect", 2]),
+        "c-count": capture("count", ["detect", 3]),
+        "c-restored": capture("restored", ["restore", 1]),
+        "c-pasted": capture("pasted", ["paste", 0]),
+        "c-changed": capture("changed", ["paste", 1]),
+    }
+
+
+def one(image: dict, model: dict | None = None, **changes: object) -> dict:
+    return {
+        "model": model or loader(),
+        "image": image,
+        "all": node(
+            "GPEN_RestoreImage", gpen_model=["model", 0], image=["image", 0], **(ONE | changes)
+        ),
+        "c-image": capture("image", ["image", 0]),
+        "c-pasted": capture("pasted", ["all", 0]),
+        "c-changed": capture("changed", ["all", 1]),
+        "c-count": capture("count", ["all", 2]),
+    }
+
+
+def load(name: str) -> dict:
+    return node("LoadImage", image=name)
+
+
+def feed(name: str) -> dict:
+    return node("Test_Feed", name=name)
+
+
+def done(outcome) -> dict:
+    assert outcome.success, outcome.errors
+    return {name: values[-1] for name, values in outcome.values.items()}
+
+
+def failed(outcome) -> str:
+    assert not outcome.success
+    return " ".join(outcome.errors)
+
+
+@pytest.fixture
+def portrait(host) -> torch.Tensor:
+    """IMAGE (1, 512, 512, 3) with one face."""
+    picture, _ = host.nodes.LoadImage().load_image(PORTRAIT)
+    return picture
+
+
+# --- the recipe ----------------------------------------------------------------------------------
+
+
+def test_the_four_nodes_restore_a_photograph(fresh):
+    got = done(fresh.run(four(load(PORTRAIT))))
+    assert got["count"] == 1
+    assert got["crops"].shape == (1, 64, 64, 3) and got["restored"].shape == (1, 64, 64, 3)
+    assert got["boxes"].shape == (1, 512, 512) and 0.005 < float(got["boxes"].mean()) < 0.3
+    assert got["pasted"].shape == got["image"].shape
+    assert 0 <= float(got["pasted"].min()) and float(got["pasted"].max()) <= 1
+    outside = got["changed"] == 0
+    assert bool(outside.any()) and not bool(outside.all())
+    assert torch.equal(got["pasted"][outside], got["image"][outside])
+    assert not torch.equal(got["pasted"], got["image"])
+
+
+def test_one_node_gives_what_the_four_give(fresh):
+    step_by_step = done(fresh.run(four(load(PORTRAIT))))
+    at_once = done(fresh.run(one(load(PORTRAIT))))
+    assert at_once["count"] == 1
+    torch.testing.assert_close(at_once["pasted"], step_by_step["pasted"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(at_once["changed"], step_by_step["changed"], atol=1e-5, rtol=0)
+
+
+def test_without_a_model_the_crop_size_decides(fresh):
+    prompt = four(load(PORTRAIT), crop_size=256)
+    del prompt["detect"]["inputs"]["gpen_model"]
+    assert done(fresh.run(prompt))["crops"].shape == (1, 256, 256, 3)
+
+
+def test_strength_zero_is_the_aligned_input(fresh):
+    got = done(fresh.run(four(load(PORTRAIT), strength=0.0)))
+    torch.testing.assert_close(got["restored"], got["crops"], atol=1e-5, rtol=0)
+
+
+def test_upscaling_enlarges_picture_and_mask(fresh):
+    got = done(fresh.run(one(load(PORTRAIT), upscale="2")))
+    assert got["pasted"].shape == (1, 1024, 1024, 3) and got["changed"].shape == (1, 1024, 1024)
+
+
+@pytest.mark.parametrize("mask", ["ellipse", "hull"])
+def test_masks_change_less_than_the_rectangle(fresh, mask):
+    whole = done(fresh.run(one(load(PORTRAIT))))["changed"].mean()
+    part = done(fresh.run(one(load(PORTRAIT), mask_type=mask)))["changed"].mean()
+    assert 0 < part < whole
+
+
+# --- chaining ------------------------------------------------------------------------------------
+
+
+def test_two_restorers_in_a_row(fresh):
+    prompt = four(load(PORTRAIT))
+    once = done(fresh.run(prompt))
+    prompt["again"] = node(
+        "GPEN_RestoreFaces", gpen_model=["model", 0], faces=["restore", 0],
+        strength=1.0, batch_size=4, seed=0,
+    )
+    prompt["paste"]["inputs"]["faces"] = ["again", 0]
+    twice = done(fresh.run(prompt))
+    assert not torch.equal(once["pasted"], twice["pasted"])
+
+
+def test_one_detection_feeds_two_restorers(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["half"] = copy.deepcopy(prompt["restore"])
+    prompt["half"]["inputs"]["strength"] = 0.5
+    prompt["c-half"] = capture("half", ["half", 1])
+    got = done(fresh.run(prompt))
+    middle = (got["crops"] + got["restored"]) / 2
+    torch.testing.assert_close(got["half"], middle, atol=1e-4, rtol=0)
+
+
+def test_detect_select_restore_touches_only_the_selected(fresh):
+    prompt = four(load(GROUP))
+    prompt["select"] = node(
+        "GPEN_SelectFaces", faces=["detect", 0], sort="left-right", keep="0,2"
+    )
+    prompt["restore"]["inputs"]["faces"] = ["select", 0]
+    prompt["c-selected"] = capture("selected", ["select", 0])
+    prompt["c-kept"] = capture("kept", ["select", 1])
+    got = done(fresh.run(prompt))
+    assert got["count"] >= 25 and got["kept"] == 2
+    left = got["selected"].boxes[:, 0]
+    assert float(left[0]) < float(left[1])
+    untouched = got["changed"][0, :, got["changed"].shape[2] // 2 :]
+    assert float(untouched.max()) == 0
+
+
+def test_crops_edited_by_another_node_are_pasted(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["invert"] = node("ImageInvert", image=["restore", 1])
+    plain = done(fresh.run(prompt))
+    prompt["paste"]["inputs"]["crops"] = ["invert", 0]
+    edited = done(fresh.run(prompt))
+    face = plain["changed"] > 0.99
+    torch.testing.assert_close(
+        edited["pasted"][face], 1 - plain["pasted"][face], atol=0.02, rtol=0
+    )
+
+
+def test_enlarged_crops_are_pasted_too(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["scale"] = node(
+        "ImageScale", image=["restore", 1], upscale_method="bicubic", width=256, height=256,
+        crop="disabled",
+    )
+    plain = done(fresh.run(prompt))
+    prompt["paste"]["inputs"]["crops"] = ["scale", 0]
+    larger = done(fresh.run(prompt))
+    assert float((larger["pasted"] - plain["pasted"]).abs().mean()) < 0.01
+
+
+def test_crops_edited_before_restoring_are_what_is_restored(fresh):
+    prompt = four(load(PORTRAIT))
+    plain = done(fresh.run(prompt))
+    prompt["invert"] = node("ImageInvert", image=["detect", 1])
+    prompt["restore"]["inputs"]["crops"] = ["invert", 0]
+    edited = done(fresh.run(prompt))
+    assert not torch.equal(plain["restored"], edited["restored"])
+    assert edited["pasted"].shape == plain["pasted"].shape
+
+
+def test_ready_crops_need_no_detection(fresh, portrait):
+    fresh.feeds["crop"] = torch.nn.functional.interpolate(
+        portrait.permute(0, 3, 1, 2), (64, 64), mode="area"
+    ).permute(0, 2, 3, 1)
+    prompt = {
+        "model": loader(),
+        "crop": feed("crop"),
+        "restore": node(
+            "GPEN_RestoreFaces", gpen_model=["model", 0], crops=["crop", 0],
+            strength=1.0, batch_size=2, seed=0,
+        ),
+        "paste": node("GPEN_PasteFaces", image=["crop", 0], faces=["restore", 0], **PASTE),
+        "c-restored": capture("restored", ["restore", 1]),
+        "c-pasted": capture("pasted", ["paste", 0]),
+    }
+    got = done(fresh.run(prompt))
+    assert got["restored"].shape == (1, 64, 64, 3)
+    assert got["pasted"].shape == (1, 64, 64, 3)
+
+
+def test_a_background_of_any_size_is_pasted_into(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["large"] = node(
+        "ImageScale", image=["image", 0], upscale_method="bicubic", width=768, height=768,
+        crop="disabled",
+    )
+    prompt["paste"]["inputs"]["background"] = ["large", 0]
+    prompt["c-large"] = capture("large", ["large", 0])
+    got = done(fresh.run(prompt))
+    assert got["pasted"].shape == (1, 768, 768, 3)
+    outside = got["changed"] == 0
+    assert torch.equal(got["pasted"][outside], got["large"][outside])
+
+
+def test_a_users_mask_limits_what_changes(fresh):
+    fresh.feeds["black"] = torch.zeros(1, 512, 512)
+    prompt = four(load(PORTRAIT))
+    prompt["mask"] = node("Test_FeedMask", name="black")
+    prompt["paste"]["inputs"]["mask"] = ["mask", 0]
+    got = done(fresh.run(prompt))
+    assert float(got["changed"].max()) == 0
+    assert torch.equal(got["pasted"], got["image"])
+
+
+def test_an_upscale_model_enlarges_here(fresh, tmp_path):
+    """A real ESRGAN-shaped network, with the host's loader and tiles."""
+    import folder_paths
+
+    torch.manual_seed(0)
+    torch.save(_tiny_esrgan(), tmp_path / "tiny_x2.pth")
+    folder_paths.add_model_folder_path("upscale_models", str(tmp_path))
+    prompt = one(load(PORTRAIT))
+    prompt["up"] = node("UpscaleModelLoader", model_name="tiny_x2.pth")
+    prompt["all"]["inputs"]["upscale_model"] = ["up", 0]
+    got = done(fresh.run(prompt))
+    assert got["pasted"].shape == (1, 1024, 1024, 3)
+
+
+def _tiny_esrgan() -> dict[str, torch.Tensor]:
+    """The smallest state dict that the host's loader takes for an SRVGG upscaler (x2)."""
+    features, convolutions, scale = 4, 1, 2
+    state = {"body.0.weight": torch.randn(features, 3, 3, 3) * 0.05}
+    state["body.0.bias"] = torch.zeros(features)
+    state["body.1.weight"] = torch.full((features,), 0.2)
+    for index in range(convolutions):
+        at = 2 + 2 * index
+        state[f"body.{at}.weight"] = torch.randn(features, features, 3, 3) * 0.05
+        state[f"body.{at}.bias"] = torch.zeros(features)
+        state[f"body.{at + 1}.weight"] = torch.full((features,), 0.2)
+    last = 2 + 2 * convolutions
+    state[f"body.{last}.weight"] = torch.randn(3 * scale**2, features, 3, 3) * 0.05
+    state[f"body.{last}.bias"] = torch.zeros(3 * scale**2)
+    return state
+
+
+# --- pictures of every kind ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("graph", [four, one])
+def test_without_faces_the_picture_is_unchanged_and_the_log_says_so(fresh, caplog, graph):
+    with caplog.at_level("WARNING"):
+        got = done(fresh.run(graph(load(NO_FACE))))
+    assert got["count"] == 0
+    assert torch.equal(got["pasted"], got["image"])
+    assert float(got["changed"].max()) == 0
+    assert "No face" in caplog.text and "unchanged" in caplog.text
+
+
+def test_an_empty_selection_changes_nothing(fresh, caplog):
+    prompt = four(load(PORTRAIT))
+    prompt["select"] = node("GPEN_SelectFaces", faces=["detect", 0], sort="area", keep="7")
+    prompt["restore"]["inputs"]["faces"] = ["select", 0]
+    with caplog.at_level("WARNING"):
+        got = done(fresh.run(prompt))
+    assert torch.equal(got["pasted"], got["image"])
+    assert "selected" in caplog.text
+
+
+def test_without_faces_the_crops_still_go_through_other_nodes(fresh):
+    prompt = four(load(NO_FACE))
+    prompt["preview"] = node("PreviewImage", images=["restore", 1])
+    prompt["invert"] = node("ImageInvert", image=["restore", 1])
+    prompt["paste"]["inputs"]["crops"] = ["invert", 0]
+    got = done(fresh.run(prompt))
+    assert got["restored"].shape == (1, 64, 64, 3) and float(got["restored"].max()) == 0
+    assert torch.equal(got["pasted"], got["image"])
+
+
+@pytest.mark.parametrize("graph", [four, one])
+def test_alpha_survives(fresh, portrait, graph):
+    alpha = torch.linspace(0, 1, 512).expand(1, 512, 512)[..., None]
+    fresh.feeds["rgba"] = torch.cat([portrait, alpha], dim=-1)
+    got = done(fresh.run(graph(feed("rgba"))))
+    assert got["pasted"].shape == (1, 512, 512, 4)
+    assert torch.equal(got["pasted"][..., 3:], alpha)
+    assert float(got["changed"].max()) > 0
+
+
+@pytest.mark.parametrize("graph", [four, one])
+def test_a_batch_restores_each_frame_as_alone(fresh, portrait, graph):
+    fresh.feeds["batch"] = torch.cat(
+        [portrait, torch.rand_like(portrait) * 0.1, portrait.flip(2), portrait, portrait, portrait]
+    )
+    together = done(fresh.run(graph(feed("batch"))))
+    assert together["count"] == 5
+    assert torch.equal(together["pasted"][1], fresh.feeds["batch"][1])
+    fresh.feeds["alone"] = portrait.flip(2)
+    alone = done(fresh.run(graph(feed("alone"))))
+    torch.testing.assert_close(together["pasted"][2:3], alone["pasted"], atol=1e-4, rtol=0)
+
+
+def test_a_list_of_pictures_is_worked_through(fresh, portrait):
+    fresh.feeds["batch"] = torch.cat([portrait, portrait.flip(2)])
+    prompt = one(feed("batch"))
+    prompt["list"] = node("ImageToList" if False else "RebatchImages",
+                          images=["image", 0], batch_size=1)
+    prompt["all"]["inputs"]["image"] = ["list", 0]
+    outcome = fresh.run(prompt)
+    done(outcome)
+    assert [len(value) for value in outcome.values["pasted"]] == [1, 1]
+
+
+def test_a_grey_photograph_stays_grey(fresh, portrait):
+    fresh.feeds["grey"] = portrait.mean(-1, keepdim=True).expand(-1, -1, -1, 3).contiguous()
+    for graph in (four, one):
+        got = done(fresh.run(graph(feed("grey"))))["pasted"]
+        assert float((got[..., 0] - got[..., 2]).abs().max()) < 1e-5
+
+
+def test_inputs_are_not_written_to(fresh, portrait):
+    fresh.feeds["given"] = portrait.clone()
+    done(fresh.run(four(feed("given"))))
+    done(fresh.run(one(feed("given"))))
+    assert torch.equal(fresh.feeds["given"], portrait)
+
+
+# --- what users get wrong ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("html", "web page"), ("truncated", "truncated|damaged|cut"), ("other", "GPEN")],
+)
+def test_files_that_are_not_gpen_are_refused_with_the_reason(fresh, model_files, file, said):
+    import re
+
+    text = failed(fresh.run(one(load(PORTRAIT), loader(model_files[file]))))
+    assert model_files[file] in text
+    assert re.search(said, text, re.IGNORECASE), text
+
+
+def test_a_missing_model_file_is_named_with_its_folder(fresh):
+    text = failed(fresh.run(one(load(PORTRAIT), loader("gpen-bfr-9999.pth"))))
+    assert "gpen-bfr-9999.pth" in text and "models" in text
+
+
+def test_a_model_path_cannot_leave_its_folders(fresh):
+    failed(fresh.run(one(load(PORTRAIT), loader("../../input/secret.pth"))))
+
+
+def test_a_file_in_facerestore_models_is_found_whatever_its_name(fresh, model_files):
+    assert done(fresh.run(one(load(PORTRAIT), loader(model_files["elsewhere"]))))["count"] == 1
+
+
+def test_only_model_files_are_offered(fresh):
+    offered = fresh.module("nodes.folders").model_names()
+    assert "small.pth" in offered and "named-wrongly.pth" in offered
+    assert "notes.txt" not in offered and "README.md" not in offered
+
+
+@pytest.mark.parametrize(
+    ("widget", "value"),
+    [
+        ("confidence", 3.0), ("confidence", -1.0), ("strength", 1.5), ("upscale", "3"),
+        ("mask_type", "star"), ("detector", "dlib"), ("batch_size", 0), ("colour_match", 2.0),
+        ("strength", "much"),
+    ],
+)
+def test_bad_widget_values_are_refused(fresh, widget, value):
+    outcome = fresh.run(one(load(PORTRAIT), **{widget: value}))
+    assert str(widget).split("_")[0] in failed(outcome).lower() or str(value) in failed(outcome)
+
+
+@pytest.mark.parametrize("keep", ["zero", "1.5", "first"])
+def test_a_bad_selection_is_explained(fresh, keep):
+    text = failed(fresh.run(one(load(PORTRAIT), keep=keep)))
+    assert "keep" in text.lower() or "all" in text
+
+
+def test_faces_of_another_picture_are_refused(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["other"] = load(NO_FACE)
+    prompt["paste"]["inputs"]["image"] = ["other", 0]
+    text = failed(fresh.run(prompt))
+    assert "512x512" in text and "160x120" in text
+
+
+def test_faces_that_are_not_restored_are_refused(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["paste"]["inputs"]["faces"] = ["detect", 0]
+    assert "Restore Faces" in failed(fresh.run(prompt))
+
+
+def test_a_wrong_number_of_crops_is_refused(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["twice"] = node("RepeatImageBatch", image=["restore", 1], amount=2)
+    prompt["paste"]["inputs"]["crops"] = ["twice", 0]
+    assert "2 crops for 1 faces" in failed(fresh.run(prompt))
+
+
+def test_crops_that_are_not_square_are_refused(fresh):
+    prompt = four(load(PORTRAIT))
+    prompt["wide"] = node(
+        "ImageScale", image=["restore", 1], upscale_method="area", width=64, height=32,
+        crop="disabled",
+    )
+    prompt["paste"]["inputs"]["crops"] = ["wide", 0]
+    assert "square" in failed(fresh.run(prompt))
+
+
+def test_nothing_connected_to_restore_is_explained(fresh):
+    prompt = {
+        "model": loader(),
+        "restore": node("GPEN_RestoreFaces", gpen_model=["model", 0], strength=1.0,
+                        batch_size=1, seed=0),
+        "c": capture("restored", ["restore", 1]),
+    }
+    assert "connect" in failed(fresh.run(prompt))
+
+
+def test_background_and_upscale_model_exclude_each_other(fresh, tmp_path):
+    import folder_paths
+
+    torch.save(_tiny_esrgan(), tmp_path / "tiny_x2.pth")
+    folder_paths.add_model_folder_path("upscale_models", str(tmp_path))
+    prompt = four(load(PORTRAIT))
+    prompt["up"] = node("UpscaleModelLoader", model_name="tiny_x2.pth")
+    prompt["paste"]["inputs"] |= {"background": ["image", 0], "upscale_model": ["up", 0]}
+    assert "not both" in failed(fresh.run(prompt))
+
+
+def test_missing_detector_and_parser_weights_say_where_they_go(fresh):
+    text = failed(fresh.run(one(load(PORTRAIT), detector="retinaface-resnet50")))
+    assert "facedetection" in text and "http" in text
+    text = failed(fresh.run(one(load(PORTRAIT), mask_type="parsing")))
+    assert "parsing_parsenet.pth" in text and "facedetection" in text
+
+
+def test_a_nan_picture_is_refused(fresh, portrait):
+    broken = portrait.clone()
+    broken[0, 3, 4, 0] = float("nan")
+    fresh.feeds["nan"] = broken
+    assert "NaN" in failed(fresh.run(one(feed("nan"))))
+
+
+# --- the model cache -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ram_pressure", [False, True])
+def test_another_workflow_in_between_costs_no_second_load(fresh, caplog, ram_pressure):
+    cache = fresh.module("nodes.host").CACHE
+    cache.clear()
+    fresh.executor = fresh.new_executor(ram_pressure)
+    other = {"image": load(GROUP), "save": node("PreviewImage", images=["image", 0])}
+    with caplog.at_level("INFO"):
+        done(fresh.run(one(load(PORTRAIT))))
+        loads, hits = cache.loads, cache.hits
+        done(fresh.run(other))
+        again = fresh.run(one(load(PORTRAIT), strength=0.8))
+        done(again)
+    assert "all" in again.ran and cache.loads == loads and cache.hits > hits
+    assert caplog.text.count("Loaded GPEN model") == 1
+
+
+def test_a_replaced_file_is_loaded_anew(fresh, base_folder, small_state):
+    path = base_folder / "models" / "gpen" / "replaced.pth"
+    torch.save({"g_ema": small_state}, path)
+    first = done(fresh.run(one(load(PORTRAIT), loader("replaced.pth"))))
+    changed = {k: v * 1.5 if k.endswith("to_rgb1.bias") else v for k, v in small_state.items()}
+    changed["generator.to_rgb1.bias"] = small_state["generator.to_rgb1.bias"] + 0.5
+    torch.save({"g_ema": changed}, path)
+    os.utime(path, (1, 1))
+    second = done(fresh.run(one(load(PORTRAIT), loader("replaced.pth"))))
+    assert not torch.equal(first["pasted"], second["pasted"])
+
+
+def test_unloading_all_models_releases_the_cache(fresh):
+    import comfy.model_management
+
+    models = fresh.module("nodes.host").CACHE
+    done(fresh.run(one(load(PORTRAIT))))
+    assert len(models) > 0
+    comfy.model_management.unload_all_models()
+    assert len(models) == 0
+    done(fresh.run(one(load(PORTRAIT), strength=0.7)))
+
+
+# --- the host ------------------------------------------------------------------------------------
+
+
+def test_interrupting_between_faces_leaves_the_next_prompt_healthy(fresh):
+    import comfy.model_management as memory
+
+    prompt = four(load(GROUP), batch_size=1)
+    seen = []
+
+    def interrupt(event: str, data: dict) -> None:
+        if event == "executing" and data.get("node") == "restore":
+            seen.append(event)
+            memory.interrupt_current_processing(True)
+
+    fresh.on_event = interrupt
+    outcome = fresh.run(prompt)
+    assert seen and not outcome.success and not outcome.errors
+    assert any(event == "execution_interrupted" for event, _ in outcome.events)
+    fresh.on_event = lambda event, data: None
+    assert done(fresh.run(four(load(PORTRAIT))))["count"] == 1
+
+
+def test_running_out_of_memory_halves_the_face_batch_and_says_so(fresh, caplog, monkeypatch):
+    """The network itself raises for more than two faces, as a full device would."""
+    model = fresh.module("gpen_core.model").Model
+    call = model.__call__
+    sizes = []
+
+    def scarce(self, crops, **keywords):
+        sizes.append(len(crops))
+        if len(crops) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return call(self, crops, **keywords)
+
+    monkeypatch.setattr(model, "__call__", scarce)
+    with caplog.at_level("WARNING"):
+        got = done(fresh.run(four(load(GROUP), batch_size=8, keep="0,1,2,3,4")))
+    assert sizes[:3] == [5, 2, 2] and len(got["restored"]) == 5
+    assert "Out of memory" in caplog.text
+
+
+def test_the_hosts_nodes_module_is_still_the_hosts(fresh, host_folder):
+    import sys
+
+    assert Path(sys.modules["nodes"].__file__).parent == host_folder
+    assert "LoadImage" in sys.modules["nodes"].NODE_CLASS_MAPPINGS
+    assert Path(sys.modules["utils"].__path__[0]).parent == host_folder
+    assert "gpen_core" not in sys.modules or "site-packages" not in str(sys.modules["gpen_core"])
+
+
+def test_other_packs_folders_are_kept(fresh):
+    import folder_paths
+
+    folder_paths.folder_names_and_paths["facerestore_models"][0].insert(0, "/elsewhere/models")
+    fresh.module("nodes.folders").register()
+    paths = folder_paths.get_folder_paths("facerestore_models")
+    assert paths[0] == "/elsewhere/models" and len(paths) == len(set(paths)) >= 2
+    paths.remove("/elsewhere/models")
+
+
+def test_every_node_has_help_locales_and_tooltips(fresh):
+    root = Path(__file__).resolve().parents[2]
+    ours = {k: v for k, v in fresh.nodes.NODE_CLASS_MAPPINGS.items() if k.startswith("GPEN_")}
+    assert len(ours) == 6
+    for key, cls in ours.items():
+        info = cls.GET_NODE_INFO_V1()
+        assert info["description"] and info["category"].startswith("GPEN")
+        assert (root / "web" / "docs" / f"{key}.md").is_file()
+        inputs = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+        for name, spec in inputs.items():
+            assert spec[1].get("tooltip"), (key, name)
+        for language in ("en", "zh"):
+            text = (root / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8")
+            entry = json.loads(text)[key]
+            assert set(entry["inputs"]) == set(inputs), (key, language)
+            assert len(entry["outputs"]) == len(info["output"])
+
+
+def test_inputs_and_outputs_share_no_id(fresh):
+    for key, cls in fresh.nodes.NODE_CLASS_MAPPINGS.items():
+        if key.startswith("GPEN_"):
+            schema = cls.GET_SCHEMA()
+            ids = [i.id for i in schema.inputs] + [o.id for o in schema.outputs]
+            assert len(ids) == len(set(ids)), key
+
+
+def test_samples_are_offered_once(fresh, base_folder):
+    samples = fresh.module("nodes.samples")
+    sample = base_folder / "input" / PORTRAIT
+    kept = sample.read_bytes()
+    samples.offer()
+    sample.unlink()
+    samples.offer()
+    try:
+        assert not sample.exists()
+    finally:
+        sample.write_bytes(kept)
+
+
+def test_a_copy_of_the_pack_under_another_name_works(fresh, tmp_path):
+    """Installed by a manager the folder has any name; nothing may depend on it."""
+    root = Path(__file__).resolve().parents[2]
+    copy_of = tmp_path / "custom_nodes" / "GPEN.pack-v1.0"
+    for part in ("__init__.py", "nodes", "gpen_core", "weights", "docs", "pyproject.toml"):
+        source = root / part
+        if source.is_dir():
+            shutil.copytree(source, copy_of / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy_of / part)
+    assert fresh.loop.run_until_complete(fresh.nodes.load_custom_node(str(copy_of)))
+    try:
+        assert done(fresh.run(one(load(PORTRAIT))))["count"] == 1
+    finally:
+        root_copy = str(fresh.base / "custom_nodes" / "gpen")
+        assert fresh.loop.run_until_complete(fresh.nodes.load_custom_node(root_copy))
