@@ -1,9 +1,9 @@
 """GPEN face restoration: networks, checkpoints, and the way from a photograph to a photograph.
 
-    >>> import gpen_core
-    >>> model = gpen_core.load_model()                       # the embedded model
-    >>> result = gpen_core.restore_image(picture, model)     # (H, W, 3) uint8
-    >>> result.image, result.mask, result.faces
+>>> import gpen_core
+>>> model = gpen_core.load_model()                       # the embedded model
+>>> result = gpen_core.restore_image(picture, model)     # (H, W, 3) uint8
+>>> result.image, result.mask, result.faces
 """
 
 from __future__ import annotations

@@ -317,7 +317,7 @@ def _is_array(image: np.ndarray | Tensor) -> bool:
 
 def _images_of(image: np.ndarray | Tensor) -> tuple[Tensor, Tensor | None]:
     """(B, 3, H, W) 0..1 and alpha of either accepted layout."""
-    tensor = torch.as_tensor(image)
+    tensor = torch.tensor(image) if isinstance(image, np.ndarray) else image
     if _is_array(image):
         if tensor.dtype != torch.uint8:
             raise InputError(
