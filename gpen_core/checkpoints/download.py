@@ -1,0 +1,257 @@
+"""Catalogue entries to verified files on disk; nothing is fetched that nobody asked for.
+
+A download happens in NAME.part beside the target and is renamed only when size and hash agree. A
+file that is already there is verified and never replaced. Where the catalogue has no hash, that of
+the first download is pinned in `gpen-pins.json` beside the file, so that a later change is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from ..errors import CheckpointError, GPENError, InputError
+from .catalogue import Entry, default_folder, find_file, list_entries, show
+from .transfer import DownloadError, Policy, ProgressCallback, Wanted, fetch, sha256
+
+log = logging.getLogger(__name__)
+
+OFFLINE_VARIABLE = "GPEN_OFFLINE"
+PINS = "gpen-pins.json"
+_LOCK_PATIENCE = 6 * 3600.0
+
+
+class LicenceError(GPENError):
+    """The licence of a file was not accepted; the text states it and says how to."""
+
+
+class OfflineError(DownloadError):
+    """Downloads are switched off; the text says what to fetch by hand and where to put it."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A verified file.
+
+    Attributes:
+        path: where it is.
+        sha256: its hash.
+        pinned: whether the hash was compared with nothing and is now remembered.
+        fetched: False where the file was there already.
+    """
+
+    path: Path
+    sha256: str
+    pinned: bool
+    fetched: bool
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `verify` found out about one file.
+
+    Attributes:
+        state: "ok", "wrong" or "unknown" (nothing to compare with).
+    """
+
+    entry: Entry
+    path: Path
+    sha256: str
+    state: str
+
+
+def download(
+    name: str,
+    folder: Path | None = None,
+    *,
+    accept_licence: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Downloaded:
+    """Fetch a file of the catalogue, or verify it where it is there already.
+
+    Args:
+        name: see `catalogue.show`; a menu's label will do.
+        folder: where to; default `catalogue.default_folder()`.
+        accept_licence: required for non-commercial weights.
+        progress: called after every block with a `Progress`; may raise to stop.
+
+    Raises:
+        InputError: no such entry.
+        LicenceError: the licence has to be accepted first.
+        CheckpointError: a file of that name is there with another hash; it is left alone.
+        OfflineError, DownloadError: it could not be fetched; names the file, folder and addresses.
+    """
+    target = default_folder() if folder is None else folder
+    return download_entry(show(name), target, accept_licence=accept_licence, progress=progress)
+
+
+def download_entry(
+    entry: Entry,
+    folder: Path,
+    *,
+    accept_licence: bool = False,
+    progress: ProgressCallback | None = None,
+    policy: Policy | None = None,
+) -> Downloaded:
+    """`download` for an entry that need not be in the catalogue; `policy` is for tests."""
+    path = folder / entry.filename
+    if path.exists():
+        return _present(entry, path)
+    if entry.is_restricted and not accept_licence:
+        raise LicenceError(
+            f"{entry.name} is licensed for non-commercial use only: {entry.terms} Accept this with "
+            f"--accept-licence."
+        )
+    if not entry.urls:
+        raise DownloadError(
+            f"No address is known for {entry.name}; put the file into {folder} as {entry.filename}."
+        )
+    if os.environ.get(OFFLINE_VARIABLE, "0").lower() not in ("", "0", "false", "no"):
+        raise OfflineError(
+            f"{OFFLINE_VARIABLE} is set, so nothing is downloaded; {_by_hand(entry, folder)}."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(path):
+            if path.exists():  # another process was faster
+                return _present(entry, path)
+            return _fetch(entry, path, progress, policy)
+    except filelock.Timeout as error:
+        raise DownloadError(
+            f"{path}: another process has been downloading it for hours."
+        ) from error
+    except OSError as error:
+        raise DownloadError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder."
+        ) from error
+
+
+def verify(name: str | None = None, folders: tuple[Path, ...] = ()) -> list[Check]:
+    """Compare the files of this machine with the catalogue, or with the hash of their download.
+
+    Args:
+        name: one entry, None for all that are there.
+        folders: searched before the usual ones.
+
+    Raises:
+        InputError: no such entry, or its file is not there.
+    """
+    entries = list_entries() if name is None else (show(name),)
+    found = [(entry, path) for entry in entries if (path := find_file(entry, folders))]
+    if name is not None and not found:
+        raise InputError(f"There is no {entries[0].filename} to verify; 'gpen models where'.")
+    checks: dict[Path, Check] = {}
+    for entry, path in found:
+        check = _check(entry, path)
+        # Two programs publish different files under one name: one match suffices.
+        if path not in checks or check.state == "ok":
+            checks[path] = check
+    return list(checks.values())
+
+
+def pinned(path: Path) -> str | None:
+    """The hash remembered for a file when it was first downloaded."""
+    value = _read_pins(path.parent).get(path.name)
+    return value if isinstance(value, str) else None
+
+
+def _check(entry: Entry, path: Path) -> Check:
+    digest = sha256(path)
+    # A safetensors twin is our own conversion: no published hash is about it.
+    published = entry.sha256 if path.name == entry.filename else None
+    expected = published or pinned(path)
+    state = "unknown" if expected is None else "ok" if digest == expected else "wrong"
+    return Check(entry, path, digest, state)
+
+
+def _present(entry: Entry, path: Path) -> Downloaded:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file; move it away, {entry.name} belongs there.")
+    check = _check(entry, path)
+    if check.state == "wrong":
+        raise CheckpointError(
+            f"{path} is there already, but its SHA-256 is {check.sha256} instead of "
+            f"{entry.sha256 or pinned(path)}; it is left alone: move it away to download "
+            f"{entry.name} again."
+        )
+    log.info("%s is there already, SHA-256 %s (%s).", path, check.sha256, check.state)
+    return Downloaded(path, check.sha256, pinned=False, fetched=False)
+
+
+def _fetch(
+    entry: Entry, path: Path, progress: ProgressCallback | None, policy: Policy | None
+) -> Downloaded:
+    # A hash seen before holds even if the file has been deleted since.
+    expected = entry.sha256 or pinned(path)
+    wanted = Wanted(entry.filename, entry.urls, entry.bytes, expected)
+    part = path.with_name(path.name + ".part")
+    try:
+        digest = fetch(wanted, part, progress, policy)
+    except DownloadError as error:
+        text = str(error).rstrip(".")
+        raise DownloadError(
+            f"{entry.name} could not be downloaded: {text}. To go without: "
+            f"{_by_hand(entry, path.parent)}."
+        ) from error
+    if expected is None:
+        _pin(path, digest)
+        log.warning("%s: SHA-256 %s, compared with nothing; pinned from now on.", path, digest)
+    _sync(part)
+    if path.exists():  # put there by hand in the meantime
+        part.unlink()
+        return _present(entry, path)
+    part.replace(path)
+    return Downloaded(path, digest, pinned=expected is None, fetched=True)
+
+
+def _by_hand(entry: Entry, folder: Path) -> str:
+    return f"fetch {' or '.join(entry.urls)} and put it into {folder} as {entry.filename}"
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """One process at a time for one file; the system frees it when a process dies."""
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.warning("Another process is downloading %s; waiting for it.", path.name)
+        lock.acquire(timeout=_LOCK_PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sync(path: Path) -> None:
+    """Bytes first, name second: a crash must not leave a good name with empty blocks."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _read_pins(folder: Path) -> dict[str, object]:
+    path = folder / PINS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); mend it, or delete it to forget the pinned hashes."
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _pin(path: Path, digest: str) -> None:
+    from ..images import write_atomically  # late: it imports PyTorch, which most commands spare
+
+    with filelock.FileLock(path.with_name(f".{PINS}.lock"), timeout=60):
+        pins = {**_read_pins(path.parent), path.name: digest}
+        write_atomically(path.parent / PINS, (json.dumps(pins, indent=2) + "\n").encode())
