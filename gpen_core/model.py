@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .checkpoints.identify import identify, load_weights
+from .checkpoints.identify import Identified, identify, load_weights
 from .checkpoints.info import ModelInfo
 from .checkpoints.locate import locate
 from .checkpoints.read import read_checkpoint
 from .checkpoints.unwrap import unwrap
-from .errors import InputError
+from .errors import CheckpointError, InputError
 from .model_cache import CACHE, file_identity
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,14 @@ class Model:
         return next(self.network.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.network.parameters()).dtype
+
+    @property
     def precision(self) -> str:
         """ "fp32", "fp16" or "bf16"."""
-        return _NAMES[next(self.network.parameters()).dtype]
+        return _NAMES[self.dtype]
 
     @property
     def bytes(self) -> int:
@@ -87,27 +92,36 @@ class Model:
             )
         generator = torch.Generator().manual_seed(seed)
         with torch.inference_mode():
-            return self.network(x.to(self.device, DTYPES[self.precision]), generator).float()
+            return self.network(x.to(self.device, self.dtype), generator).float()
 
     def on(self, device: torch.device | str) -> Model:
         """The same model on another device; a copy where it has to move."""
-        if torch.device(device) == self.device:
-            return self
-        return self._copy(torch.device(device), DTYPES[self.precision])
+        return self.to(device)
 
     def with_precision(self, precision: str) -> Model:
         """The same model in another precision, on its device; a copy where it has to change."""
-        if precision == self.precision:
+        return self.to(precision=precision)
+
+    def to(self, device: torch.device | str | None = None, precision: str | None = None) -> Model:
+        """The same model elsewhere or in another precision; itself where nothing changes.
+
+        Raises:
+            InputError: an unknown device or precision.
+        """
+        where = self.device if device is None else resolve_device(device)
+        dtype = self.dtype if precision is None else DTYPES[resolve_precision(precision, where)]
+        if (where, dtype) == (self.device, self.dtype):
             return self
-        return self._copy(self.device, DTYPES[precision])
+        return self._copy(where, dtype)
 
     def _copy(self, device: torch.device, dtype: torch.dtype) -> Model:
         # Not `network.to`: that would move the network under everybody else who holds it.
-        state = {key: value.to(device, dtype) for key, value in self.network.state_dict().items()}
-        with torch.device("meta"):
-            network = type(self.network)(self.network.config)
-        network.load_state_dict(state, assign=True)
-        return replace(self, network=network.eval().requires_grad_(False))
+        with torch.inference_mode(False):
+            state = {k: value.to(device, dtype) for k, value in self.network.state_dict().items()}
+            with torch.device("meta"):
+                network = type(self.network)(self.network.config)
+            network.load_state_dict(state, assign=True)
+            return replace(self, network=network.eval().requires_grad_(False))
 
 
 def load_model(
@@ -134,42 +148,64 @@ def load_model(
     where = resolve_device(device)
     dtype = DTYPES[resolve_precision(precision, where)]
     if isinstance(source, Mapping):
-        return _build(source, "the state dict", dtype, where)
+        return build_model(source, "the state dict", dtype).to(where)
     path = locate(source, folders)
     key = (*file_identity(path), _NAMES[dtype], str(where))
-    return CACHE.get(key, lambda: _read(path, dtype, where), lambda model: model.bytes)
+    return CACHE.get(key, lambda: read_model(path, dtype).to(where), lambda model: model.bytes)
 
 
-def _read(path: Path, dtype: torch.dtype, device: torch.device) -> Model:
+def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
+    """The model of a file, on the CPU, past the cache.
+
+    The memory taken on the way is that of the file or of the model, whichever is larger.
+
+    Raises:
+        MissingWeightsError, CheckpointError: as `load_model`.
+    """
     raw = read_checkpoint(path)
-    model = _build(raw.content, str(path), dtype, device, raw.metadata)
-    info = replace(model.info, path=path, file_format=raw.file_format)
-    log.info(
-        "Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, model.precision
-    )
-    return replace(model, info=info)
-
-
-def _build(
-    content: object,
-    name: str,
-    dtype: torch.dtype,
-    device: torch.device,
-    metadata: Mapping[str, str] | None = None,
-) -> Model:
-    model = build_model(content, name, dtype, metadata)
-    model.network.to(device)
-    return model
+    file_format = raw.file_format
+    info, found = describe_content(raw.content, str(path), raw.metadata)
+    del raw  # `found` alone holds the weights now, and gives them up one by one
+    with torch.inference_mode(False):
+        network = load_weights(found, dtype, copy=False)
+    info = info.of_file(path, file_format)
+    log.info("Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, _NAMES[dtype])
+    return Model(network, info)
 
 
 def build_model(
     content: object, name: str, dtype: torch.dtype, metadata: Mapping[str, str] | None = None
 ) -> Model:
-    """The model of a checkpoint's content, on the CPU. Errors as `load_model`."""
+    """The model of a checkpoint's content, on the CPU; its tensors are copied.
+
+    Raises:
+        CheckpointError: as `load_model`.
+    """
+    info, found = describe_content(content, name, metadata)
+    with torch.inference_mode(False):
+        return Model(load_weights(found, dtype), info)
+
+
+def describe_content(
+    content: object, name: str, metadata: Mapping[str, str] | None = None
+) -> tuple[ModelInfo, Identified]:
+    """What a checkpoint's content is, and its weights by reference.
+
+    Args:
+        content: top-level object of a file, or a state dict.
+        name: what to call it in an error.
+        metadata: of a safetensors file.
+
+    Raises:
+        CheckpointError: as `load_model`.
+    """
     metadata = metadata or {}
-    weights = unwrap(content, metadata)
+    try:
+        weights = unwrap(content, metadata)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error
     found = identify(weights, name)
-    stored = {tensor.dtype for tensor in weights.state.values()}
+    stored = {tensor.dtype for tensor in found.state.values()}
     info = ModelInfo(
         architecture=found.architecture,
         input_size=found.input_size,
@@ -183,7 +219,7 @@ def build_model(
         licence=metadata.get("licence"),
         metadata=metadata,
     )
-    return Model(load_weights(found, weights.state, dtype), info)
+    return info, found
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -193,25 +229,32 @@ def resolve_device(device: str | torch.device) -> torch.device:
         InputError: an unknown name, or a device this machine does not have.
     """
     if str(device) == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        gpus = (kind for kind in ("cuda", "mps") if _device_count(kind))
+        return resolve_device(next(gpus, "cpu"))
     try:
         chosen = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InputError(
             f"There is no device {str(device)!r}; use auto, cpu, cuda, cuda:1 or mps."
         ) from error
-    counts = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-    }
-    if (chosen.index or 0) >= counts.get(chosen.type, 0):
+    if (chosen.index or 0) >= _device_count(chosen.type):
         raise InputError(
             f"This machine has no device {str(device)!r} that PyTorch can use; use auto or cpu."
         )
+    # "cuda" is a device too, but not equal to the "cuda:0" that tensors then say they are on.
+    if chosen.type == "cuda" and chosen.index is None:
+        chosen = torch.device("cuda", torch.cuda.current_device())
     return chosen
+
+
+def _device_count(kind: str) -> int:
+    """How many devices of a kind PyTorch can use here."""
+    if kind == "cpu":
+        return 1
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    count = getattr(getattr(torch, kind, None), "device_count", None)
+    return count() if count else 0
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -25,6 +25,9 @@ DEFAULT_LIMIT = 2 << 30
 class ModelCache(Generic[Value]):
     """A thread-safe cache bounded in bytes (least recently used goes first).
 
+    Keys are any hashable. A key that begins with a file's identity (see `file_identity`) replaces
+    those of earlier states of the same file.
+
     Attributes:
         limit: bytes; a value larger than it is returned but not kept.
         loads, hits: how often a value was loaded and found.
@@ -38,7 +41,13 @@ class ModelCache(Generic[Value]):
         self._loading: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, load: Callable[[], Value], size: Callable[[Value], int]) -> Value:
-        """The value of `key`, loaded once however many threads ask for it at the same time."""
+        """The value of `key`, loaded once however many threads ask for it at the same time.
+
+        Args:
+            key: see the class.
+            load: makes the value; what it raises is passed on and nothing is kept.
+            size: bytes of a value.
+        """
         with self._lock:
             one_at_a_time = self._loading.setdefault(key, threading.Lock())
         with one_at_a_time:
@@ -47,18 +56,26 @@ class ModelCache(Generic[Value]):
                     self._values.move_to_end(key)
                     self.hits += 1
                     return self._values[key][0]
-            value = load()
-            with self._lock:
-                self.loads += 1
-                self._values[key] = (value, size(value))
-                self._loading.pop(key, None)
-                self._shrink(self.limit)
+            try:
+                value = load()
+                self._keep(key, value, size(value))
+            finally:
+                with self._lock:
+                    self._loading.pop(key, None)
             return value
 
     def clear(self) -> None:
         """Forget everything; what others still hold stays theirs."""
         with self._lock:
             self._values.clear()
+
+    def evict(self, path: Path) -> int:
+        """Forget the values of one file, whatever their precision and device; how many there were.
+
+        What others still hold stays theirs.
+        """
+        resolved = str(path.resolve())
+        return self._drop(lambda key: isinstance(key, tuple) and key[:1] == (resolved,))
 
     @property
     def bytes(self) -> int:
@@ -69,10 +86,24 @@ class ModelCache(Generic[Value]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def _shrink(self, limit: int) -> None:
-        while self._values and self.bytes > limit:
-            key, (_, size) = self._values.popitem(last=False)
-            log.info("Dropped %s from the model cache (%d MB).", key, size >> 20)
+    def _keep(self, key: Hashable, value: Value, size: int) -> None:
+        with self._lock:
+            self.loads += 1
+            self._drop(lambda old: _is_same_file_before(old, key))
+            if size > self.limit:
+                log.info("%s (%d MB) is larger than the model cache; not kept.", key, size >> 20)
+                return
+            self._values[key] = (value, size)
+            while self.bytes > self.limit:
+                oldest, (_, freed) = self._values.popitem(last=False)
+                log.info("Dropped %s from the model cache (%d MB).", oldest, freed >> 20)
+
+    def _drop(self, unwanted: Callable[[Hashable], bool]) -> int:
+        with self._lock:
+            keys = [key for key in self._values if unwanted(key)]
+            for key in keys:
+                del self._values[key]
+            return len(keys)
 
 
 def file_identity(path: Path) -> tuple[str, int, int]:
@@ -86,6 +117,17 @@ def file_identity(path: Path) -> tuple[str, int, int]:
     except OSError as error:
         raise MissingWeightsError(f"{path}: no such model file; check the path.") from error
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+
+
+def _is_same_file_before(old: Hashable, new: Hashable) -> bool:
+    """Whether two keys begin with identities of one file in different states."""
+    if not isinstance(old, tuple) or not isinstance(new, tuple) or not _has_identity(new):
+        return False
+    return _has_identity(old) and old[0] == new[0] and old[1:3] != new[1:3]
+
+
+def _has_identity(key: tuple[object, ...]) -> bool:
+    return len(key) >= 3 and isinstance(key[1], int) and isinstance(key[2], int)
 
 
 CACHE: ModelCache = ModelCache()

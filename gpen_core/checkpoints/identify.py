@@ -7,9 +7,10 @@ the file looks like.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, InputError
 from ..networks.fir import fir_kernel
 from ..networks.gpen import GPEN, GPENConfig
-from ..networks.gpen_v2 import GPENv2, GPENv2Config
+from ..networks.gpen_v2 import GPENv2, GPENv2Config, official_keys
 from .unwrap import Weights
+
+log = logging.getLogger(__name__)
 
 # fp16 files round the kernel's 1/64 steps; a trained or foreign kernel differs by far more.
 _KERNEL_TOLERANCE = 1e-3
@@ -26,10 +29,19 @@ _KERNEL_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Identified:
-    """A network without its weights yet, and the facts about it."""
+    """A network without its weights yet, its weights, and the facts about it.
+
+    Attributes:
+        architecture: "gpen-v1" or "gpen-v2".
+        network: on the `meta` device.
+        state: exactly the keys and shapes of `network`.
+        input_size, output_size: side of the crops in pixels.
+        narrow, channel_multiplier: the official width parameters, None where they do not apply.
+    """
 
     architecture: str
     network: nn.Module
+    state: dict[str, Tensor]
     input_size: int
     output_size: int
     narrow: float | None = None
@@ -65,6 +77,7 @@ class GPENv1Architecture:
         return Identified(
             self.name,
             network,
+            weights.state,
             config.in_size,
             config.out_size,
             round(config.narrow, 4),
@@ -82,10 +95,15 @@ class GPENv2Architecture:
         return parts == {"encoder", "mapper", "generator"}
 
     def build(self, weights: Weights) -> Identified:
-        config = GPENv2Config.from_state_dict(weights.state, weights.args)
+        state = official_keys(weights.state)
+        config = GPENv2Config.from_state_dict(state, weights.args)
+        if not config.in_size_stated:
+            log.warning(
+                "The file does not say the encoder's input size; %d px is taken.", config.in_size
+            )
         with torch.device("meta"):
             network = GPENv2(config)
-        return Identified(self.name, network, config.in_size, config.out_size)
+        return Identified(self.name, network, state, config.in_size, config.out_size)
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (GPENv1Architecture(), GPENv2Architecture())
@@ -107,19 +125,21 @@ STRANGERS: tuple[tuple[str, Callable[[set[str]], bool]], ...] = (
         "a discriminator, which is only of use in training; use the generator's file",
         _has("final_conv.0.weight", "final_linear.0.weight"),
     ),
-    (
-        f"GFPGAN; {_USELESS}",
-        _starts("stylegan_decoder", "condition_scale", "stylegan_decoderdotto"),
-    ),
+    (f"GFPGAN; {_USELESS}", _starts("stylegan_decoder", "condition_scale")),
     (f"CodeFormer; {_USELESS}", _has("position_emb", "quantize.embedding.weight")),
     (f"RestoreFormer; {_USELESS}", _starts("vqvae.")),
-    (f"a VQGAN; {_USELESS}", _has("quantize.embedding.weight")),
+    (f"a VQGAN, such as RestoreFormer's; {_USELESS}", _has("quantize.embedding.weight")),
     ("RetinaFace, a face detector; put it where --weights_dir points", _starts("BboxHead.")),
     ("ParseNet, a face parser; put it where --weights_dir points", _starts("out_mask_conv.")),
     ("BiSeNet, a face parser; this program uses ParseNet", _starts("cp.resnet.")),
     (
         "ESRGAN, an upscaler; load it with the host's upscale nodes",
-        _starts("RRDB_trunk.", "model.1.sub.", "body.0.rdb1."),
+        # The oldest files lose their `model.` when prefixes are taken off.
+        _starts("RRDB_trunk.", "model.1.sub.", "1.sub.", "body.0.rdb1."),
+    ),
+    (
+        "a compact upscaler (SRVGG); load it with the host's upscale nodes",
+        _has("body.0.weight", "body.1.weight", "body.2.weight"),
     ),
     (f"a transformer upscaler such as SwinIR; {_USELESS}", _starts("layers.0.residual_group.")),
     (f"Stable Diffusion; {_USELESS}", _starts("model.diffusion_model.", "diffusion_model.")),
@@ -128,6 +148,10 @@ STRANGERS: tuple[tuple[str, Callable[[set[str]], bool]], ...] = (
     (
         "a plain StyleGAN2 generator without GPEN's encoder; use a whole GPEN file",
         _has("style.1.weight", "convs.0.conv.weight"),
+    ),
+    (
+        "the generator half of a GPEN model; use the whole file",
+        _has("generator.style.1.weight", "generator.conv1.conv.weight"),
     ),
 )
 
@@ -145,7 +169,7 @@ def identify(weights: Weights, name: str) -> Identified:
                 found = architecture.build(weights)
             except (CheckpointError, InputError) as error:
                 raise CheckpointError(f"{name}: {error}") from error
-            check_finite(weights.state, name)
+            check_numbers(found.state, name)
             return found
     raise CheckpointError(f"{name} is not a GPEN model: it looks like {describe(keys)}.")
 
@@ -160,17 +184,32 @@ def describe(keys: Iterable[str]) -> str:
     return f"a network this program does not know ({len(present)} tensors: {sample}, ...)"
 
 
-def check_finite(state: Mapping[str, Tensor], name: str) -> None:
-    """Refuse weights with NaN or infinity.
+def check_numbers(state: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that are no plain finite floating-point numbers.
 
     Raises:
         CheckpointError: names the first key at fault.
     """
     for key, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+            kind = "no values" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{name}: the weights {key!r} are stored as {kind}, which cannot be run; get the "
+                f"file in fp32, fp16 or bf16."
+            )
+        if not _is_finite(tensor):
             raise CheckpointError(
                 f"{name}: the weights {key!r} hold NaN or infinite values; download the file again."
             )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Without a copy of the tensor, unlike `torch.isfinite`: NaN passes through min and max."""
+    if not tensor.numel():
+        return True
+    wide = tensor.float() if tensor.element_size() == 1 else tensor
+    low, high = torch.aminmax(wide.detach())
+    return bool(torch.isfinite(low)) and bool(torch.isfinite(high))
 
 
 def _check_kernels(state: Mapping[str, Tensor]) -> None:
@@ -186,11 +225,22 @@ def _check_kernels(state: Mapping[str, Tensor]) -> None:
             )
 
 
-def load_weights(found: Identified, state: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
+def load_weights(found: Identified, dtype: torch.dtype, *, copy: bool = True) -> nn.Module:
     """The network with its weights, on the CPU, in `dtype`, ready for inference.
 
-    The weights are copied: the file may change afterwards.
+    Args:
+        found: from `identify`; where `copy` is False its state is used up on the way, so that
+            old and new weights are never both whole in memory.
+        dtype: of the weights.
+        copy: keep the tensors of `found` out of the network; False where nobody else has them.
     """
-    network = found.network.to(dtype).to_empty(device="cpu")
-    network.load_state_dict(state)
+    state = dict(found.state) if copy else found.state
+    weights = {}
+    for key in list(state):
+        tensor = state.pop(key).detach()
+        # A slice of a large tensor would keep the whole of it alive.
+        slice_of_more = tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size()
+        weights[key] = tensor.to("cpu", dtype, copy=copy or slice_of_more).contiguous()
+    network = found.network.to(dtype)
+    network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False)

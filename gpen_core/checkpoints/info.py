@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from ..files import sha256
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,18 @@ class ModelInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def source_sha256(self) -> str | None:
+        """Hash of the file, computed when asked for; None for a state dict."""
+        return sha256(self.path) if self.path else None
+
+    @property
     def name(self) -> str:
         """What to call the model in a sentence."""
         return self.path.name if self.path else f"this {self.architecture} model"
+
+    def of_file(self, path: Path, file_format: str) -> ModelInfo:
+        """The same, with the file it came from."""
+        return replace(self, path=path, file_format=file_format)
 
     def lines(self) -> list[str]:
         """`gpen inspect`: one fact a line."""

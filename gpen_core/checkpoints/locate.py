@@ -1,8 +1,10 @@
 """Which file a model's name means.
 
 A path is taken as it is. A bare name is looked for in the folders the caller gives, then in the
-project's `weights/`; a `.safetensors` twin of a `.pth` is preferred, because it loads faster and
-cannot hold code. Without a name the embedded model is meant: the largest `gpen-lite-*` there.
+folder named by GPEN_WEIGHTS, then in the project's `weights/`; a `.safetensors` twin of a `.pth` is
+preferred, because it loads faster and cannot hold code. Without a name the embedded model is meant:
+the largest `gpen-lite-*`, in `weights/` beside the source or, where the library was installed as a
+package, among the data files that came with it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from ..errors import InputError, MissingWeightsError
@@ -17,46 +20,45 @@ from ..errors import InputError, MissingWeightsError
 log = logging.getLogger(__name__)
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
-EXTENSIONS = (".safetensors", ".pth", ".pt", ".onnx")
+FOLDER_VARIABLE = "GPEN_WEIGHTS"
+EXTENSIONS = (".safetensors", ".pth", ".pt", ".ckpt", ".pth.tar", ".onnx")
 _EMBEDDED = re.compile(r"gpen-lite-(\d+)\.safetensors")
+_DISTRIBUTION = "gpen"
 
 
 def locate(source: str | os.PathLike[str] | None, folders: tuple[Path, ...] = ()) -> Path:
-    """The file that `source` names.
+    """The file that `source` names; None means the embedded model.
 
     Raises:
         MissingWeightsError: no such file; the text says where it was looked for.
-        InputError: a bare name that leaves its folder.
+        InputError: not the name of a file.
     """
     if source is None:
         return embedded()
-    path = Path(source).expanduser()
-    if path.exists():
+    path = _as_path(source)
+    if path.is_file():
+        return path
+    if not path.is_absolute() and path.parent == Path() and path.name:
+        found = _search(path.name, searched_folders(folders))
+        if found:
+            log.info("%s means %s.", source, found)
+            return found
+    if path.exists():  # a folder: the reader says so
         return path
     if path.is_absolute() or path.parent != Path():
         raise MissingWeightsError(f"{path}: no such model file; check the path.")
-    if str(source) in ("", ".", "..") or "\\" in str(source):
-        raise InputError(f"{str(source)!r} is not a model's name.")
-    searched = (*folders, WEIGHTS)
-    for folder in searched:
-        for candidate in _candidates(folder, path.name):
-            if candidate.is_file():
-                log.info("%s means %s.", source, candidate)
-                return candidate
-    places = ", ".join(str(folder) for folder in searched)
+    places = ", ".join(str(folder) for folder in searched_folders(folders))
     raise MissingWeightsError(
         f"No model {str(source)!r}, neither as a path nor in {places}; give a file with "
         f"--model_path, or leave it out for the embedded model."
     )
 
 
-def _candidates(folder: Path, name: str) -> list[Path]:
-    stem = name
-    for extension in EXTENSIONS:
-        stem = stem.removesuffix(extension)
-    if name == stem:
-        return [folder / f"{stem}{extension}" for extension in EXTENSIONS]
-    return [folder / f"{stem}.safetensors", folder / name]
+def searched_folders(folders: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """Where a bare name is looked for: the caller's folders, GPEN_WEIGHTS, `weights/`."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    extra = (Path(named).expanduser(),) if named else ()
+    return tuple(dict.fromkeys((*folders, *extra, WEIGHTS)))
 
 
 def embedded() -> Path:
@@ -65,10 +67,9 @@ def embedded() -> Path:
     Raises:
         MissingWeightsError: the project came without it; the text says how to get a model.
     """
+    candidates = WEIGHTS.iterdir() if WEIGHTS.is_dir() else _installed_files()
     found = {
-        int(match[1]): path
-        for path in (WEIGHTS.iterdir() if WEIGHTS.is_dir() else ())
-        if (match := _EMBEDDED.fullmatch(path.name))
+        int(match[1]): path for path in candidates if (match := _EMBEDDED.fullmatch(path.name))
     }
     if not found:
         raise MissingWeightsError(
@@ -76,3 +77,40 @@ def embedded() -> Path:
             f"project's source, train one with 'gpen train', or give a GPEN file with --model_path."
         )
     return found[max(found)]
+
+
+def _as_path(source: object) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"A model is named by a path, a state dict or None, not by a {type(source).__name__}."
+        )
+    text = os.fspath(source)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"{text!r} is not a model's name; give the path of a file.")
+    return Path(text).expanduser()
+
+
+def _search(name: str, folders: tuple[Path, ...]) -> Path | None:
+    """The first file that stands for a bare name; a bare name cannot leave its folder."""
+    if name == ".." or "\\" in name or "/" in name:
+        return None
+    candidates = (path for folder in folders for path in _candidates(folder, name))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _candidates(folder: Path, name: str) -> list[Path]:
+    extension = next((end for end in EXTENSIONS if name.lower().endswith(end)), "")
+    if not extension:
+        return [folder / f"{name}{end}" for end in EXTENSIONS]
+    if extension == ".onnx":
+        return [folder / name]
+    return [folder / f"{name[: -len(extension)]}.safetensors", folder / name]
+
+
+def _installed_files() -> list[Path]:
+    """The data files of the installed package, wherever the installer put them."""
+    try:
+        files = distribution(_DISTRIBUTION).files or []
+    except PackageNotFoundError:
+        return []
+    return [Path(str(file.locate())) for file in files if _EMBEDDED.fullmatch(file.name)]

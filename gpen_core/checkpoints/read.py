@@ -100,7 +100,9 @@ class RawCheckpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str], *, mapped: bool = False) -> RawCheckpoint:
-    """The content of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, whatever its name, on the CPU.
+    """The content of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, on the CPU.
+
+    The name does not matter, the content decides.
 
     Args:
         path: the file.
@@ -239,7 +241,7 @@ def _copied(path: Path) -> dict[str, Tensor]:
             tensor = torch.empty(entry["shape"], dtype=_SAFETENSORS_TYPES[entry["dtype"]])
             if tensor.numel():
                 file.seek(8 + length + entry["data_offsets"][0])
-                file.readinto(tensor.reshape(-1).view(torch.uint8).numpy())
+                file.readinto(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
             tensors[key] = tensor
     return tensors
 

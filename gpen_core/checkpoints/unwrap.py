@@ -15,7 +15,7 @@ from ..errors import CheckpointError
 # Averaged weights come first: they are what a training run is judged by.
 WRAPPERS = ("g_ema", "params_ema", "ema", "g", "net_g", "params", "state_dict", "model", "netG")
 _PREFIXES = ("module.", "_orig_mod.", "net_g.", "model.")
-_V2_PARTS = ("encoder", "mapper", "generator")
+V2_PARTS = ("encoder", "mapper", "generator")
 _MAX_DEPTH = 4
 
 
@@ -35,24 +35,25 @@ class Weights:
 
 
 def unwrap(content: Any, metadata: Mapping[str, str] | None = None) -> Weights:
-    """The weights of a checkpoint's top-level object.
+    """The weights of a checkpoint's top-level object, by reference: no tensor is copied.
 
     Args:
         content: what was read.
         metadata: of a safetensors file; a converted v2.0 file keeps its arguments there.
 
     Raises:
-        CheckpointError: it holds no weights.
+        CheckpointError: it holds no weights; the text begins with "it", for the caller to say
+            which file.
     """
     path: list[str] = []
-    args: dict[str, Any] = json.loads((metadata or {}).get("args", "{}"))
+    args = _stated_args(metadata or {})
     for _ in range(_MAX_DEPTH):
         if not isinstance(content, Mapping):
             raise CheckpointError(
-                f"The file holds a {type(content).__name__} where a dictionary of weights was "
-                f"expected; it is not a checkpoint."
+                f"it holds a {type(content).__name__} where a dictionary of weights was "
+                f"expected; it is no checkpoint."
             )
-        if all(isinstance(content.get(part), Mapping) for part in _V2_PARTS):
+        if all(isinstance(content.get(part), Mapping) for part in V2_PARTS):
             return Weights(_flatten(content), ".".join(path), _plain(content.get("args")))
         tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
         inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
@@ -64,17 +65,27 @@ def unwrap(content: Any, metadata: Mapping[str, str] | None = None) -> Weights:
         content = content[inner]
     if "d" in content:
         raise CheckpointError(
-            "The file holds a discriminator only, which is of use in training; use the generator's."
+            "it holds a discriminator only, which is of use in training; use the generator's file."
         )
     found = ", ".join(repr(str(key)) for key in list(content)[:6]) or "nothing"
-    raise CheckpointError(f"The file holds no weights; its top level has {found}.")
+    raise CheckpointError(f"it holds no weights; its top level has {found}.")
+
+
+def _stated_args(metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        args = json.loads(metadata.get("args", "{}"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"its metadata 'args' is no JSON ({error}); convert the original file again."
+        ) from error
+    return args if isinstance(args, dict) else {}
 
 
 def _flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """A v2.0 file's parts as one state dict."""
     return {
         f"{part}.{key}": value
-        for part in _V2_PARTS
+        for part in V2_PARTS
         for key, value in _without_prefix(content[part]).items()
         if isinstance(value, Tensor)
     }

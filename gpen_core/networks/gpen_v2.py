@@ -23,7 +23,14 @@ from .layers import DEMODULATION_EPS, NEGATIVE_SLOPE, fused_leaky_relu
 _STAGES = 4
 _EXPANSION = 4
 _DEFAULT_ENCODER_INPUT = 256
-_STEM_BIAS = "encoder.conv1.bias"
+_MIN_IN_SIZE, _MAX_IN_SIZE = 32, 4096  # a ResNet halves its input five times
+_LATENT = 512
+_BASE = 8
+_FULL_WIDTH_UP_TO = 64
+_BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+_IN_SIZE_NAMES = ("input_resolution", "input_size", "in_size")
+_OUT_SIZE_NAMES = ("output_resolution", "output_size", "out_size", "size")
+_VERSION = re.compile(r"v(\d+)(?:\.\d+)*-(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class GPENv2Config:
         norms: LayerNorms in the mapper, 0, 1 or 2.
         base: side of the learned constant.
         widths: channels of the constant and of every block, `base`, 2 `base`, ... `out_size`.
+        in_size_stated: False where no argument gave `in_size` and 256 was taken.
     """
 
     in_size: int
@@ -51,6 +59,29 @@ class GPENv2Config:
     norms: int
     base: int
     widths: tuple[int, ...]
+    in_size_stated: bool = True
+
+    @classmethod
+    def create(
+        cls, out_size: int = 2048, in_size: int = 256, depth: int = 50, width: int = 512
+    ) -> GPENv2Config:
+        """The described network: a ResNet of `depth` 50 or 101, blocks 8, 16, ... `out_size`.
+
+        `width` is the channels up to 64 px; they halve with every doubling above.
+
+        Raises:
+            InputError: a depth or size that the layout does not have.
+        """
+        blocks = out_size.bit_length() - _BASE.bit_length() + 1
+        if depth not in _BLOCKS_OF_DEPTH or blocks < 1 or out_size != _BASE << (blocks - 1):
+            raise InputError(
+                f"GPEN v2.0 has a ResNet of depth 50 or 101 and a power of two from {_BASE} px "
+                f"as its output, not depth {depth} and {out_size} px."
+            )
+        sizes = [_BASE << index for index in range(blocks)]
+        widths = tuple(max(1, width * _FULL_WIDTH_UP_TO // max(size, 64)) for size in sizes)
+        stages = _BLOCKS_OF_DEPTH[depth]
+        return cls(in_size, out_size, stages, 64, True, _LATENT, 2, _BASE, widths)
 
     @classmethod
     def from_state_dict(
@@ -58,8 +89,13 @@ class GPENv2Config:
     ) -> GPENv2Config:
         """Sizes from shapes; `args` gives the input resolution and is checked for the output's.
 
+        Args:
+            state: keys as `official_keys` gives them.
+            args: of the file; `input_resolution`, `output_resolution` and `version` are looked at.
+
         Raises:
-            CheckpointError: a key is missing or has another shape than the rest implies.
+            CheckpointError: a key is missing or has another shape than the rest implies, or an
+                argument contradicts the shapes.
         """
         config = _infer(state, args or {})
         _check(state, config)
@@ -219,6 +255,40 @@ class GPENv2(nn.Module):
         return self.generator(self.mapper(self.encoder(x)))
 
 
+_CONV = r"^encoder\.(?:conv1|layer\d+\.\d+\.(?:conv\d|downsample\.0))"
+
+
+def official_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under the keys of `GPENv2`, from the variants that occur.
+
+    The mapper may be an unnamed sequence (`mapper.0.weight`, ...); where some convolutions of the
+    encoder have biases, the others get zeros, which change nothing.
+    """
+    named = _mapper_keys(state)
+    renamed = {named.get(key, key): value for key, value in state.items()}
+    convolutions = [key[: -len(".weight")] for key in renamed if re.search(_CONV + r"\.w", key)]
+    if any(f"{name}.bias" in renamed for name in convolutions):
+        for name in convolutions:
+            weight = renamed[f"{name}.weight"]
+            renamed.setdefault(f"{name}.bias", weight.new_zeros(weight.shape[:1]))
+    return renamed
+
+
+def _mapper_keys(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """New names of an unnamed mapper's keys: its k-th matrix is `fck`, what follows it `normk`."""
+    indices = sorted(
+        int(match[1]) for key in state if (match := re.fullmatch(r"mapper\.(\d+)\.weight", key))
+    )
+    renamed, layer = {}, 0
+    for index in indices:
+        is_linear = state[f"mapper.{index}.weight"].ndim == 2
+        layer += is_linear
+        module = f"mapper.{'fc' if is_linear else 'norm'}{layer}"
+        for name in ("weight", "bias"):
+            renamed[f"mapper.{index}.{name}"] = f"{module}.{name}"
+    return renamed
+
+
 def _infer(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> GPENv2Config:
     stages = tuple(
         len({m[1] for key in state if (m := re.match(rf"encoder\.layer{stage}\.(\d+)\.", key))})
@@ -234,23 +304,57 @@ def _infer(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> GPENv2Config
         raise CheckpointError("This GPEN v2.0 file is incomplete: whole stages are missing.")
     base = int(const.shape[-1])
     out_size = base << (blocks - 1)
-    stated = args.get("output_resolution", out_size)
-    if int(stated) != out_size:
+    _check_output(args, out_size)
+    in_size = _whole_number(args, _IN_SIZE_NAMES)
+    if in_size is not None and not _MIN_IN_SIZE <= in_size <= _MAX_IN_SIZE:
         raise CheckpointError(
-            f"This GPEN v2.0 file states output_resolution {stated}, but its generator makes "
-            f"{out_size} px."
+            f"This GPEN v2.0 file states input_resolution {in_size}; "
+            f"{_MIN_IN_SIZE} to {_MAX_IN_SIZE} px can be used."
         )
     return GPENv2Config(
-        in_size=int(args.get("input_resolution", _DEFAULT_ENCODER_INPUT)),
+        in_size=_DEFAULT_ENCODER_INPUT if in_size is None else in_size,
         out_size=out_size,
         stages=stages,
         stem=int(_tensor(state, "encoder.conv1.weight", 4).shape[0]),
-        conv_bias=_STEM_BIAS in state,
+        conv_bias=any(re.search(_CONV + r"\.bias$", key) for key in state),
         latent=int(_tensor(state, "encoder.fc.weight", 2).shape[0]),
         norms=sum(f"mapper.norm{index}.weight" in state for index in (1, 2)),
         base=base,
         widths=widths,
+        in_size_stated=in_size is not None,
     )
+
+
+def _check_output(args: Mapping[str, Any], out_size: int) -> None:
+    stated = _whole_number(args, _OUT_SIZE_NAMES)
+    if stated is not None and stated != out_size:
+        raise CheckpointError(
+            f"This GPEN v2.0 file states output_resolution {stated}, but its generator makes "
+            f"{out_size} px."
+        )
+    version = _VERSION.search(str(args.get("version", "")))
+    if version and (int(version[1]), int(version[2])) != (2, out_size):
+        raise CheckpointError(
+            f"This GPEN v2.0 file states version {args['version']!r}, but its weights are those "
+            f"of a v2.0 network of {out_size} px."
+        )
+
+
+def _whole_number(args: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first argument of these names; a pair such as (256, 256) counts as its side."""
+    name = next((name for name in names if args.get(name) is not None), None)
+    if name is None:
+        return None
+    value = args[name]
+    if isinstance(value, list | tuple) and len(set(value)) == 1:
+        value = value[0]
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise CheckpointError(
+            f"This GPEN v2.0 file states {name} {args[name]!r}, which is no size in pixels."
+        )
+    return int(value)
 
 
 def _tensor(state: Mapping[str, Tensor], key: str, ndim: int) -> Tensor:
