@@ -1,0 +1,87 @@
+"""What stands beside the generator's channels: an encoder feature, whole or by rows.
+
+The largest feature is a 1x1 convolution of the picture. It is cheaper to compute its rows twice,
+in the cache, than to write 64 channels of every pixel to memory and read them back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .layers import NEGATIVE_SLOPE
+
+
+class Feature(Protocol):
+    """(N, C, r, r), channels last; one sample (N = 1) may stand for a whole batch."""
+
+    def whole(self) -> Tensor:
+        """(N, C, r, r)."""
+
+    def rows(self, sample: int, first: int, last: int) -> Tensor:
+        """(1, C, last - first, r): rows `first` to `last - 1` of one sample.
+
+        Rows up to two outside of the picture are zero where `Stored.margin` is 2.
+        """
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A feature in memory, with `margin` rows of zeros above and below."""
+
+    padded: Tensor
+    margin: int = 0
+
+    def whole(self) -> Tensor:
+        return self.padded[:, :, self.margin : self.padded.shape[2] - self.margin]
+
+    def rows(self, sample: int, first: int, last: int) -> Tensor:
+        sample = min(sample, len(self.padded) - 1)
+        rows = slice(first + self.margin, last + self.margin)
+        return self.padded[sample : sample + 1, :, rows]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The encoder's first step: `leaky_relu(conv1x1(picture))`, computed when asked for.
+
+    Attributes:
+        picture: (N, 3, r, r), channels last.
+        weight: (C, 3, 1, 1) and `bias` (C,), both with the activation's gain.
+    """
+
+    picture: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def whole(self) -> Tensor:
+        return self._step(self.picture)
+
+    def rows(self, sample: int, first: int, last: int) -> Tensor:
+        height = self.picture.shape[2]
+        top, bottom = max(first, 0), min(last, height)
+        feature = self._step(self.picture[sample : sample + 1, :, top:bottom])
+        if (top, bottom) != (first, last):
+            feature = F.pad(feature, (0, 0, top - first, last - bottom))
+        return feature
+
+    def _step(self, picture: Tensor) -> Tensor:
+        return F.leaky_relu_(F.conv2d(picture, self.weight, self.bias), NEGATIVE_SLOPE)
+
+
+def empty_rows(n: int, channels: int, side: int, margin: int, like: Tensor) -> Tensor:
+    """(N, C, side + 2 margin, side), channels last, zero in the margins, unset elsewhere."""
+    padded = torch.empty(
+        (n, channels, side + 2 * margin, side),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
+    if margin:
+        padded[:, :, :margin] = 0
+        padded[:, :, -margin:] = 0
+    return padded

@@ -1,0 +1,187 @@
+"""One resolution of the network in strips of rows, so that what is made is still in the cache.
+
+Encoder: feature -> blur -> strided convolution. Generator: transposed convolution -> blur ->
+activation -> 3x3 convolution -> activation -> RGB. Between the two 3x3 convolutions a strip keeps
+the last three rows of its predecessor, so nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import winograd
+from .features import Feature
+from .layers import NEGATIVE_SLOPE
+
+# Bytes of the widest buffer of a strip: small enough for the last cache level beside its like.
+STRIP_BYTES = 8 << 20
+# Rows of the predecessor's activations that a strip needs: one above, two computed ahead.
+CARRY = 3
+
+
+def activate(x: Tensor, out: Tensor) -> None:
+    """`out = leaky_relu(x)`; the gain is in the weights and biases already."""
+    torch.ops.aten.leaky_relu.out(x, NEGATIVE_SLOPE, out=out)
+
+
+@dataclass(frozen=True)
+class Down:
+    """An encoder step: `blur` (C, 1, 4, 4) carrying the scale, `weight` (K, C, 3, 3), `bias`."""
+
+    blur: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def strip(self, rows: Tensor) -> Tensor:
+        """(N, C, 2h + 4, W), two rows of margin on either side -> (N, K, h, W / 2)."""
+        low = F.conv2d(rows, self.blur, padding=(0, 2), groups=len(self.blur))
+        return F.conv2d(low, self.weight, self.bias, stride=2)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """How a feature is activated beside a convolution's output: `gain` and `bias` (1, C, 1, 1)."""
+
+    gain: Tensor
+    bias: Tensor
+
+    def write(self, feature: Tensor, out: Tensor) -> None:
+        """`out = leaky_relu(feature * gain + bias)`."""
+        torch.addcmul(self.bias, feature, self.gain, out=out)
+        activate(out, out)
+
+
+@dataclass(frozen=True)
+class Up:
+    """The upsampling convolution of one sample, modulated: `weight` (C, K, 3, 3), transposed.
+
+    `blur` is (K, 1, 4, 4), `bias` (K,); style, demodulation and gain are in the weight.
+    """
+
+    weight: Tensor
+    blur: Tensor
+    bias: Tensor
+    beside: Beside
+
+    def strip(self, rows: Tensor) -> Tensor:
+        """(1, C, h / 2 + 2, W), one row of margin on either side -> (1, K, h, 2W)."""
+        high = F.conv_transpose2d(rows, self.weight, stride=2, padding=(1, 0))
+        return F.conv2d(high, self.blur, self.bias, padding=(0, 1), groups=len(self.blur))
+
+
+@dataclass(frozen=True)
+class Same:
+    """The second convolution of one sample, modulated: `weight` (K, 2K, 3, 3), `bias` (K,)."""
+
+    weight: Tensor
+    bias: Tensor
+    beside: Beside
+
+    def strip(self, padded: Tensor, out: Tensor) -> None:
+        """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
+        activate(F.conv2d(padded, self.weight, self.bias), out)
+
+
+@dataclass(frozen=True)
+class WinogradSame:
+    """The same, by Winograd's algorithm: `weight` (36, 2K, K), `style` (1, 2K), `gain` (1, K)."""
+
+    weight: Tensor
+    style: Tensor
+    gain: Tensor
+    bias: Tensor
+    beside: Beside
+
+    def strip(self, padded: Tensor, out: Tensor) -> None:
+        """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
+        rows = out.permute(0, 2, 3, 1)
+        winograd.convolve(
+            padded.permute(0, 2, 3, 1), self.weight, self.style, self.gain, self.bias, rows
+        )
+        activate(out, out)
+
+
+def strip_height(channels: int, side: int, element_size: int) -> int:
+    """Rows per strip, a multiple of 4 that divides `side`, so that a strip fills `STRIP_BYTES`."""
+    height = 4
+    while 2 * height <= side and 2 * height * side * channels * element_size <= STRIP_BYTES:
+        height *= 2
+    return height
+
+
+def encode(feature: Feature, step: Down, out: Tensor, margin: int) -> None:
+    """The next feature into `out` (N, K, side + 2 margin, side)."""
+    n, _, _, side = out.shape
+    height = strip_height(2 * len(step.blur), 2 * side, out.element_size())
+    for sample in range(n):
+        for first in range(0, side, height):
+            last = min(first + height, side)
+            low = step.strip(feature.rows(sample, 2 * first - 2, 2 * last + 2))
+            activate(low, out[sample : sample + 1, :, first + margin : last + margin])
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the generator for one sample.
+
+    Attributes:
+        x: (1, C, H + 2, W): the level below, with a row of zeros above and below.
+        features: beside the first and the second convolution, (N, K, 2H, 2W).
+        rgb_weight: (2K, 3), modulated.
+    """
+
+    x: Tensor
+    up: Up
+    same: Same | WinogradSame
+    features: tuple[Feature, Feature]
+    rgb_weight: Tensor
+    sample: int
+
+    def run(self, picture: Tensor, out: Tensor | None) -> None:
+        """Add this resolution's RGB to `picture`; keep its activations in `out`.
+
+        Args:
+            picture: (2H, 2W, 3) float, added to.
+            out: (1, 2K, 2H + 2, 2W), written but for its first and last row, or None.
+        """
+        side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
+        height = strip_height(2 * k, side, self.x.element_size())
+        joined = _nhwc(1, 2 * k, height + CARRY, side + 2, self.x).zero_()
+        scratch = None if out is not None else _nhwc(1, 2 * k, height, side, self.x)
+        for first in range(0, side, height):
+            self._fill(joined, first, height, side)
+            target = scratch if out is None else out[:, :, first + 1 : first + 1 + height]
+            assert target is not None
+            self.same.strip(joined[:, :, : height + 2], target[:, :k])
+            feature = self.features[1].rows(self.sample, first, first + height)
+            self.same.beside.write(feature, target[:, k:])
+            flat = target[0].permute(1, 2, 0).reshape(height * side, 2 * k)
+            rgb = torch.mm(flat, self.rgb_weight)
+            picture[first : first + height] += rgb.view(height, side, 3)
+
+    def _fill(self, joined: Tensor, first: int, height: int, side: int) -> None:
+        """The first convolution's activations, rows `first - 1` to `first + height + 1`."""
+        start, last = (first + 2 if first else 0), min(first + height + 2, side)
+        k = self.up.blur.shape[0]
+        if first:
+            joined[:, :, :CARRY] = joined[:, :, height:].clone()
+        at = start - first + 1
+        if last > start:
+            target = joined[:, :, at : at + last - start, 1:-1]
+            rows = self.x[:, :, start // 2 : last // 2 + 2]
+            activate(self.up.strip(rows), target[:, :k])
+            self.up.beside.write(self.features[0].rows(self.sample, start, last), target[:, k:])
+        joined[:, :, at + max(last - start, 0) :] = 0
+
+
+def _nhwc(n: int, channels: int, height: int, width: int, like: Tensor) -> Tensor:
+    return torch.empty(
+        (n, channels, height, width),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
