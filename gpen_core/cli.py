@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from .cli_models import app as models
 from .errors import GPENError, InputError
 
 console = Console(stderr=True)
@@ -26,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(models, name="models")
 
 
 class Precision(str, Enum):
