@@ -241,7 +241,7 @@ def _copied(path: Path) -> dict[str, Tensor]:
             tensor = torch.empty(entry["shape"], dtype=_SAFETENSORS_TYPES[entry["dtype"]])
             if tensor.numel():
                 file.seek(8 + length + entry["data_offsets"][0])
-                file.readinto(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+                file.readinto(tensor.reshape(-1).view(torch.uint8).numpy().data)
             tensors[key] = tensor
     return tensors
 
