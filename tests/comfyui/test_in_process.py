@@ -358,8 +358,7 @@ def test_a_batch_restores_each_frame_as_alone(fresh, portrait, graph):
 def test_a_list_of_pictures_is_worked_through(fresh, portrait):
     fresh.feeds["batch"] = torch.cat([portrait, portrait.flip(2)])
     prompt = one(feed("batch"))
-    prompt["list"] = node("ImageToList" if False else "RebatchImages",
-                          images=["image", 0], batch_size=1)
+    prompt["list"] = node("RebatchImages", images=["image", 0], batch_size=1)
     prompt["all"]["inputs"]["image"] = ["list", 0]
     outcome = fresh.run(prompt)
     done(outcome)
@@ -644,6 +643,7 @@ def test_a_copy_of_the_pack_under_another_name_works(fresh, tmp_path):
     """Installed by a manager the folder has any name; nothing may depend on it."""
     root = Path(__file__).resolve().parents[2]
     copy_of = tmp_path / "custom_nodes" / "GPEN.pack-v1.0"
+    copy_of.mkdir(parents=True)
     for part in ("__init__.py", "nodes", "gpen_core", "weights", "docs", "pyproject.toml"):
         source = root / part
         if source.is_dir():
