@@ -113,4 +113,4 @@ def _installed_files() -> list[Path]:
         files = distribution(_DISTRIBUTION).files or []
     except PackageNotFoundError:
         return []
-    return [Path(str(file.locate())) for file in files if _EMBEDDED.fullmatch(file.name)]
+    return [Path(file.locate()).resolve() for file in files if _EMBEDDED.fullmatch(file.name)]
