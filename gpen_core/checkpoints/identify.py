@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
 from ..networks.fir import fir_kernel
+from ..networks.fast import FastGPEN
 from ..networks.gpen import GPEN, GPENConfig
 from ..networks.gpen_v2 import GPENv2, GPENv2Config, official_keys
 from .unwrap import Weights
@@ -73,7 +74,7 @@ class GPENv1Architecture:
         config = GPENConfig.from_state_dict(weights.state)
         _check_kernels(weights.state)
         with torch.device("meta"):
-            network = GPEN(config)
+            network = FastGPEN(config)
         return Identified(
             self.name,
             network,

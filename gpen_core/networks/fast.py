@@ -58,6 +58,14 @@ def prepare(
     return fast.to(device=device, dtype=dtype)
 
 
+def plain(network: GPEN) -> GPEN:
+    """A plain `GPEN` that shares the weights of `network`: for training, tracing, export."""
+    with torch.device("meta"):
+        copy = GPEN(network.config)
+    copy.load_state_dict(network.state_dict(), assign=True)
+    return copy.train(network.training)
+
+
 class FastGPEN(GPEN):
     """GPEN v1 for inference: `GPEN` in all but speed, memory and gradients (it gives none).
 
@@ -116,7 +124,10 @@ class FastGPEN(GPEN):
         weight, bias = self.prepared.get(
             "ecd0",
             (conv.weight, act.bias),
-            lambda: (conv.weight.detach() * (conv.scale * GAIN), act.bias.detach() * GAIN),
+            lambda: (
+                conv.weight.detach().flatten(1) * (conv.scale * GAIN),
+                act.bias.detach() * GAIN,
+            ),
         )
         step = Computed(x, weight, bias)
         return step if _in_strips(x, x.shape[3]) else Stored(step.whole())
@@ -147,15 +158,26 @@ class FastGPEN(GPEN):
         x = net.input(len(style)).contiguous(memory_format=torch.channels_last)
         x = self._styled(net.conv1, "conv1", x, style, pairs[0][0])
         picture = self._rgb(net.to_rgb1, x, style, None)
-        for level, (to_rgb, pair) in enumerate(zip(net.to_rgbs, pairs[1:], strict=True)):
-            convs = [net.convs[2 * level], net.convs[2 * level + 1]]
+        for level, pair in enumerate(pairs[1:]):
+            convs = self._convs(level)
             if _in_strips(x, 8 << level):
                 x, picture = self._strips(level, x, style, pair, picture)
                 continue
             for index, (conv, feature) in enumerate(zip(convs, pair, strict=True)):
                 x = self._styled(conv, f"convs.{2 * level + index}", x, style, feature)
-            picture = self._rgb(to_rgb, x, style, picture)
+            picture = self._rgb(self._to_rgb(level), x, style, picture)
         return picture.contiguous()
+
+    def _convs(self, level: int) -> tuple[StyledConv, StyledConv]:
+        first, second = self.generator.convs[2 * level : 2 * level + 2]
+        assert isinstance(first, StyledConv)
+        assert isinstance(second, StyledConv)
+        return first, second
+
+    def _to_rgb(self, level: int) -> ToRGB:
+        layer = self.generator.to_rgbs[level]
+        assert isinstance(layer, ToRGB)
+        return layer
 
     def _styled(
         self, layer: StyledConv, name: str, x: Tensor, style: Tensor, feature: Feature
@@ -187,14 +209,13 @@ class FastGPEN(GPEN):
             rows, target = padded.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
             winograd.convolve(rows, weight, factors, gain, bias, target)
             return
-        weight = conv.weight[0]
         x = x * factors[:, :, None, None]
         if conv.upsample:
-            y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+            y = F.conv_transpose2d(x, self._transposed_weight(conv, name), stride=2)
             blur = self._blur(conv, name)
             y = F.conv2d(y, blur, padding=1, groups=len(blur))
         else:
-            y = F.conv2d(x, weight, padding=conv.padding)
+            y = F.conv2d(x, conv.weight[0], padding=conv.padding)
         torch.addcmul(bias.view(1, -1, 1, 1), y, gain[:, :, None, None], out=out)
 
     def _strips(
@@ -209,11 +230,11 @@ class FastGPEN(GPEN):
 
         `x` is (N, 2C, H, W) from a whole level or (N, 2C, H + 2, W) from another in strips.
         """
-        to_rgb = self.generator.to_rgbs[level]
+        to_rgb = self._to_rgb(level)
         side, last = 8 << level, level + 1 == len(self.generator.to_rgbs)
         if x.shape[2] == x.shape[3]:
             x = F.pad(x, (0, 0, 1, 1)).contiguous(memory_format=torch.channels_last)
-        convs = self.generator.convs[2 * level], self.generator.convs[2 * level + 1]
+        convs = self._convs(level)
         k = convs[0].conv.weight.shape[1]
         up = to_rgb.upsample(picture).permute(0, 2, 3, 1).contiguous()
         up += to_rgb.bias.view(3)
@@ -233,8 +254,10 @@ class FastGPEN(GPEN):
 
     def _up(self, layer: StyledConv, name: str, style: Tensor, dtype: torch.dtype) -> strips.Up:
         bias, beside = self._activation(layer, name)
-        weight = self._modulated(layer.conv, name, style, dtype).transpose(0, 1)
-        return strips.Up(weight, self._blur(layer.conv, name), bias, beside)
+        factors, gain = self._modulation(layer.conv, name, style, torch.float32)
+        weight = self._transposed_weight(layer.conv, name)
+        weight = weight * factors.view(-1, 1, 1, 1) * gain.view(1, -1, 1, 1)
+        return strips.Up(weight.to(dtype), self._blur(layer.conv, name), bias, beside)
 
     def _same(
         self, layer: StyledConv, name: str, style: Tensor, like: Tensor, side: int
@@ -244,9 +267,9 @@ class FastGPEN(GPEN):
             factors, gain = self._modulation(layer.conv, name, style, like.dtype)
             weight = self._winograd_weight(layer.conv, name)
             return strips.WinogradSame(weight, factors, gain, bias, beside)
-        weight = self._modulated(layer.conv, name, style, like.dtype)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        return strips.Same(weight, bias, beside)
+        factors, gain = self._modulation(layer.conv, name, style, torch.float32)
+        weight = layer.conv.weight[0] * factors.view(1, -1, 1, 1) * gain.view(-1, 1, 1, 1)
+        return strips.Same(_channels_last(weight.to(like.dtype)), bias, beside)
 
     # Constants
 
@@ -271,14 +294,6 @@ class FastGPEN(GPEN):
         gain = torch.rsqrt(F.linear(factors.square(), energy) + eps) * GAIN
         return factors.to(dtype), gain.to(dtype)
 
-    def _modulated(
-        self, conv: ModulatedConv2d, name: str, style: Tensor, dtype: torch.dtype
-    ) -> Tensor:
-        """The weight (K, C, 3, 3) of one sample, with its style, demodulation and gain."""
-        factors, gain = self._modulation(conv, name, style, torch.float32)
-        weight = conv.weight[0].float() * factors[0, :, None, None] * gain[0, :, None, None, None]
-        return weight.to(dtype)
-
     def _activation(self, layer: StyledConv, name: str) -> tuple[Tensor, strips.Beside]:
         """The bias (K,) after the convolution, and what the feature beside it is given."""
 
@@ -296,6 +311,14 @@ class FastGPEN(GPEN):
         kernel, k = conv.blur.kernel, conv.weight.shape[1]
         return self.prepared.get(
             f"{name}.blur", (kernel, conv.weight), lambda: _depthwise(kernel, k, conv.weight)
+        )
+
+    def _transposed_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:
+        """(C, K, 3, 3), channels last: otherwise every call would reorder it."""
+        return self.prepared.get(
+            f"{name}.transposed",
+            (conv.weight,),
+            lambda: _channels_last(conv.weight.detach()[0].transpose(0, 1)),
         )
 
     def _winograd_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:

@@ -51,7 +51,7 @@ class Computed:
 
     Attributes:
         picture: (N, 3, r, r), channels last.
-        weight: (C, 3, 1, 1) and `bias` (C,), both with the activation's gain.
+        weight: (C, 3) and `bias` (C,), both with the activation's gain.
     """
 
     picture: Tensor
@@ -70,7 +70,9 @@ class Computed:
         return feature
 
     def _step(self, picture: Tensor) -> Tensor:
-        return F.leaky_relu_(F.conv2d(picture, self.weight, self.bias), NEGATIVE_SLOPE)
+        # On three channels PyTorch's 1x1 convolution is several times slower than the product.
+        feature = F.linear(picture.permute(0, 2, 3, 1), self.weight, self.bias)
+        return F.leaky_relu_(feature, NEGATIVE_SLOPE).permute(0, 3, 1, 2)
 
 
 def empty_rows(n: int, channels: int, side: int, margin: int, like: Tensor) -> Tensor:

@@ -44,6 +44,14 @@ class Prepared:
         """Forget everything; the memory is free at once."""
         self._entries.clear()
 
+    def names(self) -> list[str]:
+        """What is there, in the order in which it was made."""
+        return list(self._entries)
+
+    def get_unchecked(self, name: str) -> Any:
+        """An existing entry as it is, for whoever inspects the cache."""
+        return self._entries[name][1]
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -32,11 +32,11 @@ def matrices() -> tuple[Tensor, Tensor, Tensor]:
     inverse = torch.zeros(TILE, PATCH, dtype=torch.float64)
     kernel = torch.zeros(PATCH, 3, dtype=torch.float64)
     data = torch.zeros(PATCH, PATCH, dtype=torch.float64)
-    for j, point in enumerate(POINTS):
+    for j in range(len(POINTS)):
         others = torch.cat((points[:j], points[j + 1 :]))
-        norm = (point - others).prod()
-        inverse[:, j] = torch.tensor([point**i for i in range(TILE)])
-        kernel[j] = torch.tensor([point**i for i in range(3)]) / norm
+        norm = (points[j] - others).prod()
+        inverse[:, j] = points[j] ** torch.arange(TILE)
+        kernel[j] = points[j] ** torch.arange(3) / norm
         data[j, : PATCH - 1] = _polynomial(others)
     inverse[-1, -1] = kernel[-1, -1] = 1.0
     data[-1] = _polynomial(points)
