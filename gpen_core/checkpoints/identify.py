@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
-from ..networks.fir import fir_kernel
 from ..networks.fast import FastGPEN
-from ..networks.gpen import GPEN, GPENConfig
+from ..networks.fir import fir_kernel
+from ..networks.gpen import GPENConfig
 from ..networks.gpen_v2 import GPENv2, GPENv2Config, official_keys
 from .unwrap import Weights
 
