@@ -8,9 +8,13 @@
 
 from __future__ import annotations
 
-from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
-from .model import Model, load_model
-from .pipeline import Options, Result, detect_faces, restore_image
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
+    from .model import Model, load_model
+    from .pipeline import Options, Result, detect_faces, restore_image
 
 __version__ = "0.1.0"
 
@@ -26,3 +30,17 @@ __all__ = [
     "load_model",
     "restore_image",
 ]
+
+_ROOMS = {
+    "errors": ("CheckpointError", "GPENError", "InputError", "MissingWeightsError"),
+    "model": ("Model", "load_model"),
+    "pipeline": ("Options", "Result", "detect_faces", "restore_image"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for (PEP 562): PyTorch takes seconds, and `gpen --help` needs none of it.
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{room}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

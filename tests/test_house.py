@@ -1,0 +1,46 @@
+"""Rules of the house that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpen_core
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = sorted((ROOT / "gpen_core").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_library_imports_itself_relatively_and_no_host(path):
+    """Inside ComfyUI the library is a subpackage and has no top-level name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        roots = {name.partition(".")[0] for name in names}
+        assert not roots & {"gpen_core", "comfy", "comfy_api", "folder_paths", "nodes"}, names
+
+
+def test_every_public_name_exists():
+    for name in gpen_core.__all__:
+        assert getattr(gpen_core, name).__name__ == name
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, gpen_core.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_embedded_model_is_small_and_licensed():
+    [*files] = (ROOT / "weights").glob("gpen-lite-*.safetensors")
+    assert files
+    for path in files:
+        assert path.stat().st_size < 25 << 20
+        assert path.with_suffix(".md").exists(), "a model card lies beside it"
