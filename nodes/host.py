@@ -11,7 +11,6 @@ import copy
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 from torch import Tensor, nn
 
-from ..gpen_core.checkpoints.read import read_checkpoint
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces import detect, parse, retinaface
-from ..gpen_core.model import DTYPES, Model, build_model, resolve_precision
+from ..gpen_core.model import DTYPES, Model, read_model, resolve_precision
 from ..gpen_core.model_cache import CACHE, file_identity
 from ..gpen_core.restorer import Monitor, is_out_of_memory
 from . import folders
@@ -118,15 +116,7 @@ def _target(precision: str, device: str) -> tuple[torch.device, str]:
 
 
 def _read(path: Path, precision: str, device: torch.device) -> HostModel:
-    # Nodes run in inference mode; weights made in it could not be moved outside of it.
-    with torch.inference_mode(False):
-        raw = read_checkpoint(path)
-        model = build_model(raw.content, str(path), DTYPES[precision], raw.metadata)
-    model = replace(model, info=replace(model.info, path=path, file_format=raw.file_format))
-    log.info(
-        "Loaded GPEN model %s: %d px, %s, on %s.", path, model.output_size, precision, device
-    )
-    return HostModel(model, device)
+    return HostModel(read_model(path, DTYPES[precision]), device)
 
 
 # --- detectors and the parser --------------------------------------------------------------------
