@@ -18,8 +18,9 @@ from pathlib import Path
 import filelock
 
 from ..errors import CheckpointError, GPENError, InputError
+from ..files import replacing, sha256
 from .catalogue import Entry, default_folder, find_file, list_entries, show
-from .transfer import DownloadError, Policy, ProgressCallback, Wanted, fetch, sha256
+from .transfer import DownloadError, Policy, ProgressCallback, Wanted, fetch
 
 log = logging.getLogger(__name__)
 
@@ -250,8 +251,7 @@ def _read_pins(folder: Path) -> dict[str, object]:
 
 
 def _pin(path: Path, digest: str) -> None:
-    from ..images import write_atomically  # late: it imports PyTorch, which most commands spare
-
     with filelock.FileLock(path.with_name(f".{PINS}.lock"), timeout=60):
         pins = {**_read_pins(path.parent), path.name: digest}
-        write_atomically(path.parent / PINS, (json.dumps(pins, indent=2) + "\n").encode())
+        with replacing(path.parent / PINS) as scratch:
+            scratch.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")

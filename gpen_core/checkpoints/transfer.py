@@ -6,7 +6,6 @@ huggingface_hub resumes only from its own servers, where most mirrors here are n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -20,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from ..errors import GPENError
+from ..files import sha256
 
 log = logging.getLogger(__name__)
 
@@ -423,12 +423,3 @@ class _Watch:
         rate = (done - self.start) / seconds
         eta = (self.total - done) / rate if rate else None
         self.progress(Progress(self.name, done, self.total, rate, eta, self.url))
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
