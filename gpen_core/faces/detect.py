@@ -27,15 +27,15 @@ _OVERSHOOT = 0.5
 
 
 class Detector(Protocol):
-    """Anything that finds faces in one image.
+    """Anything that finds faces in one image."""
 
-    Attributes:
-        name: what `load_detector` calls it.
-        network: its weights; a host may move them, the detector runs where they lie.
-    """
+    @property
+    def name(self) -> str:
+        """What `load_detector` calls it."""
 
-    name: str
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """Its weights; a host may move them, the detector runs where they lie."""
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,503 @@
+"""Detection: counts on photographs, options, errors, and RetinaFace against its own formulas."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from gpen_core.errors import (
+    CheckpointError,
+    InputError,
+    MissingDependencyError,
+    MissingWeightsError,
+)
+from gpen_core.faces import mtcnn, retinaface
+from gpen_core.faces.boxes import overlaps, square_boxes, suppress, turn_boxes, turn_points
+from gpen_core.faces.detect import DetectOptions, detect, load_detector
+from gpen_core.faces.draw import draw_faces
+from gpen_core.faces.found import Faces
+from gpen_core.faces.sanity import plausible
+
+SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
+
+# Left eye, right eye, nose, mouth corners of a face in the unit box.
+FRONTAL = torch.tensor([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+
+
+def read(path: Path) -> torch.Tensor:
+    """(1, 3, H, W) 0..1."""
+    pixels = np.array(Image.open(path).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector("mtcnn")
+
+
+@pytest.fixture(scope="module")
+def face_image(portrait) -> torch.Tensor:
+    return torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="module")
+def one_face(detector, face_image) -> Faces:
+    return detect(face_image, detector)
+
+
+# --- photographs -------------------------------------------------------------------------------
+
+COUNTS = {
+    "solvay_1927.png": (29, 29),
+    "18f_pif-group.jpg": (65, 68),
+    "18f_Estonia2.jpg": (10, 10),
+    "astronaut_skimage.png": (1, 1),
+    "Harding_004056_c40.jpg": (1, 1),
+    "DeBolt_002456_c44.jpg": (1, 1),
+    "Hinshaw_004449_c61.jpg": (1, 1),
+    "Reed_007784_c63.jpg": (1, 1),
+    "bioguide_Smith_041706_c119.jpg": (1, 1),
+    "bioguide_Wheeler_009996_c83.jpg": (1, 1),
+    "obama-240p.jpg": (1, 1),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_on_photographs(name, shared, detector):
+    faces = detect(read(shared / "photos" / name), detector)
+    least, most = COUNTS[name]
+    assert least <= len(faces) <= most
+
+
+def test_count_on_the_sample_that_ships(detector):
+    assert len(detect(read(SAMPLES / "solvay-1927.jpg"), detector)) == 29
+
+
+def face_free(kind: str) -> torch.Tensor:
+    """(1, 3, 384, 512) 0..1 without a face."""
+    random = np.random.RandomState(3)
+    y, x = np.mgrid[0:384, 0:512].astype(np.float32)
+    pictures = {
+        "noise": random.rand(384, 512, 3),
+        "coarse noise": np.kron(random.rand(24, 32, 3), np.ones((16, 16, 1))),
+        "gradient": np.stack([x / 511, y / 383, (x + y) / 894], -1),
+        "checkers": ((x // 24 + y // 24) % 2)[..., None].repeat(3, -1),
+        "stripes": (0.5 + 0.5 * np.sin(x / 7 + y / 19))[..., None].repeat(3, -1),
+        "rings": (0.5 + 0.5 * np.sin(np.hypot(x - 256, y - 192) / 9))[..., None].repeat(3, -1),
+        "black": np.zeros((384, 512, 3)),
+        "white": np.ones((384, 512, 3)),
+    }
+    return torch.from_numpy(np.float32(pictures[kind])).permute(2, 0, 1)[None]
+
+
+KINDS = ["noise", "coarse noise", "gradient", "checkers", "stripes", "rings", "black", "white"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_found_without_faces(kind, detector):
+    assert len(detect(face_free(kind), detector, DetectOptions(rotations=kind == "noise"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "box"),
+    [
+        ("solvay_1927.png", (0, 280, 1328, 568)),
+        ("18f_pif-group.jpg", (0, 420, 760, 575)),
+        ("18f_pif-group.jpg", (0, 0, 230, 575)),
+        ("DeBolt_002456_c44.jpg", (0, 280, 480, 600)),
+        ("astronaut_skimage.png", (0, 220, 512, 512)),
+        ("Reed_007784_c63.jpg", (0, 250, 491, 600)),
+    ],
+)
+def test_nothing_is_found_in_parts_without_faces(name, box, shared, detector):
+    left, top, right, bottom = box
+    image = read(shared / "photos" / name)[:, :, top:bottom, left:right]
+    if name == "18f_pif-group.jpg" and left == 0 and top == 0:
+        image = image[:, :, :, :100]  # the column beside the people
+    assert len(detect(image, detector)) == 0
+
+
+# --- the result --------------------------------------------------------------------------------
+
+
+def test_shapes_and_places(one_face, face_image):
+    assert len(one_face) == 1
+    assert one_face.boxes.shape == (1, 4)
+    assert one_face.landmarks.shape == (1, 5, 2)
+    assert one_face.image_sizes == (tuple(face_image.shape[-2:]),)
+    assert one_face.source.dtype == torch.int64
+    assert bool(plausible(one_face.boxes, one_face.landmarks).all())
+
+
+def test_batch_keeps_images_apart(detector, face_image):
+    batch = torch.cat([torch.zeros_like(face_image), face_image, face_image])
+    done = []
+    faces = detect(batch, detector, DetectOptions(progress=done.append))
+    assert faces.source.tolist() == [1, 2]
+    assert len(faces.image_sizes) == 3
+    assert done == [1, 1, 1]
+    assert torch.equal(faces.boxes[0], faces.boxes[1])
+
+
+def test_mirrored_picture_gives_mirrored_landmarks(detector, face_image, one_face):
+    mirrored = detect(face_image.flip(-1), detector).landmarks[0][[1, 0, 2, 4, 3]]
+    mirrored[:, 0] = face_image.shape[-1] - 1 - mirrored[:, 0]
+    eyes = float((one_face.landmarks[0, 1] - one_face.landmarks[0, 0]).norm())
+    assert float((mirrored - one_face.landmarks[0]).norm(dim=1).mean()) < 0.04 * eyes
+
+
+@pytest.mark.parametrize("scale", [0.5, 3])
+def test_scaled_picture_gives_scaled_landmarks(scale, detector, face_image, one_face):
+    """Three times 512 px is above the long-side cap, so that its way back is tried too."""
+    scaled = nn.functional.interpolate(
+        face_image, scale_factor=scale, mode="bilinear", antialias=True
+    )
+    faces = detect(scaled, detector)
+    back = (faces.landmarks[0] + 0.5) / scale - 0.5
+    eyes = float((one_face.landmarks[0, 1] - one_face.landmarks[0, 0]).norm())
+    assert float((back - one_face.landmarks[0]).norm(dim=1).mean()) < 0.05 * eyes
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_faces_are_found_on_request(turns, detector, face_image, one_face):
+    turned = torch.rot90(face_image, turns, (-2, -1))
+    faces = detect(turned, detector, DetectOptions(rotations=True))
+    assert len(faces) == 1
+    back = turn_points(faces.landmarks, turns, tuple(face_image.shape[-2:]))
+    # In the upright picture: the left eye is still the left one.
+    assert torch.allclose(back, one_face.landmarks, atol=1e-2)
+    assert torch.allclose(
+        turn_boxes(faces.boxes, turns, tuple(face_image.shape[-2:])), one_face.boxes, atol=1e-2
+    )
+
+
+def test_sizes_are_filtered(detector, face_image, one_face):
+    side = float((one_face.boxes[0, 2:] - one_face.boxes[0, :2]).min())
+    assert len(detect(face_image, detector, DetectOptions(min_size=1.3 * side))) == 0
+    assert len(detect(face_image, detector, DetectOptions(max_size=0.7 * side))) == 0
+    limits = DetectOptions(min_size=0.7 * side, max_size=1.3 * side)
+    assert len(detect(face_image, detector, limits)) == 1
+
+
+def test_face_cut_by_the_border(detector, face_image, one_face):
+    middle = int(one_face.landmarks[0, 2, 0]) + 25
+    faces = detect(face_image[..., :middle], detector, DetectOptions(confidence=0.5))
+    assert bool((faces.boxes[:, 2] <= middle - 0.5).all())
+    assert bool((faces.boxes[:, :2] >= -0.5).all())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (11, 11), (12, 12), (16, 17), (20, 9000)])
+def test_any_size_is_searched(size, detector):
+    torch.manual_seed(0)
+    faces = detect(torch.rand(1, 3, *size), detector, DetectOptions(rotations=True))
+    assert len(faces) == 0
+    assert faces.image_sizes == (size,)
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        (torch.zeros(3, 8, 8), "shape"),
+        (torch.zeros(1, 4, 8, 8), "shape"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "floating point"),
+        (torch.zeros(1, 3, 0, 8), "no pixel"),
+        (torch.zeros(0, 3, 8, 8), "no pixel"),
+        (torch.full((1, 3, 8, 8), math.nan), "NaN"),
+        (torch.full((1, 3, 8, 8), math.inf), "infinite"),
+        (torch.full((1, 3, 8, 8), 255.0), "0..1"),
+        (torch.full((1, 3, 8, 8), -1.0), "0..1"),
+    ],
+)
+def test_bad_images_are_refused(image, text, detector):
+    with pytest.raises(InputError, match=text):
+        detect(image, detector)
+
+
+def test_overshoot_is_clamped(detector, face_image):
+    louder = detect((face_image * 1.2 - 0.1).clamp(-0.1, 1.1), detector)
+    assert len(louder) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"confidence": 1.5},
+        {"confidence": math.nan},
+        {"min_size": 0},
+        {"max_size": -3},
+        {"min_size": 50, "max_size": 20},
+        {"long_side": 10},
+    ],
+)
+def test_bad_options_are_refused(values):
+    with pytest.raises(InputError):
+        DetectOptions(**values)
+
+
+def test_unknown_detector():
+    with pytest.raises(InputError, match="mtcnn"):
+        load_detector("yolo")
+
+
+# --- MTCNN's weights -----------------------------------------------------------------------------
+
+
+def test_the_tensorflow_package_is_not_imported(detector):
+    assert "mtcnn" not in sys.modules
+    assert "tensorflow" not in sys.modules
+
+
+def test_networks_are_reachable_and_frozen(detector):
+    assert isinstance(detector.network, nn.Module)
+    assert detector.device.type == "cpu"
+    assert not any(p.requires_grad for p in detector.network.parameters())
+
+
+def test_missing_package(monkeypatch):
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", absent)
+    with pytest.raises(MissingDependencyError, match=r'pip install "mtcnn==1.0.0"'):
+        load_detector("mtcnn")
+
+
+def test_changed_weights_are_never_unpickled(monkeypatch, tmp_path):
+    path = tmp_path / "pnet.lz4"
+    path.write_bytes(b"not the weights")
+    monkeypatch.setattr(mtcnn, "_weights_path", lambda name: path)
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_detector("mtcnn")
+
+
+@pytest.mark.parametrize("side", [20.0, 24.0, 31.0, 48.0, 77.0, 150.0])
+def test_crops_lie_where_their_boxes_do(side):
+    """Of a picture whose values are its coordinates, crops at every scale are coordinates."""
+    y, x = torch.meshgrid(torch.arange(200) + 0.5, torch.arange(300) + 0.5, indexing="ij")
+    pixels = torch.stack([x, y, x + y])[None]
+    corner = torch.tensor([33.3, 21.7])
+    crop = mtcnn._Crops(pixels)(torch.cat([corner, corner + side])[None], 24)[0]
+    steps = (torch.arange(24) + 0.5) * side / 24
+    assert torch.allclose(crop[0], (corner[0] + steps).expand(24, 24), atol=0.05)
+    assert torch.allclose(crop[1], (corner[1] + steps)[:, None].expand(24, 24), atol=0.05)
+
+
+def test_crops_do_not_alias():
+    """One-pixel stripes shrunk fourfold are grey, not other stripes."""
+    stripes = (torch.arange(192) % 2).float().expand(1, 3, 192, 192).contiguous()
+    crop = mtcnn._Crops(stripes)(torch.tensor([[40.0, 40, 136, 136]]), 24)
+    assert float((crop - 0.5).abs().max()) < 0.05
+
+
+# --- boxes and sanity ------------------------------------------------------------------------
+
+
+def greedy(boxes: torch.Tensor, scores: torch.Tensor, limit: float) -> list[int]:
+    """Suppression as it is usually written, one box after the other."""
+    together = overlaps(boxes)
+    kept: list[int] = []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        if all(float(together[i, j]) <= limit for j in kept):
+            kept.append(i)
+    return kept
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 10_000), st.floats(0.05, 0.95))
+def test_suppression_is_the_greedy_one(count, seed, limit):
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(count, 2, generator=generator) * 20
+    boxes = torch.cat([corners, corners + torch.rand(count, 2, generator=generator) * 20], 1)
+    scores = torch.rand(count, generator=generator)
+    assert suppress(boxes, scores, limit).tolist() == greedy(boxes, scores, limit)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_points_turn_with_the_image(turns):
+    image = torch.arange(3 * 5.0).reshape(3, 5)
+    turned = torch.rot90(image, turns, (0, 1))
+    for y in range(turned.shape[0]):
+        for x in range(turned.shape[1]):
+            back = turn_points(torch.tensor([float(x), float(y)]), turns, (3, 5))
+            assert image[int(back[1]), int(back[0])] == turned[y, x]
+
+
+def test_turned_boxes_stay_in_order():
+    turned = turn_boxes(torch.tensor([[1.0, 2, 4, 8]]), 1, (20, 10))
+    assert bool((turned[:, 2:] > turned[:, :2]).all())
+
+
+def test_squares_keep_the_centre():
+    assert square_boxes(torch.tensor([[0.0, 0, 10, 4]])).tolist() == [[0, -3, 10, 7]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(0, 2 * math.pi), st.floats(20, 500), st.floats(-1000, 1000), st.floats(-1000, 1000)
+)
+def test_a_face_is_plausible_in_any_turn_and_place(angle, size, x, y):
+    cos, sin = math.cos(angle), math.sin(angle)
+    points = (FRONTAL - 0.5) @ torch.tensor([[cos, sin], [-sin, cos]]) * size
+    points += torch.tensor([x, y])
+    box = torch.tensor([[x - size / 2, y - size / 2, x + size / 2, y + size / 2]])
+    assert bool(plausible(box, points[None])[0])
+    mirrored = points[[1, 0, 2, 4, 3]]
+    assert not bool(plausible(box, mirrored[None])[0])
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[0.3, 0.4], [0.3, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]],  # eyes in one place
+        [[0.3, 0.8], [0.7, 0.8], [0.5, 0.6], [0.35, 0.4], [0.65, 0.4]],  # mouth above the eyes
+        [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.65, 0.8], [0.35, 0.8]],  # mouth crossed
+        [[0.3, 0.4], [0.7, 0.4], [0.5, 0.1], [0.35, 0.8], [0.65, 0.8]],  # nose on the forehead
+        [[0.3, 0.4], [1.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]],  # an eye outside
+        [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5]],
+        [[math.nan, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]],
+    ],
+)
+def test_what_is_no_face_is_not_plausible(points):
+    box = torch.tensor([[0.0, 0, 100, 100]])
+    assert not bool(plausible(box, torch.tensor(points)[None] * 100)[0])
+    assert bool(plausible(box, FRONTAL[None] * 100)[0])
+
+
+# --- RetinaFace ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def random_retinaface(tmp_path_factory):
+    """Random weights of the small network in a file as published: with `module.` prefixes."""
+    module = pytest.importorskip(
+        "facexlib.detection.retinaface",
+        reason="facexlib needs torchvision",
+        exc_type=ImportError,
+    )
+    torch.manual_seed(0)
+    network = module.RetinaFace(network_name="mobile0.25", device="cpu")
+    # Random heads answer 0.5 everywhere; spread them, so that some anchors are faces.
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith("ClassHead"):
+                parameter.normal_(0, 1)
+    folder = tmp_path_factory.mktemp("retinaface")
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
+    torch.save(state, folder / "detection_mobilenet0.25_Final.pth")
+    return folder, network.eval()
+
+
+def test_retinaface_decodes_as_facexlib_does(random_retinaface):
+    folder, reference = random_retinaface
+    detector = load_detector("retinaface-mobile0.25", weights_dir=folder)
+    image = torch.randint(0, 256, (3, 150, 203), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = reference.detect_faces(
+            image.flip(0).permute(1, 2, 0).numpy(), conf_threshold=0.6, nms_threshold=0.4
+        )
+    boxes, scores, landmarks = detector(image / 255, confidence=0.6)
+    assert len(boxes) == len(expected) > 0
+    expected = torch.from_numpy(expected)
+    assert torch.allclose(boxes, expected[:, :4] - 0.5, atol=0.02)
+    assert torch.allclose(scores, expected[:, 4], atol=1e-4)
+    assert torch.allclose(landmarks.flatten(1), expected[:, 5:] - 0.5, atol=0.02)
+
+
+def test_retinaface_serves_detect(random_retinaface):
+    detector = load_detector("retinaface-mobile0.25", weights_dir=random_retinaface[0])
+    assert detector.name == "retinaface-mobile0.25"
+    faces = detect(torch.rand(2, 3, 90, 120), detector, DetectOptions(confidence=0.99))
+    assert len(faces.image_sizes) == 2
+
+
+def test_retinaface_takes_a_file_of_another_name(random_retinaface, tmp_path):
+    source = random_retinaface[0] / "detection_mobilenet0.25_Final.pth"
+    named = tmp_path / "mine.pth"
+    named.write_bytes(source.read_bytes())
+    assert load_detector("retinaface-mobile0.25", weights_dir=named).network is not None
+
+
+def test_missing_retinaface_says_file_folder_and_address(tmp_path):
+    with pytest.raises(MissingWeightsError) as caught:
+        load_detector("retinaface-resnet50", weights_dir=tmp_path)
+    text = str(caught.value)
+    assert "detection_Resnet50_Final.pth" in text
+    assert str(tmp_path) in text
+    assert "https://github.com/xinntao/facexlib/releases/download/v0.1.0/" in text
+
+
+def test_default_folder_is_named_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv(retinaface.WEIGHTS_VARIABLE, str(tmp_path))
+    with pytest.raises(MissingWeightsError, match=tmp_path.name):
+        load_detector("retinaface-mobile0.25")
+
+
+def test_changed_resnet_weights_are_refused_before_reading(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "detection_Resnet50_Final.pth")
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_detector("retinaface-resnet50", weights_dir=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut"])
+def test_damaged_retinaface_files(content, tmp_path):
+    (tmp_path / "detection_mobilenet0.25_Final.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+
+
+def test_other_networks_weights(random_retinaface, tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "detection_mobilenet0.25_Final.pth")
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+
+
+def test_missing_torchvision_is_said(monkeypatch, tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "detection_mobilenet0.25_Final.pth")
+    monkeypatch.setitem(sys.modules, "facexlib.detection.retinaface", None)
+    with pytest.raises(MissingDependencyError, match="pip install facexlib torchvision"):
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+
+
+# --- drawing -------------------------------------------------------------------------------------
+
+
+def test_drawing_changes_the_places_of_the_faces(one_face, face_image):
+    before = face_image[0].clone()
+    drawn = draw_faces(face_image[0], one_face)
+    assert torch.equal(face_image[0], before)
+    assert drawn.shape == before.shape
+    changed = ((drawn - before).abs() > 0.02).any(dim=0)
+    x, y = one_face.landmarks[0].round().long().unbind(1)
+    assert bool(changed[y, x].all())
+    assert float(changed.float().mean()) < 0.2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 300), (3000, 40)])
+def test_drawing_at_odd_sizes(size):
+    height, width = size
+    faces = Faces(
+        boxes=torch.tensor([[-5.0, -5, width + 5, height + 5], [0.2, 0.2, 0.4, 0.4]]),
+        scores=torch.tensor([1.0, 0.5]),
+        landmarks=torch.zeros(2, 5, 2),
+        source=torch.zeros(2, dtype=torch.int64),
+        image_sizes=(size,),
+    )
+    assert draw_faces(torch.zeros(3, height, width), faces).shape == (3, height, width)
+
+
+def test_no_faces_draw_nothing():
+    image = torch.rand(3, 20, 30)
+    assert torch.allclose(draw_faces(image, Faces.empty([(20, 30)])), image, atol=0.5 / 255 + 1e-6)

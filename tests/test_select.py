@@ -1,0 +1,175 @@
+"""Selection: orders, what is kept, and that nothing else changes."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpen_core.errors import InputError
+from gpen_core.faces.found import Faces
+from gpen_core.faces.select import SORTS, select
+
+
+def make(boxes, scores=None, source=None, sizes=((100, 200),)) -> Faces:
+    count = len(boxes)
+    return Faces(
+        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(count, 4),
+        scores=torch.tensor(scores or [0.9] * count, dtype=torch.float32),
+        landmarks=torch.zeros(count, 5, 2),
+        source=torch.tensor(source or [0] * count, dtype=torch.int64),
+        image_sizes=tuple(sizes),
+    )
+
+
+# A small face on the left, a large one on the right below, a middling one in the centre.
+THREE = make(
+    [[10, 30, 20, 40], [150, 50, 190, 90], [90, 40, 110, 60]],
+    scores=[0.95, 0.91, 0.99],
+)
+
+
+def order(faces: Faces, of: Faces = THREE) -> list[int]:
+    """Which of the original faces these are."""
+    return [of.boxes.tolist().index(box) for box in faces.boxes.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("area", [1, 2, 0]),
+        ("confidence", [2, 0, 1]),
+        ("left-right", [0, 2, 1]),
+        ("top-bottom", [0, 2, 1]),
+        ("centre", [2, 1, 0]),
+    ],
+)
+def test_orders(sort, expected):
+    assert order(select(THREE, sort)) == expected
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ("all", [0, 2, 1]),
+        (" ALL ", [0, 2, 1]),
+        ("largest", [1]),
+        ("none", []),
+        ("", []),
+        ([], []),
+        (0, []),
+        (2, [0, 2]),
+        (9, [0, 2, 1]),
+        ("2", [1]),
+        ("0,2", [0, 1]),
+        ("2, 0", [1, 0]),
+        ("1;1 1", [2]),
+        ([2, 0], [1, 0]),
+        ((1,), [2]),
+    ],
+)
+def test_keep(keep, expected):
+    assert order(select(THREE, "left-right", keep)) == expected
+
+
+@pytest.mark.parametrize(
+    "keep", ["first", "0-2", "-1", "1.5", "0,x", -1, [-1], [1.5], [True], True]
+)
+def test_unreadable_keep(keep):
+    with pytest.raises(InputError):
+        select(THREE, keep=keep)
+
+
+def test_unknown_sort():
+    with pytest.raises(InputError, match="left-right"):
+        select(THREE, "size")
+
+
+def test_absent_indices_are_said_and_left_out(caplog):
+    with caplog.at_level(logging.WARNING):
+        kept = select(THREE, "left-right", "0,7")
+    assert order(kept) == [0]
+    assert "7" in caplog.text
+
+
+def test_each_image_for_itself():
+    faces = make(
+        [[0, 0, 5, 5], [0, 0, 9, 9], [0, 0, 7, 7], [0, 0, 8, 8]],
+        source=[2, 0, 2, 0],
+        sizes=((10, 10), (10, 10), (10, 10)),
+    )
+    kept = select(faces, "area", 1)
+    assert kept.source.tolist() == [0, 2]
+    assert kept.boxes[:, 2].tolist() == [9, 7]
+    assert kept.image_sizes == faces.image_sizes
+
+
+def test_no_faces():
+    empty = Faces.empty([(4, 4), (5, 5)])
+    for keep in ("all", "largest", "0,2", 3):
+        assert len(select(empty, "centre", keep)) == 0
+
+
+def test_empty_selection_keeps_the_images():
+    kept = select(THREE, keep="")
+    assert len(kept) == 0
+    assert kept.image_sizes == THREE.image_sizes
+
+
+@st.composite
+def crowds(draw) -> Faces:
+    count = draw(st.integers(0, 12))
+    images = draw(st.integers(1, 3))
+    whole = st.integers(0, 50)
+    corners = [[draw(whole) for _ in range(4)] for _ in range(count)]
+    boxes = [[x, y, x + w, y + h] for x, y, w, h in corners]
+    scores = [draw(st.integers(0, 100)) / 100 for _ in range(count)]
+    source = [draw(st.integers(0, images - 1)) for _ in range(count)]
+    return make(boxes, scores, source, [(64, 64)] * images)
+
+
+def rows(faces: Faces) -> list[tuple]:
+    return [
+        (int(s), *box, float(score))
+        for s, box, score in zip(faces.source, faces.boxes.tolist(), faces.scores, strict=True)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowds(), st.sampled_from(sorted(SORTS)))
+def test_all_is_a_permutation_and_selecting_again_changes_nothing(faces, sort):
+    once = select(faces, sort)
+    assert sorted(rows(once)) == sorted(rows(faces))
+    assert rows(select(once, sort)) == rows(once)
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowds(), st.sampled_from(sorted(SORTS)), st.integers(0, 5))
+def test_first_n_are_the_indices_below_n(faces, sort, n):
+    by_number = rows(select(faces, sort, n))
+    assert by_number == rows(select(faces, sort, list(range(n))))
+    assert by_number == rows(select(faces, sort, ",".join(map(str, range(n)))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowds())
+def test_area_falls_within_each_image(faces):
+    kept = select(faces, "area")
+    for image in range(len(faces.image_sizes)):
+        boxes = kept.of_image(image).boxes
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        assert bool((areas[:-1] >= areas[1:]).all())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=12))
+def test_any_text_is_read_or_refused(text):
+    try:
+        kept = select(THREE, keep=text)
+    except InputError as error:
+        assert "\n" not in str(error).strip() or "\n" in text
+    else:
+        assert len(kept) <= len(THREE)
