@@ -25,11 +25,11 @@ def activate(x: Tensor, bias: Tensor) -> Tensor:
 
 def fir(x: Tensor, kernel: Tensor, pad: tuple[int, int], up: int = 1) -> Tensor:
     """(N, C, H, W) -> the FIR-filtered picture: `up - 1` zeros after each pixel, pad, convolve."""
-    n, c, h, w = x.shape
+    n, c, h, w = map(int, x.shape)  # plain integers, so that an export has constant shapes
     y = x.reshape(n * c, 1, h, 1, w, 1)
     y = F.pad(y, (0, up - 1, 0, 0, 0, up - 1)).reshape(n * c, 1, h * up, w * up)
     y = F.conv2d(F.pad(y, (*pad, *pad)), torch.flip(kernel, (0, 1))[None, None])
-    return y.reshape(n, c, *y.shape[-2:])
+    return y.reshape(n, c, *map(int, y.shape[-2:]))
 
 
 def equal_linear(x: Tensor, weight: Tensor, bias: Tensor, lr_mul: float = 1.0) -> Tensor:
@@ -52,8 +52,8 @@ def modulated_conv(
         style: (N, in) factors of the input channels.
         kernel: (4, 4) FIR with gain 4; with it H' = 2H, by a transposed convolution and that blur.
     """
-    n, c, h, w = x.shape
-    out, k = weight.shape[1], weight.shape[-1]
+    n, c, h, w = map(int, x.shape)
+    out, k = int(weight.shape[1]), int(weight.shape[-1])
     weight = weight * (1 / (c * k * k) ** 0.5) * style.view(n, 1, c, 1, 1)
     if demodulate:
         weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + EPS)
@@ -63,7 +63,7 @@ def modulated_conv(
         return y.reshape(n, out, h, w)
     weight = weight.transpose(1, 2).reshape(n * c, out, k, k)
     y = F.conv_transpose2d(x, weight, stride=2, groups=n)
-    return fir(y.reshape(n, out, *y.shape[-2:]), kernel, (1, 1))
+    return fir(y.reshape(n, out, *map(int, y.shape[-2:])), kernel, (1, 1))
 
 
 class Textbook(nn.Module):

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.profiler import record_function
 
 from ..errors import InputError
 from . import strips, winograd
@@ -105,19 +106,23 @@ class FastGPEN(GPEN):
 
     def features(self, x: Tensor) -> list[Feature]:
         """(N, 3, in, in) -> the features for 4, 8, ... in."""
-        features: list[Feature] = [self._first(x)]
+        with record_function(f"encoder {x.shape[3]}"):
+            features: list[Feature] = [self._first(x)]
         for index in range(1, self.depth):
-            step = self._down(index)
-            side = x.shape[3] >> index
-            out = empty_rows(len(x), len(step.weight), side, MARGIN, x)
-            feature = features[-1]
-            if _in_strips(x, side):
-                strips.encode(feature, step, out, MARGIN)
-            else:
-                rows = F.pad(feature.whole(), (0, 0, MARGIN, MARGIN))
-                strips.activate(step.strip(rows), out[:, :, MARGIN:-MARGIN])
-            features.append(Stored(out, MARGIN))
+            with record_function(f"encoder {x.shape[3] >> index}"):
+                features.append(self._next(index, features[-1], x))
         return features[::-1]
+
+    def _next(self, index: int, feature: Feature, x: Tensor) -> Feature:
+        """Step `index` of the encoder."""
+        step, side = self._down(index), x.shape[3] >> index
+        out = empty_rows(len(x), len(step.weight), side, MARGIN, x)
+        if _in_strips(x, side):
+            strips.encode(feature, step, out, MARGIN)
+        else:
+            rows = F.pad(feature.whole(), (0, 0, MARGIN, MARGIN))
+            strips.activate(step.strip(rows), out[:, :, MARGIN:-MARGIN])
+        return Stored(out, MARGIN)
 
     def _first(self, x: Tensor) -> Feature:
         conv, act = self._encoder_step(0)
@@ -155,17 +160,14 @@ class FastGPEN(GPEN):
     def _generate(self, style: Tensor, pairs: list[tuple[Feature, Feature]]) -> Tensor:
         """Styles (N, style_dim) and the features beside each pair of convolutions -> RGB."""
         net = self.generator
-        x = net.input(len(style)).contiguous(memory_format=torch.channels_last)
-        x = self._styled(net.conv1, "conv1", x, style, pairs[0][0])
-        picture = self._rgb(net.to_rgb1, x, style, None)
+        x = _channels_last(net.input(len(style)))
+        with record_function("generator 4"):
+            x = self._styled(net.conv1, "conv1", x, style, pairs[0][0])
+            picture = self._rgb(net.to_rgb1, x, style, None)
         for level, pair in enumerate(pairs[1:]):
-            convs = self._convs(level)
-            if _in_strips(x, 8 << level):
-                x, picture = self._strips(level, x, style, pair, picture)
-                continue
-            for index, (conv, feature) in enumerate(zip(convs, pair, strict=True)):
-                x = self._styled(conv, f"convs.{2 * level + index}", x, style, feature)
-            picture = self._rgb(self._to_rgb(level), x, style, picture)
+            with record_function(f"generator {8 << level}"):
+                step = self._strips if _in_strips(x, 8 << level) else self._whole
+                x, picture = step(level, x, style, pair, picture)
         return picture.contiguous()
 
     def _convs(self, level: int) -> tuple[StyledConv, StyledConv]:
@@ -217,6 +219,19 @@ class FastGPEN(GPEN):
         else:
             y = F.conv2d(x, conv.weight[0], padding=conv.padding)
         torch.addcmul(bias.view(1, -1, 1, 1), y, gain[:, :, None, None], out=out)
+
+    def _whole(
+        self,
+        level: int,
+        x: Tensor,
+        style: Tensor,
+        pair: tuple[Feature, Feature],
+        picture: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """One resolution, the whole batch at once: (N, 2C, H, W) -> (N, 2K, 2H, 2W), RGB."""
+        for index, (conv, feature) in enumerate(zip(self._convs(level), pair, strict=True)):
+            x = self._styled(conv, f"convs.{2 * level + index}", x, style, feature)
+        return x, self._rgb(self._to_rgb(level), x, style, picture)
 
     def _strips(
         self,

@@ -1,0 +1,158 @@
+"""Who runs in a comparison: the textbook formulation, ONNX Runtime on its export, and ours."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, MissingDependencyError
+from ..networks.fast import prepare
+from ..networks.gpen import GPEN, GPENConfig
+
+log = logging.getLogger(__name__)
+
+NAMES = ("textbook", "onnxruntime", "ours")
+OPSET = 17
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What everybody has to do.
+
+    Attributes:
+        size: of the published model of that size; 256 is the narrow one.
+        batch: faces per call.
+        device: of the contenders; ONNX Runtime runs where its package can.
+        precision: of ours; the others run in fp32.
+    """
+
+    size: int
+    batch: int = 1
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    @property
+    def config(self) -> GPENConfig:
+        """The shape of the published model of this size."""
+        return GPENConfig.create(self.size, *((0.5, 1) if self.size <= 256 else (1, 2)))
+
+    def picture(self) -> Tensor:
+        """(batch, 3, size, size) float32 -1..1, always the same."""
+        random = torch.Generator().manual_seed(0)
+        return torch.rand(self.batch, 3, self.size, self.size, generator=random) * 2 - 1
+
+
+def random_state(config: GPENConfig) -> dict[str, Tensor]:
+    """Weights as training starts with, every part of the network at work."""
+    torch.manual_seed(0)
+    network = GPEN(config)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("noise.weight"):
+                parameter.fill_(0.3)
+    return network.state_dict()
+
+
+def build(name: str, task: Task, state: Mapping[str, Tensor]) -> Run:
+    """The function (N, 3, S, S) -> (N, 3, S, S) float32 of one contender.
+
+    Raises:
+        InputError: no such contender.
+        MissingDependencyError: its package is absent.
+    """
+    makers = {"textbook": _textbook, "onnxruntime": _onnxruntime, "ours": _ours}
+    if name not in makers:
+        raise InputError(f"There is no contender {name!r}; there are {', '.join(makers)}.")
+    return makers[name](task, state)
+
+
+def _ours(task: Task, state: Mapping[str, Tensor]) -> Run:
+    with torch.device("meta"):
+        network = GPEN(task.config)
+    network.load_state_dict(state, assign=True)
+    fast = prepare(network, task.device, DTYPES[task.precision])
+    return lambda x: fast(x.to(task.device, DTYPES[task.precision])).float()
+
+
+def textbook_module() -> ModuleType:
+    """`benchmarks/textbook.py` of a source checkout."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "textbook.py"
+    if not path.is_file():
+        raise MissingDependencyError(
+            f"{path} is absent: the textbook formulation comes with the source, not with the "
+            f"installed package; run from a checkout, or leave it out of --against."
+        )
+    spec = importlib.util.spec_from_file_location("gpen_textbook", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _textbook(task: Task, state: Mapping[str, Tensor]) -> Run:
+    network: nn.Module = textbook_module().Textbook(state).to(task.device)
+    return lambda x: network(x.to(task.device))
+
+
+def _onnxruntime(task: Task, state: Mapping[str, Tensor]) -> Run:
+    """What users of an exported model run; batch and size are constants of the graph."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX Runtime is not installed; pip install 'gpen[onnx]', or leave it out of --against."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    if task.device.startswith("cuda"):
+        providers.insert(0, "CUDAExecutionProvider")
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_textbook(task, state, Path(folder) / "textbook.onnx")
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    if session.get_providers()[0] != providers[0]:
+        log.warning("ONNX Runtime has no CUDA here; it runs on %s.", session.get_providers()[0])
+
+    def run(x: Tensor) -> Tensor:
+        (y,) = session.run(None, {"input": x.cpu().numpy()})
+        return torch.from_numpy(np.asarray(y))
+
+    return run
+
+
+def export_textbook(task: Task, state: Mapping[str, Tensor], path: Path) -> Path:
+    """The textbook network as ONNX, by PyTorch's tracing exporter."""
+    network = textbook_module().Textbook(state).eval()
+    try:
+        with warnings.catch_warnings():
+            # The exporter deprecates itself and says that shapes become constants: as intended.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (task.picture(),),
+                str(path),
+                input_names=["input"],
+                output_names=["output"],
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Exporting needs the package onnx; pip install 'gpen[onnx]'."
+        ) from error
+    return path
