@@ -188,13 +188,12 @@ def _sixteen_bit_samples(image: Image.Image, data: bytes) -> np.ndarray | None:
         return None
     import cv2
 
-    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None or samples.dtype != np.uint16:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
         return None
-    if samples.ndim == 2:
-        return samples[..., None]
-    order = [2, 1, 0, 3][: samples.shape[2]]
-    return samples[..., order]
+    if decoded.ndim == 2:
+        return decoded[..., None]
+    return decoded[..., [2, 1, 0, 3][: decoded.shape[2]]]
 
 
 def _is_sixteen_bit(image: Image.Image, data: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,7 +66,7 @@ class Faces:
         """A copy with some fields replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
-    def _map(self, function) -> Faces:  # noqa: ANN001
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Faces:
         changed = {
             name: function(value)
             for name in _PER_FACE
@@ -93,8 +93,8 @@ class Faces:
             for name in _PER_FACE
             if all(getattr(part, name) is not None for part in parts)
         }
-        empty = dict.fromkeys(_PER_FACE)
-        return replace(parts[0], **{**empty, **joined}, image_sizes=sizes)
+        missing = {name: None for name in _PER_FACE if name not in joined}
+        return parts[0].with_(**joined, **missing, image_sizes=sizes)
 
     @staticmethod
     def empty(image_sizes: Sequence[tuple[int, int]]) -> Faces:
