@@ -62,7 +62,9 @@ class DetectFaces(io.ComfyNode):
             outputs=[
                 GPENFaces.Output(id="faces", display_name="GPEN_FACES"),
                 io.Image.Output(
-                    id="crops", display_name="crops", tooltip="The aligned faces, a batch; one black picture without a face."
+                    id="crops",
+                    display_name="crops",
+                    tooltip="The aligned faces, a batch; one black picture without a face.",
                 ),
                 io.Mask.Output(id="boxes", display_name="boxes", tooltip="1 inside the boxes."),
                 io.Int.Output(id="count", display_name="count", tooltip="Faces found and kept."),
@@ -114,9 +116,7 @@ def _target(model: host.HostModel | None, crop_size: int, template: str) -> tupl
     return (crop_size if model is None else model.model.input_size), template
 
 
-def find(
-    images: Tensor, detector: Detector, options: DetectOptions, sort: str, keep: str
-) -> Faces:
+def find(images: Tensor, detector: Detector, options: DetectOptions, sort: str, keep: str) -> Faces:
     """The chosen faces of (B, 3, H, W) images, frame group by frame group."""
     progress = host.Progress(len(images))
     found = []
@@ -132,9 +132,7 @@ def cut_out(images: Tensor, faces: Faces, size: int, template: str) -> Faces:
     matrices = torch.empty(len(faces), 2, 3)
     cut = torch.empty(len(faces), 3, size, size)
     for chosen in frames.groups(len(images)):
-        group = align(
-            images[chosen].float(), frames.faces_of(faces, chosen), size, template
-        )
+        group = align(images[chosen].float(), frames.faces_of(faces, chosen), size, template)
         index = frames.indices_of(faces, chosen)
         matrices[index], cut[index] = group.matrices.cpu(), group.crops.cpu()
     return faces.with_(template=template, matrices=matrices, crops=cut)

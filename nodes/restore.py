@@ -78,9 +78,7 @@ def _keep_grey(faces: Faces) -> Faces:
     return faces
 
 
-def _faces_to_restore(
-    faces: Faces | None, crops: Tensor | None, model: host.HostModel
-) -> Faces:
+def _faces_to_restore(faces: Faces | None, crops: Tensor | None, model: host.HostModel) -> Faces:
     """What the connected inputs mean together."""
     if faces is None and crops is None:
         raise InputError("Nothing to restore is connected; connect faces, or crops, or both.")

@@ -136,8 +136,13 @@ class Host:
     async def _load_nodes(self) -> None:
         await self.nodes.init_public_apis()
         assert await self.nodes.load_custom_node(str(self.base / "custom_nodes" / "gpen"))
-        for name in ("nodes_upscale_model", "nodes_images", "nodes_mask", "nodes_rebatch",
-                     "nodes_preview_any"):
+        for name in (
+            "nodes_upscale_model",
+            "nodes_images",
+            "nodes_mask",
+            "nodes_rebatch",
+            "nodes_preview_any",
+        ):
             path = self.folder / "comfy_extras" / f"{name}.py"
             if path.is_file():
                 await self.nodes.load_custom_node(str(path), module_parent="comfy_extras")
@@ -169,13 +174,18 @@ class Host:
             RETURN_TYPES = ("MASK",)
 
         self.nodes.NODE_CLASS_MAPPINGS |= {
-            "Test_Capture": Capture, "Test_Feed": Feed, "Test_FeedMask": FeedMask
+            "Test_Capture": Capture,
+            "Test_Feed": Feed,
+            "Test_FeedMask": FeedMask,
         }
 
     def new_executor(self, ram_pressure: bool = False):
         """A fresh executor, as after a start of the host: nothing is cached."""
         server = SimpleNamespace(
-            client_id="test", last_node_id=None, last_prompt_id=None, sockets_metadata={},
+            client_id="test",
+            last_node_id=None,
+            last_prompt_id=None,
+            sockets_metadata={},
             send_sync=self._send,
         )
         types = self.execution.CacheType
@@ -288,9 +298,17 @@ class Server:
             self.port = probe.getsockname()[1]
         self.base, self.log = base, base / "server.log"
         command = [
-            sys.executable, "main.py", "--disable-api-nodes", "--listen", "127.0.0.1",
-            "--port", str(self.port), "--base-directory", str(base),
-            "--database-url", "sqlite:///:memory:",
+            sys.executable,
+            "main.py",
+            "--disable-api-nodes",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--base-directory",
+            str(base),
+            "--database-url",
+            "sqlite:///:memory:",
         ]
         if not torch.cuda.is_available():
             command.append("--cpu")
