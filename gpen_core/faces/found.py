@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ class Faces:
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Faces:
-        changed = {
+        changed: dict[str, Any] = {
             name: function(value)
             for name in _PER_FACE
             if (value := getattr(self, name)) is not None
