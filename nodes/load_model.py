@@ -57,16 +57,20 @@ class LoadGPENModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None) -> bool | str:
         try:
-            folders.model_path(file)
+            # None: the name comes from another node and is not known yet.
+            if file is not None:
+                folders.model_path(file)
         except GPENError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, precision: str, device: str) -> str:
+    def fingerprint_inputs(cls, file: str | None, precision: str, device: str) -> str:
         """Changes when the file is replaced on disk."""
+        if file is None:
+            return ""
         return host.identity(folders.model_path(file), precision, device)
 
     @classmethod
