@@ -240,11 +240,23 @@ def test_overshoot_is_clamped(detector, face_image):
         {"max_size": -3},
         {"min_size": 50, "max_size": 20},
         {"long_side": 10},
+        {"long_side": math.nan},
+        {"confidence": "high"},
+        {"confidence": None},
+        {"min_size": "20"},
     ],
 )
 def test_bad_options_are_refused(values):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=next(iter(values))):
         DetectOptions(**values)
+
+
+def test_without_a_cap_small_faces_of_a_large_picture_are_found(detector, face_image):
+    """A face of about 25 px in a picture 2,400 px wide is lost at half the size."""
+    small = nn.functional.interpolate(face_image, (112, 112), mode="bilinear", antialias=True)
+    image = nn.functional.pad(small, (20, 2400 - 132, 20, 20), value=0.5)
+    assert len(detect(image, detector, DetectOptions(long_side=640))) == 0
+    assert len(detect(image, detector, DetectOptions(long_side=None))) == 1
 
 
 def test_unknown_detector():
@@ -400,20 +412,24 @@ def random_retinaface(tmp_path_factory):
     return folder, network.eval()
 
 
-def test_retinaface_decodes_as_facexlib_does(random_retinaface):
+def test_retinaface_decodes_as_facexlib_does(random_retinaface, monkeypatch):
+    """Compared before suppression: random weights give many equal scores, in no firm order."""
     folder, reference = random_retinaface
+    monkeypatch.setattr(retinaface, "_OVERLAP", 1.0)
     detector = load_detector("retinaface-mobile0.25", weights_dir=folder)
     image = torch.randint(0, 256, (3, 150, 203), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = reference.detect_faces(
-            image.flip(0).permute(1, 2, 0).numpy(), conf_threshold=0.6, nms_threshold=0.4
+            image.flip(0).permute(1, 2, 0).numpy(), conf_threshold=0.6, nms_threshold=1.0
         )
     boxes, scores, landmarks = detector(image / 255, confidence=0.6)
     assert len(boxes) == len(expected) > 0
-    expected = torch.from_numpy(expected)
-    assert torch.allclose(boxes, expected[:, :4] - 0.5, atol=0.02)
-    assert torch.allclose(scores, expected[:, 4], atol=1e-4)
-    assert torch.allclose(landmarks.flatten(1), expected[:, 5:] - 0.5, atol=0.02)
+    ours = torch.cat([boxes + 0.5, scores[:, None] * 100, landmarks.flatten(1) + 0.5], dim=1)
+    theirs = torch.from_numpy(expected)
+    theirs[:, 4] *= 100
+    distances = torch.cdist(ours.double(), theirs.double())
+    assert float(distances.amin(dim=0).max()) < 0.05
+    assert float(distances.amin(dim=1).max()) < 0.05
 
 
 def test_retinaface_serves_detect(random_retinaface):
