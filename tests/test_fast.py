@@ -18,6 +18,7 @@ from gpen_core.model import load_model
 from gpen_core.networks import GPEN, GPENConfig, strips, winograd
 from gpen_core.networks import fast as fast_module
 from gpen_core.networks.fast import FastGPEN, plain, prepare
+from gpen_core.networks.graphs import Graphed
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT.parent / "shared" / "golden"
@@ -300,6 +301,51 @@ def test_winograd_is_the_convolution(n, rows, columns, c, k, chunk):
     finally:
         winograd.CHUNK_BYTES = old
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+
+
+def test_graphs_refuse_the_cpu():
+    with pytest.raises(InputError, match="CUDA graphs need a CUDA device, not cpu"):
+        Graphed(prepare(network(SMALL)))(faces(SMALL))
+
+
+@torch.no_grad()
+def test_a_graph_is_for_one_shape_and_these_weights():
+    graphed = Graphed(copy.deepcopy(prepare(network(SMALL))))
+    key = graphed.key(faces(SMALL))
+    assert graphed.key(faces(SMALL, seed=1)) == key
+    assert graphed.key(faces(SMALL, 2)) != key
+    assert graphed.key(faces(SMALL).half()) != key
+    graphed.network.generator.conv1.noise.weight.add_(1)
+    assert graphed.key(faces(SMALL)) != key
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("batch", [1, 3])
+@torch.inference_mode()
+def test_cuda_equals_textbook(dtype, batch):
+    net, x = network(STRIPS), faces(STRIPS, batch)
+    expected = Textbook(net.state_dict())(x)
+    fast = prepare(net, "cuda", dtype)
+    limit = 1e-3 if dtype == torch.float32 else 0.05
+    for run in (fast, Graphed(fast)):
+        for _ in range(2):
+            assert error(run(x.to("cuda", dtype)).cpu(), expected) < limit
+
+
+@torch.inference_mode()
+def test_batches_of_whole_pictures_equal_textbook(monkeypatch):
+    """The way of a GPU, on the CPU: no strips, channels-last weights, the batch at once."""
+    monkeypatch.setattr(fast_module, "STRIP_SIDE", 1 << 20)
+    monkeypatch.setattr(fast_module, "WINOGRAD_SIDE", 1 << 20)
+    net, x = network(STRIPS), faces(STRIPS, 2)
+    assert error(prepare(net)(x), Textbook(net.state_dict())(x)) < 1e-5
+
+
+def test_other_devices_run_the_plain_network():
+    fast = prepare(network(SMALL)).to("meta")
+    assert fast(faces(SMALL).to("meta")).shape == (1, 3, 64, 64)
+    assert len(fast.prepared) == 0
 
 
 FULL = ["gpen_256", "gpen_512", "gpen_1024", "gpen_2048", "gpen_sr_256_1024"]

@@ -41,6 +41,8 @@ STRIP_SIDE = 128
 WINOGRAD_SIDE, WINOGRAD_CHANNELS = 64, 256
 # Rows of zeros around an encoder feature: the blur before the next step pads by two.
 MARGIN = 2
+# Elsewhere (MPS and others) nothing here has been tried: the plain network runs.
+FAST_DEVICES = ("cpu", "cuda")
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -92,6 +94,8 @@ class FastGPEN(GPEN):
                 f"This GPEN takes (N, 3, {size}, {size}) pictures, not {tuple(x.shape)}; "
                 f"resize the aligned faces to {size} px."
             )
+        if x.device.type not in FAST_DEVICES:
+            return super().forward(x, generator)
         encoded = self.features(x.contiguous(memory_format=torch.channels_last))
         lowest = encoded[0].whole()
         style = self.generator.style(self.final_linear(lowest.flatten(1)))
@@ -146,7 +150,7 @@ class FastGPEN(GPEN):
             return blur, act.bias.detach() * GAIN
 
         blur, bias = self.prepared.get(f"ecd{index}", (kernel, conv.weight, act.bias), make)
-        return strips.Down(blur, conv.weight, bias)
+        return strips.Down(blur, self._weight(conv.weight, f"ecd{index}"), bias)
 
     def _encoder_step(self, index: int) -> tuple[EqualConv2d, FusedLeakyReLU]:
         conv = self.get_submodule(f"ecd{index}.0.{min(index, 1)}")
@@ -217,7 +221,7 @@ class FastGPEN(GPEN):
             blur = self._blur(conv, name)
             y = F.conv2d(y, blur, padding=1, groups=len(blur))
         else:
-            y = F.conv2d(x, conv.weight[0], padding=conv.padding)
+            y = F.conv2d(x, self._weight(conv.weight, name), padding=conv.padding)
         torch.addcmul(bias.view(1, -1, 1, 1), y, gain[:, :, None, None], out=out)
 
     def _whole(
@@ -326,6 +330,20 @@ class FastGPEN(GPEN):
         kernel, k = conv.blur.kernel, conv.weight.shape[1]
         return self.prepared.get(
             f"{name}.blur", (kernel, conv.weight), lambda: _depthwise(kernel, k, conv.weight)
+        )
+
+    def _weight(self, weight: Tensor, name: str) -> Tensor:
+        """(K, C, 3, 3) as the device's convolution likes it.
+
+        CUDA's wants channels last. The CPU's reorders any layout for itself, in a hundredth of the
+        whole time; a copy of all weights in memory would cost more than it saves.
+        """
+        if weight.device.type == "cpu":
+            return weight.view(weight.shape[-4:])
+        return self.prepared.get(
+            f"{name}.weight",
+            (weight,),
+            lambda: _channels_last(weight.detach().view(weight.shape[-4:])),
         )
 
     def _transposed_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:
