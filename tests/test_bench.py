@@ -1,0 +1,110 @@
+"""The benchmark: its arithmetic, its command line, and that contenders compute the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from gpen_core.benchmark import cost, measure
+from gpen_core.benchmark.contenders import Task, build, random_state
+from gpen_core.cli_bench import SpacedValues, _repeat, bench
+from gpen_core.errors import InputError
+
+app = typer.Typer()
+app.command(cls=SpacedValues)(bench)
+
+
+@pytest.mark.parametrize(("size", "gflop"), [(256, 17.4), (512, 276), (1024, 347), (2048, 420)])
+def test_the_cost_is_the_published_one(size, gflop):
+    # The published figures count the filters too, 1 to 3 %.
+    assert cost.total(Task(size).config) / 1e9 == pytest.approx(gflop, rel=0.03)
+
+
+def test_every_group_is_profiled():
+    pytest.importorskip("torch.profiler")
+    from gpen_core.benchmark.profile import profile
+
+    task = Task(64)
+    rows = profile(task, repeats=1)
+    assert [row["group"] for row in rows] == list(cost.groups(task.config))
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+
+
+def test_values_in_a_row():
+    args = ["--size", "256", "512", "--device", "cpu", "--batch", "1", "4", "--profile"]
+    assert _repeat(args, {"--size", "--batch"}) == (
+        [
+            "--size",
+            "256",
+            "--size",
+            "512",
+            "--device",
+            "cpu",
+            "--batch",
+            "1",
+            "--batch",
+            "4",
+            "--profile",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["textbook", "onnxruntime"])
+@torch.inference_mode()
+def test_contenders_compute_the_same(name):
+    if name == "onnxruntime":
+        pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+        pytest.importorskip("onnx", reason="onnx is not installed")
+    task = Task(64, batch=2)
+    state = random_state(task.config)
+    other, ours = (build(who, task, state)(task.picture()) for who in (name, "ours"))
+    assert (other - ours).abs().max() / ours.abs().max() < 1e-5
+
+
+def test_an_unknown_contender_is_named():
+    with pytest.raises(InputError, match="no contender 'tensorflow'"):
+        build("tensorflow", Task(64), {})
+
+
+def test_runs_take_turns():
+    turns = []
+    runs = {name: (lambda name=name: turns.append(name)) for name in "ab"}
+    spent = measure.interleaved(runs, 3, "cpu")
+    assert "".join(turns) == "ababab"
+    assert len(spent["a"]["all"]) == 3
+
+
+def test_the_command_writes_its_results(tmp_path):
+    output = tmp_path / "results.json"
+    options = ["--size", "64", "--batch", "2", "--against", "textbook", "--repeats", "1"]
+    result = CliRunner().invoke(app, [*options, "--json", str(output)])
+    assert result.exit_code == 0, result.output
+    written = json.loads(output.read_text())
+    assert [entry["task"]["batch"] for entry in written["results"]] == [2]
+    for entry in written["results"]:
+        rows = entry["contenders"]
+        assert rows["textbook"]["times_ours"] == pytest.approx(
+            rows["textbook"]["seconds"] / rows["ours"]["seconds"]
+        )
+        assert rows["ours"]["largest_difference"] < 1e-5
+        assert rows["ours"]["memory"]["peak"] >= rows["ours"]["memory"]["before"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "100"], "power of two"),
+        (["--batch", "0"], "at least 1"),
+        (["--against", "tensorrt"], "not tensorrt"),
+        (["--precision", "int8"], "not int8"),
+        (["--repeats", "0"], "at least 1"),
+    ],
+)
+def test_a_wrong_option_is_named(options, message):
+    result = CliRunner().invoke(app, options)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
