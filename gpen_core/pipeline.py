@@ -23,13 +23,16 @@ from .faces.detect import DetectOptions, Detector, detect, load_detector
 from .faces.found import Faces
 from .faces.mask import MaskOptions, crop_masks
 from .faces.parse import Parser
-from .faces.paste import PasteOptions, paste
+from .faces.paste import Canvas, PasteOptions
 from .faces.select import select
 from .images import from_comfy, is_grey, to_comfy
 from .model import Model
 from .restorer import Monitor, RestoreOptions, restore
 
 log = logging.getLogger(__name__)
+
+# Aligned and restored crops held at once, bytes.
+_PIXEL_MEMORY = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Options:
         mask: shape of the pasted region.
         paste: upscaling, small-face filter, colour match.
         frames_at_once: images of a batch that are worked on together; bounds the memory.
+        keep_crops: hand back the aligned and restored crops in `Result.faces`; off, the memory
+            does not grow with the number of faces.
     """
 
     detect: DetectOptions = field(default_factory=DetectOptions)
@@ -54,6 +59,7 @@ class Options:
     mask: MaskOptions = field(default_factory=MaskOptions)
     paste: PasteOptions = field(default_factory=PasteOptions)
     frames_at_once: int = 8
+    keep_crops: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Result:
     Attributes:
         image: in the layout and type of the input, at the size asked for.
         mask: how much of each pixel was replaced, 0..1; (H', W') or (B, H', W').
-        faces: the faces found and kept, aligned and restored.
+        faces: the faces restored; with `Options.keep_crops` their crops too.
         report: what was found, how long it took, what fell back.
     """
 
@@ -186,17 +192,32 @@ def _restore_group(
         faces = select(everyone, options.sort, options.keep)
     found(len(faces))
     report.faces += _describe(everyone, faces, offset)
-    with report.stage("align"):
-        template = options.template or model.info.template
-        faces = align(images, faces, model.input_size, template)
-    with report.stage("restore"):
-        faces = restore(faces, model, options.restore, monitor)
-        faces = _keep_grey_images_grey(images, faces)
-    with report.stage("mask"):
-        masks = crop_masks(faces, options.mask, parser)
     with report.stage("paste"):
-        outputs, mask = paste(images, faces, masks, options.paste, background, user_mask)
-    return outputs, mask, faces
+        canvas = Canvas(images, options.paste, background, user_mask)
+    template = options.template or model.info.template
+    parts = [faces.take([])]
+    for part in _parts(faces, model, options):
+        with report.stage("align"):
+            part = align(images, part, model.input_size, template)
+        with report.stage("restore"):
+            part = restore(part, model, options.restore, monitor)
+            part = _keep_grey_images_grey(images, part)
+        with report.stage("mask"):
+            masks = crop_masks(part, options.mask, parser)
+        with report.stage("paste"):
+            canvas.add(part, masks)
+        parts.append(part if options.keep_crops else part.with_(crops=None, restored=None))
+    # The parts belong to the same images, not to consecutive ones.
+    merged = Faces.merge(parts)
+    return canvas.images, canvas.mask, merged
+
+
+def _parts(faces: Faces, model: Model, options: Options) -> Iterator[Faces]:
+    """The faces in parts whose pixels fit a fixed memory, however many they are."""
+    pixels = 3 * 4 * (model.input_size**2 + model.output_size**2)
+    step = max(options.restore.batch_size, _PIXEL_MEMORY // pixels)
+    for start in range(0, len(faces), step):
+        yield faces.take(range(start, min(start + step, len(faces))))
 
 
 def _keep_grey_images_grey(images: Tensor, faces: Faces) -> Faces:

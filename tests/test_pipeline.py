@@ -17,6 +17,7 @@ from gpen_core.faces.detect import DetectOptions
 from gpen_core.faces.mask import MaskOptions
 from gpen_core.faces.paste import PasteOptions
 from gpen_core.pipeline import Options
+from gpen_core.restorer import RestoreOptions
 
 
 def batch_of(*pictures: np.ndarray) -> torch.Tensor:
@@ -205,3 +206,20 @@ def test_two_restorations_in_series(portrait, small_model):
     expected = small_model(once.restored).clamp(-1, 1)
     assert torch.allclose(twice.restored, expected, atol=1e-5)
     assert torch.equal(twice.crops, faces.crops)
+
+
+def test_crops_come_back_only_when_asked_for(portrait, small_model):
+    assert gpen_core.restore_image(portrait, small_model).faces.restored is None
+    kept = gpen_core.restore_image(portrait, small_model, options=Options(keep_crops=True)).faces
+    assert kept.crops.shape == kept.restored.shape == (1, 3, 64, 64)
+
+
+def test_faces_in_parts_give_the_same_picture(shared, small_model, monkeypatch):
+    picture = np.asarray(Image.open(shared / "photos" / "18f_Estonia2.jpg").convert("RGB"))
+    whole = gpen_core.restore_image(picture, small_model)
+    monkeypatch.setattr("gpen_core.pipeline._PIXEL_MEMORY", 1)
+    options = Options(restore=RestoreOptions(batch_size=1))
+    parts = gpen_core.restore_image(picture, small_model, options=options)
+    assert np.abs(parts.image.astype(int) - whole.image.astype(int)).max() <= 1
+    assert torch.equal(parts.faces.boxes, whole.faces.boxes)
+    assert len(whole.faces) == 10

@@ -77,25 +77,28 @@ class Faces:
 
     @staticmethod
     def concat(groups: Sequence[Faces]) -> Faces:
-        """The faces of consecutive groups of images as those of one batch.
-
-        Tensors that only some groups have are dropped; groups without a face never decide.
-        """
+        """The faces of consecutive groups of images as those of one batch; see `merge`."""
         sizes = tuple(size for group in groups for size in group.image_sizes)
         parts, offset = [], 0
         for group in groups:
-            if len(group):
-                parts.append(group.with_(source=group.source + offset))
+            parts.append(group.with_(source=group.source + offset, image_sizes=sizes))
             offset += len(group.image_sizes)
-        if not parts:
-            return groups[0].with_(image_sizes=sizes) if groups else Faces.empty(sizes)
+        return Faces.merge(parts) if parts else Faces.empty(sizes)
+
+    @staticmethod
+    def merge(parts: Sequence[Faces]) -> Faces:
+        """Several selections of the same images' faces as one, at least one part.
+
+        Tensors that only some parts have are dropped; parts without a face never decide.
+        """
+        filled = [part for part in parts if len(part)] or [parts[0]]
         joined = {
-            name: torch.cat([getattr(part, name) for part in parts])
+            name: torch.cat([getattr(part, name) for part in filled])
             for name in _PER_FACE
-            if all(getattr(part, name) is not None for part in parts)
+            if all(getattr(part, name) is not None for part in filled)
         }
         missing = {name: None for name in _PER_FACE if name not in joined}
-        return parts[0].with_(**joined, **missing, image_sizes=sizes)
+        return filled[0].with_(**joined, **missing)
 
     @staticmethod
     def empty(image_sizes: Sequence[tuple[int, int]]) -> Faces:
