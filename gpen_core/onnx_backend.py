@@ -51,7 +51,7 @@ def require(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependencyError(f"ONNX files need the package {name}: {_HINT}.") from error
+        raise MissingDependencyError(f"An ONNX graph needs the package {name}: {_HINT}.") from error
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ class OnnxNetwork(nn.Module):
         if self._ports is None:
             self._ports = read_ports(self.session(), self.config.path)
         return self._ports
+
+    @property
+    def unseen_bytes(self) -> int:
+        """Memory of the weights, which the session holds: about that of the file."""
+        return _file_bytes(self.config.path)
 
     def session(self) -> Any:
         """The `onnxruntime.InferenceSession` for the device the network is on."""
@@ -165,8 +170,8 @@ def open_session(path: Path, device: torch.device) -> Any:
         session = runtime.InferenceSession(str(path), options, providers=wanted)
     except _runtime_errors() as error:
         raise CheckpointError(
-            f"{path}: ONNX Runtime cannot read this graph ({_first_line(error)}); it may be cut "
-            f"off: download it again."
+            f"{path} is no ONNX graph that ONNX Runtime can read ({_first_line(error)}); it may be "
+            f"cut off: download it again."
         ) from error
     got = session.get_providers()
     log.info("%s runs on %s.", path, ", ".join(got))

@@ -73,7 +73,7 @@ def read_onnx_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             state, config = _own(flow.constants.values(), metadata)
         else:
             state, config = _foreign(flow, _input_size(graph.graph))
-    except (InputError, LookupError, ValueError) as error:
+    except (InputError, LookupError, ValueError, StopIteration) as error:
         raise CheckpointError(
             f"{path} cannot be turned back into weights: {_reason(error)}; it can still be run as "
             f"it is, if it is a face restoration model."
@@ -90,7 +90,7 @@ def _load(path: Path) -> Any:
         return onnx.load(str(path))
     except (DecodeError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is a damaged or cut-off ONNX file ({error}); download it again."
+            f"{path} is a damaged or cut-off ONNX graph ({error}); download it again."
         ) from error
 
 
@@ -98,7 +98,8 @@ class _Flow:
     """A graph as a flow of values from its input.
 
     Attributes:
-        constants: by the name of their value.
+        constants: by the name of their value, at their first use.
+        uses: the same once for each use; exporters keep equal constants only once.
         level: of each value that depends on the input: the longest way to it.
     """
 
@@ -112,34 +113,36 @@ class _Flow:
             ways = [self.level[name] for name in node.input if name in self.level]
             if ways:
                 self.level.update(dict.fromkeys(node.output, 1 + max(ways)))
-        tensors = _tensors(graph)
-        self.constants = {name: self._constant(name, t) for name, t in tensors.items()}
+        self.constants: dict[str, _Constant] = {}
+        self.uses: list[_Constant] = []
+        for name, value in _tensors(graph).items():
+            kinds = {"Conv", "ConvTranspose"} if value.ndim == 5 else None
+            nodes = self.users_of(name, kinds)
+            uses = [self._used(name, value, node) for node in nodes]
+            self.constants[name] = uses[0] if uses else _Constant(_dotted(name), value, -1, False)
+            self.uses += uses
 
-    def _constant(self, name: str, value: np.ndarray) -> _Constant:
-        node = self.user(name, {"Conv", "ConvTranspose"} if value.ndim == 5 else None)
-        place = -1 if node is None else self.level[node.output[0]]
-        flat = node is not None and (
-            node.op_type == "MatMul"
-            or (
-                node.op_type == "Gemm"
-                and not any(a.name == "transB" and a.i for a in node.attribute)
-            )
+    def _used(self, name: str, value: np.ndarray, node: Any) -> _Constant:
+        flat = node.op_type == "MatMul" or (
+            node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute)
         )
-        return _Constant(name.replace("/", "."), value, place, flat)
+        return _Constant(_dotted(name), value, self.level[node.output[0]], flat)
 
-    def user(self, name: str, kinds: set[str] | None = None) -> Any:
-        """The first node downstream that depends on the input, of one of these kinds if given."""
-        waiting = [name]
+    def users_of(self, name: str, kinds: set[str] | None = None) -> list[Any]:
+        """The first nodes downstream that depend on the input, of one of these kinds if given."""
+        found, waiting = [], [name]
         while waiting:
             for node in self.users.get(waiting.pop(0), ()):
-                if node.output[0] in self.level and (kinds is None or node.op_type in kinds):
-                    return node
-                waiting += node.output
-        return None
+                depends = node.output[0] in self.level
+                if depends and (kinds is None or node.op_type in kinds):
+                    found.append(node)
+                elif kinds is None or not found:
+                    waiting += node.output
+        return found
 
     def linear_before(self, bank: str) -> tuple[_Constant | None, _Constant | None]:
         """Weight and bias of the linear layer whose output multiplies a bank of filters."""
-        node, bias = self.user(bank), None
+        node, bias = next(iter(self.users_of(bank)), None), None
         while node is not None and node.op_type not in ("Gemm", "MatMul"):
             if node.op_type == "Add":
                 bias = next((self.constants[n] for n in node.input if n in self.constants), bias)
@@ -152,15 +155,20 @@ class _Flow:
         return self.constants.get(node.input[1]), bias
 
 
+def _dotted(name: str) -> str:
+    return name.replace("/", ".")
+
+
 def _tensors(graph: Any) -> dict[str, np.ndarray]:
-    """The constants of a graph, wherever it keeps them."""
+    """The floating-point constants of a graph, wherever it keeps them."""
     from onnx import numpy_helper
 
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
             found.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
-    return {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
+    values = {name: numpy_helper.to_array(tensor) for name, tensor in found.items()}
+    return {name: value for name, value in values.items() if value.dtype.kind == "f"}
 
 
 def _input_size(graph: Any) -> int:
@@ -236,9 +244,11 @@ def _modulated(flow: _Flow, wide: list[str], narrow: list[str]) -> dict[str, _Co
 
 def _complete(found: dict[str, _Constant], flow: _Flow, config: GPENConfig) -> dict[str, Tensor]:
     """The state dict: found constants, and for the other keys the next unused one of its shape."""
-    taken = set(map(id, found.values()))
-    free = [c for c in flow.constants.values() if id(c) not in taken and c.place >= 0]
-    free.sort(key=lambda constant: constant.place)
+    free = sorted(flow.uses, key=lambda constant: constant.place)
+    for constant in found.values():
+        used = next((use for use in free if use.name == constant.name), None)
+        if used is not None:
+            free.remove(used)
     state = {}
     wanted = shapes(config)
     for key in sorted(wanted, key=_execution_order):
@@ -246,10 +256,14 @@ def _complete(found: dict[str, _Constant], flow: _Flow, config: GPENConfig) -> d
         if key.endswith("kernel"):
             state[key] = filter_of(key)
             continue
-        constant = found[key] if key in found else _next(free, key, shape)
+        if key.endswith("noise.weight"):
+            # A scalar says nothing by its shape; without its own name it was merged with a sister.
+            constant = found.get(key) or next(c for k, c in found.items() if k[-12:] == key[-12:])
+        else:
+            constant = found[key] if key in found else _next(free, key, shape)
         value = _oriented(constant, shape)
         # A kept name means a kept value; what lost its name was multiplied out.
-        kept = constant.name.endswith(key)
+        kept = constant.name.endswith(tuple(wanted))
         state[key] = value if kept else value / equalising(key, shape)
     return {key: state[key] for key in wanted}
 
@@ -314,6 +328,8 @@ def _prove(path: Path, state: Mapping[str, Tensor], config: GPENConfig) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, StopIteration):
+        return "it has no scale of the encoder's features"
     if isinstance(error, KeyError):
         return f"the constant {error} is missing"
     return str(error).rstrip(".")

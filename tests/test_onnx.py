@@ -339,6 +339,22 @@ def test_the_textbook_export_runs_and_turns_back(kind, full_state, crops, reques
         torch.testing.assert_close(back[key], value, rtol=1e-5, atol=1e-6)
 
 
+def test_equal_constants_that_an_exporter_merged_are_found(folded_file, full_state, tmp_path):
+    graph = onnx.load(str(folded_file))
+    biases = [t for t in graph.graph.initializer if list(t.dims) == [1, 512]]
+    kept = biases[0]
+    values = onnx.numpy_helper.to_array(kept)
+    for lost in biases[1:]:
+        for node in graph.graph.node:
+            node.input[:] = [kept.name if name == lost.name else name for name in node.input]
+        graph.graph.initializer.remove(lost)
+    onnx.save(graph, str(tmp_path / "merged.onnx"))
+    back, _ = read_onnx_weights(tmp_path / "merged.onnx")
+    merged = [back[f"generator.style.{i}.bias"] for i in range(1, 9)]
+    assert len(biases) > 7 and np.allclose(values[0], back["final_linear.0.bias"])
+    assert all(torch.equal(merged[0], other) for other in merged[1:])
+
+
 def test_the_simplified_export_has_lost_the_names(folded_file):
     names = {tensor.name for tensor in onnx.load(str(folded_file)).graph.initializer}
     assert not any("ecd1" in name and "weight" in name for name in names)
