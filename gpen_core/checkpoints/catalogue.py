@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, MissingWeightsError
-from .locate import WEIGHTS, embedded
+from .locate import embedded, searched_folders
 
-FOLDER_VARIABLE = "GPEN_WEIGHTS"
 NON_COMMERCIAL = "non-commercial"
 _CATALOGUE = Path(__file__).with_name("catalogue.json")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -116,13 +114,12 @@ def show(name: str) -> Entry:
 
 def default_folder() -> Path:
     """Where downloads go: the folder in GPEN_WEIGHTS, else `weights/` of the project."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else WEIGHTS
+    return searched_folders()[0]
 
 
 def where(folders: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """The folders searched for a name, in order: the caller's, GPEN_WEIGHTS, `weights/`."""
-    return tuple(dict.fromkeys((*folders, default_folder(), WEIGHTS)))
+    """The folders searched for a name, in order; see `locate`."""
+    return searched_folders(folders)
 
 
 def list_models(folders: tuple[Path, ...] = ()) -> list[Listing]:
