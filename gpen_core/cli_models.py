@@ -82,9 +82,10 @@ def download(
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(catalogue.show(name).name, total=None)
 
         def tell(progress: Progress) -> None:
+            # Made at the first byte: a refusal needs no bar.
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task(progress.name)
             bar.update(task, completed=progress.done, total=progress.total)
 
         done = downloads.download(name, folder, accept_licence=accept_licence, progress=tell)
