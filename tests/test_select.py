@@ -76,10 +76,11 @@ def test_keep(keep, expected):
 
 
 @pytest.mark.parametrize(
-    "keep", ["first", "0-2", "-1", "1.5", "0,x", -1, [-1], [1.5], [True], True]
+    "keep",
+    ["first", "0-2", "-1", "1.5", "0,x", -1, [-1], [1.5], [True], True, 1.5, None, b"0", {0: 1}],
 )
 def test_unreadable_keep(keep):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="keep"):
         select(THREE, keep=keep)
 
 

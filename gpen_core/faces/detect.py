@@ -64,8 +64,9 @@ class DetectOptions:
         min_size: least short side of the box, pixels of the image; None is 16 px of the image at
             the size it is searched at.
         max_size: largest short side, pixels of the image; None is no limit.
-        long_side: images with a longer side are searched at this one, pixels; raise it to find
-            small faces in very large pictures, the work grows with its square.
+        long_side: images with a longer side are searched at this one, pixels; raise it, or give
+            None for no cap, to find small faces in very large pictures. The work grows with its
+            square.
         rotations: search images without an upright face again in quarter turns; the best turn's
             faces are kept, their landmarks in the order of the upright face, so that aligning
             turns them up.
@@ -76,13 +77,17 @@ class DetectOptions:
     confidence: float = 0.9
     min_size: float | None = None
     max_size: float | None = None
-    long_side: int = 1280
+    long_side: int | None = 1280
     rotations: bool = False
     sanity: bool = True
     progress: Callable[[int], None] = field(default=lambda images: None, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.confidence <= 1:
+        for name in ("confidence", "min_size", "max_size", "long_side"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (int, float)):
+                raise InputError(f"{name} must be a number, not {value!r}.")
+        if self.confidence is None or not 0 <= self.confidence <= 1:
             raise InputError(f"confidence must be from 0 to 1, not {self.confidence}.")
         for name in ("min_size", "max_size"):
             value = getattr(self, name)
@@ -92,7 +97,7 @@ class DetectOptions:
             raise InputError(
                 f"min_size ({self.min_size}) is above max_size ({self.max_size}); swap them."
             )
-        if self.long_side < 64:
+        if self.long_side is not None and not self.long_side >= 64:
             raise InputError(f"long_side must be at least 64 pixels, not {self.long_side}.")
 
 
@@ -221,10 +226,10 @@ def _search(image: Tensor, detector: Detector, options: DetectOptions, turns: in
     )
 
 
-def _shrink(image: Tensor, long_side: int) -> Tensor:
+def _shrink(image: Tensor, long_side: int | None) -> Tensor:
     """(3, H, W) with its longer side at most `long_side`, antialiased."""
     longer = max(image.shape[-2:])
-    if longer <= long_side:
+    if long_side is None or longer <= long_side:
         return image
     size = [max(1, round(side * long_side / longer)) for side in image.shape[-2:]]
     return functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]

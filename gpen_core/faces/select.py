@@ -84,7 +84,7 @@ def _read_keep(keep: Keep) -> _Pick:
         raise InputError(f"keep must be text, a number or a list of indices, not {keep}.")
     if isinstance(keep, int):
         if keep < 0:
-            raise InputError(f"The number of faces to keep must be 0 or more, not {keep}.")
+            raise InputError(f"keep, as a number of faces, must be 0 or more, not {keep}.")
         return lambda order, boxes, image: order[:keep].tolist()
     if isinstance(keep, str):
         word = keep.strip().lower()
@@ -122,16 +122,18 @@ def _parse(text: str) -> list[int]:
     for part in parts:
         if not re.fullmatch(r"[0-9]{1,9}", part):
             raise InputError(
-                f"{text!r} does not say which faces to keep ({part!r} is not an index); write "
+                f"keep={text!r} does not say which faces ({part!r} is not an index); write "
                 f"'all', 'none', 'largest', or indices from 0 such as '0,2'."
             )
     return [int(part) for part in parts]
 
 
 def _check_indices(indices: Sequence[int]) -> list[int]:
+    if not isinstance(indices, Sequence) or isinstance(indices, bytes):
+        raise InputError(
+            f"keep must be text, a number or a list of indices, not {type(indices).__name__}."
+        )
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-            raise InputError(
-                f"The faces to keep are a list of whole numbers from 0; {index!r} is not one."
-            )
+            raise InputError(f"keep must list whole numbers from 0; {index!r} is not one.")
     return list(indices)
