@@ -8,7 +8,7 @@ from torch import Tensor
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.mask import MaskOptions, crop_masks
-from ..gpen_core.faces.paste import PasteOptions, paste
+from ..gpen_core.faces.paste import Canvas, PasteOptions
 from ..gpen_core.images import from_comfy, to_comfy
 from . import background as backgrounds
 from . import crops as crop_pictures
@@ -16,6 +16,9 @@ from . import frames, host, widgets
 from .say import warn
 from .schema import schema
 from .types import GPENFaces
+
+# Their masks are held at the same time.
+_FACES_AT_ONCE = 8
 
 
 class PasteFaces(io.ComfyNode):
@@ -144,11 +147,13 @@ def paste_frames(
     progress = host.Progress(len(image))
     for chosen in frames.groups(len(image)):
         images, alpha = from_comfy(image[chosen])
-        group = frames.faces_of(faces, chosen)
-        masks = crop_masks(group, shape, parser)
         limit = None if user_mask is None else frames.part(user_mask, chosen)[:, None].float()
-        piece, mask = paste(images.float(), group, masks, options, source.of(chosen), limit)
-        pasted.put(chosen, to_comfy(piece, alpha).to(image.dtype))
-        changed.put(chosen, mask[:, 0])
+        canvas = Canvas(images.float(), options, source.of(chosen), limit)
+        group = frames.faces_of(faces, chosen)
+        for few in frames.groups(len(group), _FACES_AT_ONCE):
+            part = group.take(range(few.start, few.stop))
+            canvas.add(part, crop_masks(part, shape, parser))
+        pasted.put(chosen, to_comfy(canvas.images, alpha).to(image.dtype))
+        changed.put(chosen, canvas.mask[:, 0])
         progress.advance(len(images))
     return pasted.tensor, changed.tensor

@@ -86,6 +86,31 @@ async function differsFromTwin(page, name) {
   return null
 }
 
+// Saved and opened again, a workflow makes the same graph.
+async function survivesSaving(page) {
+  return page.evaluate(async () => {
+    const before = JSON.stringify((await window.app.graphToPrompt()).output)
+    await window.app.loadGraphData(JSON.parse(JSON.stringify(window.app.graph.serialize())))
+    return before === JSON.stringify((await window.app.graphToPrompt()).output)
+  })
+}
+
+// The help page of every node of ours, as the page shows it, with its picture.
+async function helpPages(page) {
+  const kinds = await page.evaluate(() =>
+    Object.keys(window.LiteGraph.registered_node_types).filter((kind) => kind.startsWith('GPEN_'))
+  )
+  check(kinds.length === 6, `registered: ${kinds}`)
+  for (const kind of kinds) {
+    const base = `${address}/extensions/gpen/docs`
+    const text = await (await fetch(`${base}/${kind}.md`)).text()
+    for (const [, image] of text.matchAll(/!\[[^\]]*\]\(([^)]+)\)/g)) {
+      const answer = await fetch(`${base}/${image}`)
+      check(answer.ok, `${kind}.md shows ${image}, which is not served`)
+    }
+  }
+}
+
 async function screenshot(page, name) {
   if (!shots) return
   await mkdir(shots, { recursive: true })
@@ -117,6 +142,7 @@ async function main() {
   let failed = 0
   const { page, said } = await openPage(browser)
   const atStart = new Set(said)
+  await helpPages(page)
   for (const name of names.sort().filter((each) => !only || each.startsWith(only))) {
     said.length = 0
     try {
@@ -127,6 +153,7 @@ async function main() {
       check(!open_.some((text) => /missing node|not found|unknown/i.test(text)), `dialog: ${open_}`)
       const differs = await differsFromTwin(page, name)
       check(!differs, `the page makes another graph than the tests run: ${differs}`)
+      check(await survivesSaving(page), 'saved and opened again it is another graph')
       if (name.startsWith('1-') || process.env.RUN_ALL) await runByButton(page)
       await screenshot(page, name)
       const errors = said.filter(

@@ -166,6 +166,16 @@ def test_masks_change_less_than_the_rectangle(fresh, mask):
     assert 0 < part < whole
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_near_fp32(fresh, precision):
+    exact = done(fresh.run(one(load(PORTRAIT))))["pasted"]
+    half = loader()
+    half["inputs"]["precision"] = precision
+    got = done(fresh.run(one(load(PORTRAIT), half)))["pasted"]
+    assert got.dtype == torch.float32
+    assert float((got - exact).abs().mean()) < 0.01 and not torch.equal(got, exact)
+
+
 # --- chaining ------------------------------------------------------------------------------------
 
 
