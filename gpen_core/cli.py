@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from .cli_bench import SpacedValues, bench
+from .cli_export import export
 from .cli_models import app as models
 from .errors import GPENError, InputError
 
@@ -27,9 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-app.add_typer(models, name="models")
 
 
 class Precision(str, Enum):
@@ -271,6 +270,11 @@ def train(
     from .training import train as run_training
 
     run_training(config)
+
+
+app.add_typer(models, name="models")
+app.command()(export)
+app.command(cls=SpacedValues)(bench)
 
 
 def _guarded(arguments: list[str]) -> int:
