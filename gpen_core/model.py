@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .checkpoints.identify import Identified, identify, load_weights
 from .checkpoints.info import ModelInfo
 from .checkpoints.locate import locate
-from .checkpoints.read import read_checkpoint
+from .checkpoints.read import file_kind, read_checkpoint
 from .checkpoints.unwrap import unwrap
 from .errors import CheckpointError, InputError
 from .model_cache import CACHE, file_identity
@@ -69,7 +69,9 @@ class Model:
     @property
     def bytes(self) -> int:
         """Memory of the weights."""
-        return sum(p.numel() * p.element_size() for p in self.network.parameters())
+        # An ONNX graph keeps its weights where PyTorch does not see them.
+        unseen = getattr(self.network, "unseen_bytes", 0)
+        return unseen + sum(p.numel() * p.element_size() for p in self.network.parameters())
 
     def __call__(self, x: Tensor, seed: int = 0) -> Tensor:
         """Restore aligned faces.
@@ -162,6 +164,11 @@ def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
     Raises:
         MissingWeightsError, CheckpointError: as `load_model`.
     """
+    if file_kind(path) == "onnx":
+        from .onnx_backend import describe_onnx  # late: few have onnxruntime
+
+        graph_info, graph = describe_onnx(path)
+        return Model(graph, graph_info).to("cpu", _NAMES[dtype])
     raw = read_checkpoint(path)
     file_format = raw.file_format
     info, found = describe_content(raw.content, str(path), raw.metadata)

@@ -17,7 +17,7 @@ from ..files import replacing, sha256
 from ..model import DTYPES, describe_content
 from .identify import Identified
 from .info import ModelInfo
-from .read import RawCheckpoint, read_checkpoint
+from .read import RawCheckpoint, file_kind, read_checkpoint
 from .unwrap import V2_PARTS, unwrap
 
 __all__ = ["convert", "inspect", "save_torch", "sha256"]
@@ -29,7 +29,12 @@ def inspect(path: str | os.PathLike[str]) -> ModelInfo:
     Raises:
         GPENError: it is not a model this project runs; the text says what it looks like.
     """
-    return _look(Path(path))[0]
+    path = Path(path)
+    if file_kind(path) == "onnx":
+        from ..onnx_backend import describe_onnx  # late: few have onnxruntime
+
+        return describe_onnx(path)[0]
+    return _look(path)[0]
 
 
 def convert(

@@ -90,7 +90,7 @@ class RawCheckpoint:
 
     Attributes:
         content: the top-level object; for safetensors a flat dict of tensors.
-        file_format: "safetensors", "torch-zip" or "torch-legacy".
+        file_format: "safetensors", "torch-zip", "torch-legacy" or "onnx".
         metadata: the text metadata of a safetensors file.
     """
 
@@ -117,10 +117,10 @@ def read_checkpoint(path: str | os.PathLike[str], *, mapped: bool = False) -> Ra
     path = Path(path)
     kind = file_kind(path)
     if kind == "onnx":
-        raise CheckpointError(
-            f"{path} is an ONNX graph, not a PyTorch checkpoint; give it where a model is run, "
-            f"or get the .pth or .safetensors file of the same network."
-        )
+        from ..onnx_weights import read_onnx_weights  # late: few have the package onnx
+
+        state, metadata = read_onnx_weights(path)
+        return RawCheckpoint(state, kind, metadata)
     # Tensors made in inference mode could not be moved or changed outside of it.
     with torch.inference_mode(False):
         if kind == "safetensors":
