@@ -59,6 +59,8 @@ def compare(names: list[str], task: Task, repeats: int) -> dict[str, Any]:
     Returns:
         `{"task", "peak_gflops", "contenders": {name: {...}}}`; seconds are per call.
     """
+    # First, while this process holds nothing yet: large sizes would not fit twice.
+    used = {name: memory(name, task) for name in names}
     with torch.inference_mode():
         state = random_state(task.config)
         picture = task.picture()
@@ -84,7 +86,7 @@ def compare(names: list[str], task: Task, repeats: int) -> dict[str, Any]:
             "gflops": rate,
             "share_of_peak": rate / peak_gflops,
             "largest_difference": _difference(outputs[name], reference),
-            "memory": memory(name, task),
+            "memory": used[name],
         }
     return {
         "task": asdict(task),
