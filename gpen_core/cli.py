@@ -134,6 +134,9 @@ def restore(
     rotations: Annotated[
         bool, _option("rotations", "Look again in 90-degree turns where nothing was found.")
     ] = False,
+    long_side: Annotated[
+        int, _option("long_side", "Larger pictures are searched at this size; raise for crowds.")
+    ] = 1280,
     sort: Annotated[Sort, _option("sort", "Order of the faces, for --keep.")] = Sort.area,
     keep: Annotated[str, _option("keep", 'Faces to restore: "all", "largest", "0,2".')] = "all",
     template: Annotated[
@@ -194,6 +197,7 @@ def restore(
             "min_size": min_size,
             "max_size": max_size,
             "rotations": rotations,
+            "long_side": long_side,
         },
         sort=sort.value,
         keep=keep,
