@@ -21,6 +21,7 @@ from .layers import (
     PixelNorm,
     StyledConv,
     ToRGB,
+    normal,
 )
 
 MIN_SIZE, MAX_SIZE = 64, 2048
@@ -150,7 +151,7 @@ class ConstantInput(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, BASE, BASE))
+        self.input = nn.Parameter(normal(1, channels, BASE, BASE))
 
     def forward(self, batch: int) -> Tensor:
         return self.input.expand(batch, -1, -1, -1)

@@ -23,6 +23,15 @@ NEGATIVE_SLOPE = 0.2
 GAIN = math.sqrt(2.0)
 
 
+def normal(*shape: int, std: float = 1.0) -> Tensor:
+    """N(0, std²) of this shape; on the `meta` device just the shape.
+
+    There a draw would import PyTorch's compiler first, a second at every start.
+    """
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_(std=std)
+
+
 def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
     """`sqrt(2) * leaky_relu(x + bias, 0.2)`, shape kept; `bias` broadcasts against `x`."""
     return F.leaky_relu(x + bias.to(x.dtype), NEGATIVE_SLOPE) * GAIN
@@ -61,7 +70,7 @@ class EqualLinear(nn.Module):
         activate: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mul)
+        self.weight = nn.Parameter(normal(out_features, in_features, std=1 / lr_mul))
         self.bias = nn.Parameter(torch.full((out_features,), bias_init))
         self.scale = lr_mul / math.sqrt(in_features)
         self.lr_mul = lr_mul
@@ -78,7 +87,7 @@ class EqualConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.weight = nn.Parameter(normal(out_channels, in_channels, kernel, kernel))
         self.scale = 1.0 / math.sqrt(in_channels * kernel * kernel)
         self.stride = stride
 
@@ -103,7 +112,7 @@ class ModulatedConv2d(nn.Module):
         upsample: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, out_channels, in_channels, kernel, kernel))
+        self.weight = nn.Parameter(normal(1, out_channels, in_channels, kernel, kernel))
         if upsample:
             self.blur = Blur(pad=1, gain=4.0)
         self.modulation = EqualLinear(style_dim, in_channels, bias_init=1.0)
