@@ -16,9 +16,9 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 def fir_kernel(gain: float = 1.0) -> Tensor:
     """The separable low-pass [1, 3, 3, 1] as a (4, 4) float32 kernel whose sum is `gain`."""
-    taps = torch.tensor(TAPS)
-    kernel = torch.outer(taps, taps)
-    return kernel * (gain / kernel.sum())
+    # Plain numbers: arithmetic on the `meta` device would import PyTorch's compiler.
+    scale = gain / sum(TAPS) ** 2
+    return torch.tensor([[scale * a * b for b in TAPS] for a in TAPS])
 
 
 def _per_channel(kernel: Tensor, x: Tensor) -> Tensor:
