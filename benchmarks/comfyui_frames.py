@@ -44,7 +44,7 @@ def frames(count: int) -> torch.Tensor:
     """IMAGE (count, 720, 1280, 3), the portrait twice in each, moving a little."""
     portrait = Image.open(ROOT / "docs" / "samples" / "astronaut-damaged.jpg").convert("RGB")
     batch = torch.full((count, _HEIGHT, _WIDTH, 3), 0.5)
-    face = torch.from_numpy(np.asarray(portrait)).float() / 255
+    face = torch.from_numpy(np.array(portrait)).float() / 255
     for index in range(count):
         shift = index % 40
         batch[index, 50 : 50 + 512, 60 + shift : 60 + shift + 512] = face
