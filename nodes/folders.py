@@ -7,11 +7,12 @@ from pathlib import Path
 
 import folder_paths
 
+from ..gpen_core.checkpoints.catalogue import Entry, list_entries
 from ..gpen_core.errors import InputError, MissingWeightsError
 
 log = logging.getLogger(__name__)
 
-MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
 EMBEDDED = Path(__file__).resolve().parents[1] / "weights"
 
 _RESTORERS = ("gpen", "facerestore_models")
@@ -28,10 +29,30 @@ def register() -> None:
 
 
 def model_names() -> list[str]:
-    """Files offered by the loader; the embedded models come first."""
+    """Files offered by the loader, the embedded models first, then what could be downloaded."""
     names = [name for key in _RESTORERS for name in folder_paths.get_filename_list(key)]
     names = [name for name in dict.fromkeys(names) if name.lower().endswith(MODEL_SUFFIXES)]
-    return sorted(names, key=lambda name: (not (EMBEDDED / name).is_file(), name.lower()))
+    names.sort(key=lambda name: (not (EMBEDDED / name).is_file(), name.lower()))
+    return names + [entry.label for entry in downloadable() if entry.filename not in names]
+
+
+def downloadable() -> list[Entry]:
+    """The catalogue's restoration models that have an address."""
+    return [
+        entry
+        for entry in list_entries()
+        if entry.kind in ("gpen-pth", "gpen-onnx") and entry.urls and "GPEN-BFR" in entry.name
+    ]
+
+
+def download_of(name: str) -> Entry | None:
+    """The entry that a label of the menu stands for; None for the name of a file."""
+    return next((entry for entry in downloadable() if entry.label == name), None)
+
+
+def download_folder() -> Path:
+    """Where the loader puts what it downloads."""
+    return Path(folder_paths.models_dir) / "gpen"
 
 
 def model_path(name: str) -> Path:
@@ -41,6 +62,9 @@ def model_path(name: str) -> Path:
         InputError: the name has another extension than a model file.
         MissingWeightsError: no folder holds it.
     """
+    entry = download_of(name)
+    if entry is not None:
+        name = entry.filename
     if not name.lower().endswith(MODEL_SUFFIXES):
         known = ", ".join(MODEL_SUFFIXES)
         raise InputError(f"{name!r} is not a model file ({known}).")
@@ -48,10 +72,9 @@ def model_path(name: str) -> Path:
         path = folder_paths.get_full_path(key, name)
         if path is not None:
             return Path(path)
-    folder = Path(folder_paths.models_dir) / "gpen"
     raise MissingWeightsError(
-        f"The model file {name!r} is not there; put it into {folder} (or choose another file), "
-        f"then refresh the page."
+        f"The model file {name!r} is not there; put it into {download_folder()} (or choose another "
+        f"file), then refresh the page."
     )
 
 

@@ -20,6 +20,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 from torch import Tensor, nn
 
+from ..gpen_core.checkpoints import transfer
+from ..gpen_core.checkpoints.catalogue import Entry
+from ..gpen_core.checkpoints.download import download_entry
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces import detect, parse, retinaface
 from ..gpen_core.model import DTYPES, Model, read_model, resolve_precision
@@ -240,6 +243,22 @@ class Progress:
     def more(self, steps: int) -> None:
         """Work that was not known of at the start."""
         self._bar.total += steps
+
+
+def downloaded(entry: Entry) -> Path:
+    """The file of a catalogue entry, fetched into models/gpen unless it is there.
+
+    Raises:
+        GPENError: it could not be fetched; the text names file, folder and addresses.
+    """
+    bar = ProgressBar(entry.bytes or 0)
+
+    def show(progress: transfer.Progress) -> None:
+        memory.throw_exception_if_processing_interrupted()
+        bar.update_absolute(progress.done, progress.total)
+
+    folder = folders.download_folder()
+    return download_entry(entry, folder, accept_licence=True, progress=show).path
 
 
 def monitor(model: HostModel, progress: Progress) -> Monitor:

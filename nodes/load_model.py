@@ -30,8 +30,9 @@ class LoadGPENModel(io.ComfyNode):
                     id="file",
                     options=folders.model_names(),
                     tooltip="Files of models/gpen and models/facerestore_models, and the model "
-                    "that comes with these nodes. A file that is not a GPEN network is refused "
-                    "with the reason.",
+                    "that comes with these nodes; entries that say 'download' are fetched into "
+                    "models/gpen when the graph runs, under the licence they name. A file "
+                    "that is not a GPEN network is refused with the reason.",
                 ),
                 io.Combo.Input(
                     id="precision",
@@ -60,7 +61,7 @@ class LoadGPENModel(io.ComfyNode):
     def validate_inputs(cls, file: str | None) -> bool | str:
         try:
             # None: the name comes from another node and is not known yet.
-            if file is not None:
+            if file is not None and folders.download_of(file) is None:
                 folders.model_path(file)
         except GPENError as error:
             return str(error)
@@ -69,10 +70,14 @@ class LoadGPENModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None, precision: str, device: str) -> str:
         """Changes when the file is replaced on disk."""
-        if file is None:
-            return ""
+        # Before the download there is no file whose identity could be told.
+        if file is None or folders.download_of(file) is not None:
+            return str(file)
         return host.identity(folders.model_path(file), precision, device)
 
     @classmethod
     def execute(cls, file: str, precision: str, device: str) -> io.NodeOutput:
-        return io.NodeOutput(host.load_model(folders.model_path(file), precision, device))
+        entry = folders.download_of(file)
+        # Choosing the entry, which names the licence, is the consent.
+        path = folders.model_path(file) if entry is None else host.downloaded(entry)
+        return io.NodeOutput(host.load_model(path, precision, device))

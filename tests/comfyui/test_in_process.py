@@ -706,3 +706,12 @@ def test_a_copy_of_the_pack_under_another_name_works(fresh, tmp_path):
     finally:
         root_copy = str(fresh.base / "custom_nodes" / "gpen")
         assert fresh.loop.run_until_complete(fresh.nodes.load_custom_node(root_copy))
+
+
+def test_a_download_is_offered_and_says_what_to_fetch_by_hand_offline(fresh, monkeypatch):
+    monkeypatch.setenv("GPEN_OFFLINE", "1")
+    offered = fresh.module("nodes.folders").model_names()
+    label = "GPEN-BFR-512 (download, 284 MB, non-commercial)"
+    assert offered[0].startswith("gpen-lite") and label in offered
+    text = failed(fresh.run(one(load(PORTRAIT), loader(label))))
+    assert "GPEN-BFR-512.pth" in text and "https://" in text and "models" in text
