@@ -56,7 +56,8 @@ def test_no_other_depth_or_size(options):
 def test_every_face_is_restored_on_its_own(state):
     model = load_model(in_parts(state))
     alone = torch.cat([model(CROPS[i : i + 1]) for i in range(2)])
-    assert torch.allclose(model(CROPS), alone, atol=1e-5)
+    # Another number of threads sums in another order: 1e-4 of the largest value is fp32 rounding.
+    assert (model(CROPS) - alone).abs().max() < 1e-4 * alone.abs().max()
     assert not torch.allclose(alone[0], alone[1])
 
 
