@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .vgg import WIDTHS, VGG16, read_weights, vgg_from
+from .vgg import VGG16, WIDTHS, read_weights, vgg_from
 
 _EPS = 1e-8
 

@@ -7,6 +7,7 @@ plain PyTorch, so that a loss can flow back through them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -85,18 +86,17 @@ def load_sface(path: str | Path | None = None) -> SFace:
     """
     content = _dequantised(find(SFACE, path))
     net = SFace()
+    layers = list(net.features)
     names = ["conv_1"]
     names += [f"conv_{index}{kind}" for index in range(2, 15) for kind in ("_dw", "")]
     for position, name in enumerate(names):
-        conv, norm, slope = net.features[3 * position : 3 * position + 3]  # type: ignore[misc]
-        _set(conv.weight, content[f"{name}_conv2d_weight"])
+        convolution, norm, slope = layers[3 * position : 3 * position + 3]
+        _set(convolution, {"weight": content[f"{name}_conv2d_weight"]})
         _set_norm(norm, content, f"{name}_batchnorm")
-        _set(slope.weight, content[f"{name}_relu_gamma"])
-    _set_norm(net.features[-1], content, "bn1")
-    linear, norm = net.head[1], net.head[2]
-    _set(linear.weight, content["pre_fc1_weight"])
-    _set(linear.bias, content["pre_fc1_bias"])
-    _set_norm(norm, content, "fc1")
+        _set(slope, {"weight": content[f"{name}_relu_gamma"]})
+    _set_norm(layers[-1], content, "bn1")
+    _set(net.head[1], {"weight": content["pre_fc1_weight"], "bias": content["pre_fc1_bias"]})
+    _set_norm(net.head[2], content, "fc1")
     return net.eval().requires_grad_(False)
 
 
@@ -110,19 +110,20 @@ def _convolution(
     )
 
 
-def _set(parameter: Tensor, value: np.ndarray) -> None:
-    with torch.no_grad():
-        parameter.copy_(torch.from_numpy(value).reshape(parameter.shape))
+def _set(layer: nn.Module, values: Mapping[str, np.ndarray]) -> None:
+    state = layer.state_dict()
+    for name, value in values.items():
+        state[name].copy_(torch.from_numpy(value).reshape(state[name].shape))
 
 
-def _set_norm(norm: nn.Module, content: dict[str, np.ndarray], name: str) -> None:
-    for ours, theirs in (
-        ("weight", "gamma"),
-        ("bias", "beta"),
-        ("running_mean", "moving_mean"),
-        ("running_var", "moving_var"),
-    ):
-        _set(getattr(norm, ours), content[f"{name}_{theirs}"])
+def _set_norm(norm: nn.Module, content: Mapping[str, np.ndarray], name: str) -> None:
+    theirs = {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "moving_mean",
+        "running_var": "moving_var",
+    }
+    _set(norm, {ours: content[f"{name}_{their}"] for ours, their in theirs.items()})
 
 
 def _dequantised(path: Path) -> dict[str, np.ndarray]:
@@ -142,9 +143,8 @@ def _dequantised(path: Path) -> dict[str, np.ndarray]:
             continue
         options = {attribute.name: attribute.i for attribute in node.attribute}
         name = node.output[0].removesuffix("_dequantized")
-        content[name] = _dequantise(
-            *(content[part] for part in node.input), options["axis"], options["block_size"]
-        )
+        values, scales, zeros = (content[part] for part in node.input)
+        content[name] = _dequantise(values, scales, zeros, options["axis"], options["block_size"])
     return content
 
 

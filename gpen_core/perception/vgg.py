@@ -7,7 +7,7 @@ one and a blur of stride 2 (Zhang, *Making Convolutional Networks Shift-Invarian
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -74,7 +74,7 @@ class VGG16(nn.Module):
         """
         x = (x - self.shift) / self.scale
         features = []
-        for part in self.slices[:depth]:  # type: ignore[attr-defined]
+        for part in self.slices[:depth]:
             x = part(x)
             features.append(x)
         return features
@@ -103,13 +103,13 @@ def vgg_from(weights: dict[str, Tensor]) -> VGG16:
     """A VGG16 holding the `net.*` tensors of such a file."""
     vgg = VGG16()
     for number, (part, (first, _)) in enumerate(zip(vgg.slices, _SLICES, strict=True), start=1):
-        _fill(part, weights, number, first)  # type: ignore[arg-type]
+        _fill(part.children(), weights, number, first)
     return vgg
 
 
-def _fill(part: Sequence[nn.Module], weights: dict[str, Tensor], number: int, first: int) -> None:
+def _fill(layers: Iterable[nn.Module], weights: dict[str, Tensor], number: int, first: int) -> None:
     index = first
-    for layer in part:
+    for layer in layers:
         if isinstance(layer, nn.Conv2d):
             prefix = f"net.slice{number}.{index}"
             layer.load_state_dict(
