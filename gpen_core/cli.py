@@ -19,6 +19,7 @@ from rich.logging import RichHandler
 from .cli_bench import SpacedValues, bench
 from .cli_export import export
 from .cli_models import app as models
+from .cli_train import train
 from .errors import GPENError, InputError
 
 console = Console(stderr=True)
@@ -266,18 +267,9 @@ def convert(
     typer.echo(f"Written: {target}")
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="A YAML file, see docs/training.md.")],
-) -> None:
-    """Train a model on your own faces (needs the extra: pip install 'gpen[train]')."""
-    from .training import train as run_training
-
-    run_training(config)
-
-
 app.add_typer(models, name="models")
 app.command()(export)
+app.command()(train)
 app.command(cls=SpacedValues)(bench)
 
 

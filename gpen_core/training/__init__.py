@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 
-def train(config_path: str | Path) -> Path:
+def train(
+    config_path: str | Path, watcher: Callable[[int, int, dict[str, float]], None] | None = None
+) -> Path:
     """Run, or resume, the training a YAML file describes.
+
+    Started by `accelerate launch`, every process calls this with the same file.
 
     Args:
         config_path: the file; relative paths in it are relative to its folder.
+        watcher: told (step, steps, losses) after every step; the losses are those logged last.
 
     Returns:
         The folder of the run, with its checkpoints and `log.jsonl`.
 
     Raises:
-        MissingDependencyError: the extra `train` is not installed.
+        MissingDependencyError: the extra `train`, or a loss's backbone, is not installed.
         InputError: the config or the data set cannot be used; nothing has been trained.
-        CheckpointError: the run's last checkpoint does not fit the config.
+        CheckpointError: the run's last checkpoint, or a file to start from, does not fit.
     """
     from ..errors import MissingDependencyError
 
@@ -29,7 +35,7 @@ def train(config_path: str | Path) -> Path:
         ) from error
     from .loop import run
 
-    return run(read_config(config_path))
+    return run(read_config(config_path), watcher)
 
 
 __all__ = ["train"]

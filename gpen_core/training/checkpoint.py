@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import re
 import zipfile
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..files import replacing
 from ..networks import GPEN
 
 log = logging.getLogger(__name__)
@@ -22,11 +22,9 @@ _NAME = re.compile(r"step-(\d{8})\.pt")
 
 def save(folder: Path, step: int, state: dict[str, object], keep: int) -> Path:
     """Write `step-<step>.pt` atomically and delete all but the last `keep` checkpoints."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with replacing(path) as scratch:
+        torch.save(state, scratch)
     for old in _all(folder)[:-keep]:
         old.unlink()
     return path
@@ -63,10 +61,8 @@ def export(path: Path, net: GPEN, state: dict[str, Tensor], metadata: dict[str, 
         "template": "gpen",
         **metadata,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save_file(half, partial, metadata=described)
-    partial.replace(path)
+    with replacing(path) as scratch:
+        save_file(half, scratch, metadata=described)
     log.info("exported %s (%.1f MB)", path, path.stat().st_size / 1e6)
 
 

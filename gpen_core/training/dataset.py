@@ -6,9 +6,7 @@ the pictures an unbroken run would have seen.
 
 from __future__ import annotations
 
-import csv
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,30 +16,20 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from ..degradation import Degradation, degrade
 from ..errors import InputError
-from .config import Data, Jitter, TrainConfig
+from .config import Jitter, TrainConfig
+from .sources import Face
 
-CANVAS = 320
-RIM = 32
-# Pixels of the FFHQ alignment at 256 px (the canvas without its rim) -> the GPEN template at 256
-# px: the least-squares similarity between the two five-point templates (it turns by 0.01 degrees,
-# left out).
-GPEN_SCALE = 0.890178
-FFHQ_CENTRE = (128.2869, 153.6722)  # the mean of the FFHQ points ...
-GPEN_CENTRE = (128.0399, 152.2298)  # ... lands on that of the GPEN points
+# Pixels of an alignment at 256 px (a picture without its rim) -> the GPEN template at 256 px: for
+# FFHQ the least-squares similarity between the two five-point templates (it turns by 0.01 degrees,
+# left out). Scale, and the mean of the five points.
+_UNITS = 256
+_SCALES = {"ffhq": 0.890178, "gpen": 1.0}
+_CENTRES = {"ffhq": (128.2869, 153.6722), "gpen": (128.0399, 152.2298)}
 _SEED_STRIDE = 1_000_003
-
-
-@dataclass(frozen=True)
-class Face:
-    """One row of the manifest."""
-
-    path: Path
-    source: str
-    inside: float
-    """Share of the crop that lies inside the source picture, 0..1."""
 
 
 @dataclass(frozen=True)
@@ -53,89 +41,78 @@ class Batch:
     weight: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(self.degraded.to(device), self.truth.to(device), self.weight.to(device))
+        parts = (self.degraded, self.truth, self.weight)
+        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU can read while the CPU goes on."""
+        return Batch(*(part.pin_memory() for part in (self.degraded, self.truth, self.weight)))
 
 
-def read_manifest(data: Data) -> list[Face]:
-    """The faces a run may use, in the manifest's order.
+class PairSampler(Dataset[Batch]):
+    """Draws the batch of a step, or of one process's pass of a step.
 
-    Raises:
-        InputError: no manifest, a column or a picture is missing, or no row is left.
+    A step has `passes * processes` batches, drawn in one row: a run gives the same faces to a step
+    whether one process takes them in one batch, or several in turns.
+
+    Args:
+        faces: what to draw from.
+        config: the run.
+        processes: how many share a step.
+        index: which of them this is, from 0.
     """
-    manifest = data.root / "manifest.csv"
-    if not manifest.is_file():
-        raise InputError(f"The training data have no manifest: {manifest} is missing.")
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"file", "source", "strict", "inside"} - set(rows[0] if rows else ())
-    if missing:
-        raise InputError(f"{manifest} lacks the columns {', '.join(sorted(missing))}.")
-    faces = [
-        Face(data.root / row["file"], row["source"], float(row["inside"]))
-        for row in rows
-        if row["source"] not in data.exclude
-        and (not data.strict_only or row["strict"] == "1" or row["source"] in data.also)
-    ]
-    if not faces:
-        raise InputError(f"{manifest} leaves no face to train on; loosen strict_only or exclude.")
-    for face in faces:
-        if not face.path.is_file():
-            raise InputError(f"{manifest} names a picture that is missing: {face.path}.")
-    return faces
 
-
-def split(faces: Sequence[Face], data: Data) -> tuple[list[Face], list[Face]]:
-    """(training, validation): the last share of every source is held out.
-
-    The last files rather than random ones: a source keeps the shots of one person together, so a
-    person is on one side, but for the one at the boundary.
-    """
-    by_source: dict[str, list[Face]] = defaultdict(list)
-    for face in faces:
-        by_source[face.source].append(face)
-    training, validation = [], []
-    for group in by_source.values():
-        kept = len(group) - max(1, round(data.holdout * len(group)))
-        training += group[:kept]
-        validation += group[kept:]
-    if not training:
-        raise InputError("The training data are too few: everything fell into the validation set.")
-    stride = max(1, math.ceil(len(validation) / data.max_validation))
-    return training, validation[::stride]
-
-
-class PairSampler:
-    """Draws the batch of a step."""
-
-    def __init__(self, faces: Sequence[Face], config: TrainConfig) -> None:
+    def __init__(
+        self, faces: Sequence[Face], config: TrainConfig, processes: int = 1, index: int = 0
+    ) -> None:
         self.faces = list(faces)
         self.config = config
+        self.processes, self.index = processes, index
         self.recipes = [damage.recipe() for damage in config.damage]
         self.shares = torch.tensor([damage.share for damage in config.damage])
         weights = config.data.weights
         self.weights = torch.tensor([weights.get(face.source, 1.0) for face in faces])
 
     def batch(self, step: int) -> Batch:
-        """The pairs of a step, the same for the same seed, step and data."""
+        """The first pass of a step, see `__getitem__`."""
+        return self[step * self.config.accumulate]
+
+    def __getitem__(self, number: int) -> Batch:
+        """The pairs of pass `number`, counted over the run; the same for the same seed and data."""
+        step, part = divmod(number, self.config.accumulate)
+        size = self.config.batch_size
+        first = (part * self.processes + self.index) * size
+        drawn = self._draw(step)[first : first + size]
+        return Batch(*(torch.cat(column) for column in zip(*map(self._pair, drawn), strict=True)))
+
+    def _draw(self, step: int) -> list[Draw]:
         config = self.config
+        count = config.batch_size * config.accumulate * self.processes
         generator = torch.Generator().manual_seed(config.seed * _SEED_STRIDE + step)
-        chosen = torch.multinomial(
-            self.weights, config.batch_size, replacement=True, generator=generator
-        )
-        recipes = torch.multinomial(
-            self.shares, config.batch_size, replacement=True, generator=generator
-        )
-        pairs = []
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        recipes = torch.multinomial(self.shares, count, replacement=True, generator=generator)
+        draws = []
         for face, recipe in zip(chosen.tolist(), recipes.tolist(), strict=True):
-            draws = torch.rand(5, generator=generator).tolist()
+            placement = torch.rand(5, generator=generator).tolist()
             seed = int(torch.randint(2**31, (1,), generator=generator))
-            placement = Placement.draw(config.jitter, draws)
-            pairs.append(
-                make_pair(
-                    self.faces[face], config.model.size, placement, self.recipes[recipe], seed
-                )
-            )
-        return Batch(*(torch.cat(part) for part in zip(*pairs, strict=True)))
+            draws.append(Draw(face, recipe, Placement.draw(config.jitter, placement), seed))
+        return draws
+
+    def _pair(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        recipe = self.recipes[draw.recipe]
+        return make_pair(
+            self.faces[draw.face], self.config.model.size, draw.placement, recipe, draw.seed
+        )
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One picture of a step: indices of its face and its damage, its placement and seed."""
+
+    face: int
+    recipe: int
+    placement: Placement
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -173,18 +150,21 @@ def make_pair(
 def crop(face: Face, size: int, placement: Placement) -> tuple[Tensor, Tensor]:
     """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S).
 
-    The rim of the canvas may be made up (replicated and blurred), so it counts by the face's
-    `inside`; what lies outside the canvas does not count.
+    The rim around the template's square may be made up (replicated and blurred), so it counts by
+    the face's `inside`; what lies outside the picture does not count.
     """
     canvas = _read(face.path)
-    weight = torch.full((1, 1, CANVAS, CANVAS), face.inside)
-    weight[..., RIM:-RIM, RIM:-RIM] = 1
+    side = canvas.shape[-1]
+    rim = round(side * face.rim)
+    weight = torch.full((1, 1, side, side), face.inside)
+    weight[..., rim : side - rim, rim : side - rim] = 1
     if placement.flip:
         canvas, weight = canvas.flip(-1), weight.flip(-1)
-    grid = _grid(size, placement)
-    if size < 256:
+    grid = _grid(size, placement, face)
+    core = side - 2 * rim
+    if size < core:
         # Sampling on a coarser grid would alias.
-        shrunk = round(CANVAS * size / 256)
+        shrunk = round(side * size / core)
         canvas = F.interpolate(canvas, (shrunk, shrunk), mode="bilinear", antialias=True)
     truth = F.grid_sample(canvas, grid, mode="bicubic", padding_mode="border", align_corners=False)
     counted = F.grid_sample(weight, grid, padding_mode="zeros", align_corners=False)
@@ -207,23 +187,27 @@ def _read(path: Path) -> Tensor:
             pixels = np.array(image.convert("RGB"))
     except OSError as error:
         raise InputError(f"The training picture {path} cannot be read: {error}") from error
-    if pixels.shape != (CANVAS, CANVAS, 3):
+    if pixels.shape[0] != pixels.shape[1]:
         raise InputError(
-            f"The training picture {path} must be {CANVAS} x {CANVAS}, not "
+            f"The training picture {path} must be square, not "
             f"{pixels.shape[1]} x {pixels.shape[0]}."
         )
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 
 
-def _grid(size: int, placement: Placement) -> Tensor:
-    """Sampling grid (1, S, S, 2) of a crop over the canvas, -1..1 from edge to edge."""
-    unit = 256 / size
-    shift_x, shift_y = (part * 256 for part in placement.shift)
-    zoom = GPEN_SCALE * placement.scale
+def _grid(size: int, placement: Placement, face: Face) -> Tensor:
+    """Sampling grid (1, S, S, 2) of a crop over the picture, -1..1 from edge to edge."""
+    side = _UNITS / (1 - 2 * face.rim)
+    rim = side * face.rim
+    unit = _UNITS / size
+    shift_x, shift_y = (part * _UNITS for part in placement.shift)
+    zoom = _SCALES[face.template] * placement.scale
     cos, sin = math.cos(placement.rotation) / zoom, math.sin(placement.rotation) / zoom
     centres = (torch.arange(size) + 0.5) * unit - 0.5
     y, x = torch.meshgrid(centres, centres, indexing="ij")
-    x, y = x - GPEN_CENTRE[0] - shift_x, y - GPEN_CENTRE[1] - shift_y
-    source_x = cos * x + sin * y + FFHQ_CENTRE[0] + RIM
-    source_y = -sin * x + cos * y + FFHQ_CENTRE[1] + RIM
-    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1)[None] / CANVAS - 1
+    to_x, to_y = _CENTRES["gpen"]
+    from_x, from_y = _CENTRES[face.template]
+    x, y = x - to_x - shift_x, y - to_y - shift_y
+    source_x = cos * x + sin * y + from_x + rim
+    source_y = -sin * x + cos * y + from_y + rim
+    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1)[None] / side - 1

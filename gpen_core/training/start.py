@@ -7,17 +7,19 @@ exist for which input and output are equal, and training only has to learn the c
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
 
+from ..errors import InputError
 from ..networks import GPEN
 from ..networks.layers import GAIN, NEGATIVE_SLOPE, EqualConv2d, ModulatedConv2d, ToRGB
 
 # Per-face modulation starts faint: at full strength random styles drown what the features say.
 _MODULATION = 0.1
 _CORRECTION = 0.01
+PAIRED_CHANNELS = 6
+"""Channels that hold each colour with both signs."""
 
 
 @torch.no_grad()
@@ -28,8 +30,17 @@ def start_as_identity(net: GPEN) -> None:
     slope s and gain g, the difference of such a pair is `g^2 (1 + s^2)` times the colour, exactly.
 
     Args:
-        net: an untrained network whose sizes are equal and whose first layer has 6 channels.
+        net: an untrained network whose sizes are equal.
+
+    Raises:
+        InputError: its first layer has fewer than 6 channels.
     """
+    width = net.config.width(net.config.in_size)
+    if width < PAIRED_CHANNELS:
+        raise InputError(
+            f"model.start identity needs {PAIRED_CHANNELS} channels at {net.config.in_size} px, "
+            f"not {width}; take a larger narrow, or start: random."
+        )
     for module in net.modules():
         if isinstance(module, ModulatedConv2d):
             module.modulation.weight.mul_(_MODULATION)
@@ -40,15 +51,21 @@ def start_as_identity(net: GPEN) -> None:
             parameter.fill_(1.0)
     first = cast(EqualConv2d, net.get_submodule("ecd0.0.0"))
     last = cast(ToRGB, net.generator.to_rgbs[-1])
-    width = net.config.width(net.config.in_size)
     pair_gain = GAIN * GAIN * (1 + NEGATIVE_SLOPE**2)
     last.conv.modulation.weight.zero_()
     last.conv.weight[0, :, width:].zero_()
-    first.weight[:6].zero_()
+    keep_colours(first)
     for colour in range(3):
         for sign in (0, 1):
-            channel = 2 * colour + sign
-            first.weight[channel, colour] = (1 - 2 * sign) * math.sqrt(3)
-            last.conv.weight[0, colour, width + channel] = (1 - 2 * sign) / (
+            last.conv.weight[0, colour, width + 2 * colour + sign] = (1 - 2 * sign) / (
                 pair_gain * last.conv.scale
             )
+
+
+@torch.no_grad()
+def keep_colours(first: EqualConv2d) -> None:
+    """Let the first six channels of a 1x1 layer over RGB be r, -r, g, -g, b and -b."""
+    first.weight[:PAIRED_CHANNELS].zero_()
+    for colour in range(3):
+        for sign in (0, 1):
+            first.weight[2 * colour + sign, colour] = (1 - 2 * sign) / first.scale

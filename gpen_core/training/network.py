@@ -1,0 +1,88 @@
+"""The network a run starts with: new, going on from a file, or grown from one of half the size."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from ..errors import CheckpointError
+from ..model import read_model
+from ..networks import GPEN
+from .config import Network
+from .grow import grow
+from .start import start_as_identity
+
+log = logging.getLogger(__name__)
+
+
+def new_network(options: Network, seed: int) -> GPEN:
+    """The network of a run at step 0, float32 on the CPU, in training mode.
+
+    Raises:
+        CheckpointError: the file to start from is no GPEN v1 network, or of another shape.
+        InputError: it cannot grow, or is too narrow for the start asked for.
+        MissingWeightsError: the file is not there.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = _make(options)
+    return net.train().requires_grad_(True)
+
+
+def read_generator(path: Path) -> GPEN:
+    """The GPEN v1 network of a file, float32 on the CPU.
+
+    Raises:
+        CheckpointError: it holds something else.
+        MissingWeightsError: it is not there.
+    """
+    net = read_model(path).network
+    if not isinstance(net, GPEN):
+        raise CheckpointError(f"{path} is no GPEN v1 network; training starts from those only.")
+    return net
+
+
+def _make(options: Network) -> GPEN:
+    shape = options.shape()
+    if options.grow_from is not None:
+        old = read_generator(options.grow_from)
+        _check(options.grow_from, old.config.channels, shape.channels[:-1])
+        log.info("growing %s to %d px", options.grow_from, shape.out_size)
+        return grow(old, shape.width(shape.out_size))
+    if options.start_from is not None:
+        net = read_generator(options.start_from)
+        _check(options.start_from, net.config.channels, shape.channels)
+        if net.config != shape:
+            raise CheckpointError(
+                f"{options.start_from} takes {net.config.in_size} px and gives "
+                f"{net.config.out_size} px; training starts from networks with equal sizes."
+            )
+        log.info("starting from %s", options.start_from)
+        return net
+    net = GPEN(shape)
+    if options.start == "identity":
+        start_as_identity(net)
+    return net
+
+
+Channels = tuple[tuple[int, int], ...]
+
+
+def _check(path: Path, found: Channels, expected: Channels) -> None:
+    """Compare the tables of (resolution, channels)."""
+    if found == expected:
+        return
+    size, wanted = found[-1][0], expected[-1][0]
+    if size != wanted:
+        raise CheckpointError(
+            f"{path} is a network of {size} px, but this config needs one of {wanted} px; "
+            f"set model.size."
+        )
+    have, want = dict(found), dict(expected)
+    at = next(resolution for resolution in have if have[resolution] != want[resolution])
+    raise CheckpointError(
+        f"{path} has {have[at]} channels at {at} px, but this config asks for {want[at]}; set "
+        f"model.narrow to {have[4] / 512:g} and channel_multiplier to {2 * have[64] / have[4]:g}."
+    )

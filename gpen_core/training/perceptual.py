@@ -1,0 +1,91 @@
+"""Losses that look through fixed networks: VGG features, LPIPS, identity.
+
+The made-up rim and what lies outside a picture must not teach anything: where a pixel counts for
+less than 1, the restored face is mixed with the truth before anyone looks at it (`seen`).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..perception.lpips import LPIPS, load_lpips
+from ..perception.sface import load_sface
+from .config import Backbones, Losses
+
+_RELU2_2 = 1  # index of the feature among VGG16's five
+Corner = tuple[int, int]
+
+
+def seen(restored: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """The restored face (N, 3, H, W) where `weight` (N, 1, H, W) is 1, the truth where it is 0."""
+    return truth + weight * (restored - truth)
+
+
+def random_corner(size: int, crop: int | None, seed: int) -> Corner:
+    """Left top corner (x, y) of a square of `crop` pixels in one of `size`."""
+    if crop is None or crop >= size:
+        return 0, 0
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.randint(size - crop + 1, (2,), generator=generator).tolist()
+    return x, y
+
+
+class PerceptualLosses(nn.Module):
+    """The losses of `Losses` that need a backbone; the backbones are frozen and in no checkpoint.
+
+    Raises:
+        MissingDependencyError, CheckpointError: a backbone that is needed is not here.
+    """
+
+    def __init__(self, losses: Losses, backbones: Backbones) -> None:
+        super().__init__()
+        self.losses = losses
+        self.lpips: LPIPS | None = load_lpips(backbones.vgg) if losses.needs_vgg else None
+        self.identity: nn.Module | None = load_sface(backbones.sface) if losses.identity else None
+
+    def forward(self, restored: Tensor, truth: Tensor, corner: Corner) -> dict[str, Tensor]:
+        """The weighted losses that are on, each a scalar.
+
+        Args:
+            restored: (N, 3, S, S), RGB -1..1, in the GPEN template.
+            truth: the same shape.
+            corner: where the square of `perceptual_crop` lies.
+        """
+        found = {}
+        if self.identity is not None:
+            found["identity"] = self.losses.identity * identity_loss(self.identity, restored, truth)
+        if self.lpips is not None:
+            crops = [self._crop(picture, corner) for picture in (restored, truth)]
+            found |= self._vgg_losses(self.lpips, *crops)
+        return found
+
+    def _crop(self, picture: Tensor, corner: Corner) -> Tensor:
+        crop = self.losses.perceptual_crop
+        if crop is None:
+            return picture
+        x, y = corner
+        return picture[..., y : y + crop, x : x + crop]
+
+    def _vgg_losses(self, lpips: LPIPS, restored: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """One pass of the VGG serves both losses; without LPIPS it stops at relu2_2."""
+        depth = len(lpips.weights) if self.losses.lpips else _RELU2_2 + 1
+        with torch.no_grad():
+            wanted = lpips.vgg(truth, depth)
+        features = lpips.vgg(restored, depth)
+        found = {}
+        if self.losses.perceptual:
+            difference = F.l1_loss(features[_RELU2_2].float(), wanted[_RELU2_2].float())
+            found["perceptual"] = self.losses.perceptual * difference
+        if self.losses.lpips:
+            found["lpips"] = self.losses.lpips * lpips.distance(features, wanted).mean()
+        return found
+
+
+def identity_loss(embed: nn.Module, restored: Tensor, truth: Tensor) -> Tensor:
+    """1 - the cosine of the two faces' embeddings, the mean over the batch: 0..2."""
+    with torch.autocast(restored.device.type, enabled=False):
+        with torch.no_grad():
+            wanted = embed(truth.float())
+        return 1 - F.cosine_similarity(embed(restored.float()), wanted, dim=1).mean()

@@ -1,0 +1,290 @@
+"""One run's networks, optimisers, average and data, and its single step."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..errors import CheckpointError, InputError
+from ..networks import GPEN
+from . import checkpoint
+from .adversarial import Adversary
+from .config import Adam, TrainConfig
+from .dataset import Batch, PairSampler, validation_pairs
+from .evaluate import compare, restore_pairs, sheet
+from .losses import regression_losses
+from .network import new_network
+from .perceptual import Corner, PerceptualLosses, random_corner, seen
+from .processes import Processes
+from .schedule import learning_rate
+from .sources import Face, check_pictures, read_faces, split
+
+log = logging.getLogger(__name__)
+VALIDATION_PRESET = "medium"
+_GPU_WORKERS = 4
+# Keeps the squares' seeds apart from the pictures'.
+_CROP_SEED = 7919
+
+
+class Trainer:
+    """A run's networks, optimisers, average and data.
+
+    Args:
+        config: the run.
+        processes: who else trains; alone unless given.
+
+    Raises:
+        InputError: the data set or the device cannot be used.
+        CheckpointError: the last checkpoint belongs to another network, or a backbone is damaged.
+        MissingDependencyError: a loss's backbone is not installed.
+    """
+
+    def __init__(self, config: TrainConfig, processes: Processes | None = None) -> None:
+        self.config = config
+        self.processes = processes or Processes(config.device)
+        self.device = self.processes.device
+        if config.precision == "fp16" and self.device.type != "cuda":
+            raise InputError("precision: fp16 needs a CUDA GPU; set bf16 or fp32.")
+        self.step = 0
+        self.started = time.monotonic()
+        last = checkpoint.load_last(config.output)
+        training, validation = self._faces(resuming=last is not None)
+        self.sampler = PairSampler(training, config, self.processes.count, self.processes.index)
+        self.held_out = validation
+        self.perceptual = PerceptualLosses(config.losses, config.backbones).to(self.device)
+        if last is None:
+            net = new_network(config.model, config.seed)
+        else:  # the files a run started from may be gone
+            net = GPEN(config.model.shape()).train()
+        self.net = net.to(self.device)
+        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
+        self.optimiser = _adam(self.net, config.optimiser)
+        self.adversary = self._new_adversary()
+        self.d_optimiser = (
+            _adam(self.adversary, config.discriminators.optimiser) if self.adversary else None
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        if last is not None:
+            self._resume(last)
+        self._batches: Iterator[Batch] | None = None
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One step on the batches of `self.step`; its losses, weighted, of this process."""
+        playing = self.adversary is not None and self.playing
+        optimisers = [self.optimiser] + ([self.d_optimiser] if playing and self.d_optimiser else [])
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        for _ in range(self.config.accumulate):
+            for name, value in self._backward(self._next_batch(), playing).items():
+                sums[name] = sums[name] + value / self.config.accumulate
+        self._update(optimisers)
+        self.step += 1
+        self._update_average()
+        return dict(sums)
+
+    @property
+    def playing(self) -> bool:
+        """Whether the discriminators take part in the step at hand."""
+        return self.step >= self.config.discriminators.from_step
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the run so far, sittings before a resume included."""
+        return time.monotonic() - self.started
+
+    @property
+    def rate(self) -> float:
+        """The generator's learning rate in the step at hand."""
+        return learning_rate(self.step, self.config.steps, self.config.optimiser)
+
+    @cached_property
+    def pairs(self) -> Batch:
+        """The held-out faces, degraded; only the process that writes needs them."""
+        return validation_pairs(self.held_out, self.config.model.size, VALIDATION_PRESET)
+
+    def validate(self) -> dict[str, float]:
+        """PSNR of the averaged network on the held-out faces, preset `medium`."""
+        return compare(self.average, self.pairs)
+
+    def samples(self) -> Tensor:
+        """Degraded | restored | truth of the first held-out faces: uint8 (H, W, 3)."""
+        few = Batch(self.pairs.degraded[:8], self.pairs.truth[:8], self.pairs.weight[:8])
+        return sheet(few, restore_pairs(self.average, few))
+
+    def save(self) -> Path:
+        """Write a checkpoint in the layout of the official self-trained files."""
+        state: dict[str, object] = {
+            "g": self.net.state_dict(),
+            "g_ema": self.average.state_dict(),
+            "g_optim": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        if self.adversary is not None and self.d_optimiser is not None:
+            if self.adversary.style is not None:
+                state["d"] = self.adversary.style.state_dict()
+            if self.adversary.patch is not None:
+                state["d_patch"] = self.adversary.patch.state_dict()
+            state["d_optim"] = self.d_optimiser.state_dict()
+        if self.scaler.is_enabled():
+            state["scaler"] = self.scaler.state_dict()
+        return checkpoint.save(self.config.output, self.step, state, self.config.keep)
+
+    def export(self, metrics: dict[str, float]) -> None:
+        """Write the averaged network as safetensors, where the config asks for it."""
+        target = self.config.export
+        if target is None:
+            return
+        metadata = {
+            "licence": target.licence,
+            "training_data": target.training_data,
+            "steps": str(self.step),
+            "training_minutes": f"{self.seconds / 60:.0f}",
+            "metrics": json.dumps({name: round(value, 3) for name, value in metrics.items()}),
+            "metrics_preset": VALIDATION_PRESET,
+        }
+        checkpoint.export(target.path, self.net, self.average.state_dict(), metadata)
+
+    def _faces(self, *, resuming: bool) -> tuple[list[Face], list[Face]]:
+        """(training, validation), looked at by the main process while the others wait."""
+        config = self.config
+        faces = read_faces(config.data)
+        # A run that went well before has read them all.
+        decode = config.data.check == "pixels" and not resuming and self.processes.is_main
+        check_pictures(faces, config.data.min_size or config.model.size, decode=decode)
+        training, validation = split(faces, config.data)
+        log.info("%d faces to train on, %d held out", len(training), len(validation))
+        drawn = config.batch_size * config.accumulate * self.processes.count
+        if len(training) < drawn:
+            raise InputError(
+                f"There are {len(training)} faces to train on, fewer than the {drawn} of one step "
+                f"(batch_size x accumulate x processes); add faces or lower batch_size."
+            )
+        return training, validation
+
+    def _new_adversary(self) -> Adversary | None:
+        if not self.config.losses.needs_discriminators:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed + 1)
+            adversary = Adversary(self.config)
+        return adversary.train().to(self.device)
+
+    def _next_batch(self) -> Batch:
+        if self._batches is None:
+            self._batches = iter(self._loader())
+        return next(self._batches).to(self.device)
+
+    def _loader(self) -> DataLoader[Batch]:
+        """The passes that are left, in order; prepared ahead where there are workers."""
+        on_gpu = self.device.type == "cuda"
+        workers = self.config.data.workers
+        passes = self.config.accumulate
+        return DataLoader(
+            self.sampler,
+            batch_size=None,
+            sampler=range(self.step * passes, max(self.config.steps, self.step + 1) * passes),
+            num_workers=(_GPU_WORKERS if on_gpu else 0) if workers is None else workers,
+            pin_memory=on_gpu,
+        )
+
+    def _backward(self, batch: Batch, playing: bool) -> dict[str, Tensor]:
+        """Add one pass's gradients to those of all networks; the losses."""
+        real = batch.truth
+        with self._autocast():
+            restored = self.net(batch.degraded)
+        losses = regression_losses(restored, real, batch.weight, self.config.losses)
+        fake = seen(restored.float(), real, batch.weight)
+        with self._autocast():
+            losses |= self.perceptual(fake, real, self._corner())
+            if playing and self.adversary is not None:
+                losses |= self.adversary.generator_losses(fake, real)
+        losses = {"loss": torch.stack(list(losses.values())).sum(), **losses}
+        self._add_gradients(losses["loss"])
+        if playing and self.adversary is not None:
+            losses |= self._judge(self.adversary, fake.detach(), real)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _judge(self, adversary: Adversary, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """The discriminators' half of a pass, against the generator of before the step."""
+        with self._autocast():
+            losses = adversary.discriminator_losses(fake, real)
+        if adversary.penalised(self.step):
+            losses |= adversary.penalty(real)
+        self._add_gradients(torch.stack(list(losses.values())).sum())
+        return losses
+
+    def _add_gradients(self, loss: Tensor) -> None:
+        self.scaler.scale(loss / self.config.accumulate).backward()
+
+    def _update(self, optimisers: list[torch.optim.Adam]) -> None:
+        options = (self.config.optimiser, self.config.discriminators.optimiser)
+        for optimiser, schedule in zip(optimisers, options, strict=False):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(self.step, self.config.steps, schedule)
+                self.processes.average_gradients(group["params"])
+            self.scaler.step(optimiser)
+        self.scaler.update()
+
+    def _corner(self) -> Corner:
+        config = self.config
+        seed = (config.seed + _CROP_SEED) * 1_000_003 + self.step
+        return random_corner(config.model.size, config.losses.perceptual_crop, seed)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        dtype = torch.float16 if self.config.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.config.precision != "fp32")
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A short memory at first, or the untrained start would linger in the average.
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+
+    def _resume(self, state: dict[str, object]) -> None:
+        try:
+            self.net.load_state_dict(state["g"])  # type: ignore[arg-type]
+            self.average.load_state_dict(state["g_ema"])  # type: ignore[arg-type]
+            self.optimiser.load_state_dict(state["g_optim"])  # type: ignore[arg-type]
+            self._resume_adversary(state)
+            if self.scaler.is_enabled() and "scaler" in state:
+                self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
+            self.step = int(state["step"])  # type: ignore[call-overload]
+            self.started -= float(state["seconds"])  # type: ignore[arg-type]
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"The last checkpoint in {self.config.output} does not fit this config's networks; "
+                f"choose another output folder ({str(error).splitlines()[0]})."
+            ) from error
+        log.info("resumed %s at step %d", self.config.output, self.step)
+
+    def _resume_adversary(self, state: dict[str, object]) -> None:
+        if self.adversary is None or self.d_optimiser is None:
+            if "d_optim" in state:
+                log.warning("adversarial is off: the checkpoint's discriminators are dropped")
+            return
+        if "d_optim" not in state:
+            log.warning("the checkpoint has no discriminators: they start afresh")
+            return
+        if self.adversary.style is not None:
+            self.adversary.style.load_state_dict(state["d"])  # type: ignore[arg-type]
+        if self.adversary.patch is not None:
+            self.adversary.patch.load_state_dict(state["d_patch"])  # type: ignore[arg-type]
+        self.d_optimiser.load_state_dict(state["d_optim"])  # type: ignore[arg-type]
+
+
+def _adam(net: nn.Module, options: Adam) -> torch.optim.Adam:
+    return torch.optim.Adam(net.parameters(), lr=options.lr, betas=options.betas)
