@@ -63,3 +63,51 @@ def no_face() -> np.ndarray:
     """(120, 160, 3) uint8 picture without a face."""
     y, x = np.mgrid[0:120, 0:160]
     return np.stack([x, y * 2, (x + y) % 256], -1).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def training_faces(tmp_path_factory) -> Path:
+    """A data set of 10 made-up "faces" in two sources, the second not strict."""
+    root = tmp_path_factory.mktemp("faces")
+    random = np.random.default_rng(0)
+    rows = []
+    for index in range(10):
+        coarse = Image.fromarray(random.integers(0, 255, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((320, 320), Image.Resampling.BICUBIC).save(root / f"{index}.jpg", quality=92)
+        source, strict = ("studio", 1) if index < 8 else ("street", 0)
+        rows.append(f"{index}.jpg,{source},{strict},{0.5 + index / 20}\n")
+    (root / "manifest.csv").write_text("file,source,strict,inside\n" + "".join(rows))
+    return root
+
+
+@pytest.fixture
+def write_config(training_faces, tmp_path):
+    """Writes the config of a toy run of 64 px, with changes, and gives its path.
+
+    Its losses compare pixels only; `losses` in the changes are added to those.
+    """
+    yaml = pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
+
+    def write(name: str = "run", losses: dict | None = None, **changes) -> Path:
+        pixels = {"l1": 1, "gradient": 0.5, "perceptual": 0, "identity": 0}
+        content = {
+            "output": name,
+            "data": {"root": str(training_faces), "holdout": 0.2},
+            "model": {"size": 64, "narrow": 0.03125, "channel_multiplier": 1},
+            "damage": [{"preset": "medium"}],
+            "steps": 12,
+            "batch_size": 2,
+            "device": "cpu",
+            "log_every": 1,
+            "checkpoint_every": 4,
+            "validate_every": 1000,
+            "optimiser": {"lr": 0.005, "warmup": 2},
+            "losses": pixels | {"lpips": 0, "adversarial": 0} | (losses or {}),
+            "discriminators": {"patch_width": 4, "patch_layers": 2, "r1_every": 3},
+            "tensorboard": False,
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content | changes))
+        return path
+
+    return write

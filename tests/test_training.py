@@ -3,83 +3,42 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from gpen_core.errors import CheckpointError, InputError
-from gpen_core.faces.templates import template
+from gpen_core.errors import CheckpointError, GPENError, InputError
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.training import train
 
 # Without the extra gpen[train] there is nothing to test here.
-yaml = pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
+pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
-dataset = pytest.importorskip("gpen_core.training.dataset")
-losses = pytest.importorskip("gpen_core.training.losses")
 config_module = pytest.importorskip("gpen_core.training.config")
 loop = pytest.importorskip("gpen_core.training.loop")
 schedule = pytest.importorskip("gpen_core.training.schedule")
-sources = pytest.importorskip("gpen_core.training.sources")
 start = pytest.importorskip("gpen_core.training.start")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
-COLUMNS = "file,source,strict,inside\n"
-PIXELS = {"l1": 1, "gradient": 0.5, "perceptual": 0, "identity": 0, "lpips": 0, "adversarial": 0}
+GAME = {"adversarial": 0.05, "feature_matching": 0.1}
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory) -> Path:
-    """A data set of 10 made-up "faces" in two sources, the second not strict."""
-    root = tmp_path_factory.mktemp("faces")
-    random = np.random.default_rng(0)
-    rows = []
-    for index in range(10):
-        coarse = Image.fromarray(random.integers(0, 255, (5, 5, 3), dtype=np.uint8))
-        coarse.resize((320, 320), Image.Resampling.BICUBIC).save(root / f"{index}.jpg", quality=92)
-        source, strict = ("studio", 1) if index < 8 else ("street", 0)
-        rows.append(f"{index}.jpg,{source},{strict},{0.5 + index / 20}\n")
-    (root / "manifest.csv").write_text(COLUMNS + "".join(rows))
-    return root
-
-
-@pytest.fixture
-def write_config(faces, tmp_path):
-    """Writes a small config, with changes, and gives its path."""
-
-    def write(name: str = "run", **changes) -> Path:
-        content = {
-            "output": name,
-            "data": {"root": str(faces), "holdout": 0.2},
-            "model": {"size": 64, "narrow": 0.03125, "channel_multiplier": 1},
-            "damage": [{"preset": "medium"}],
-            "steps": 12,
-            "batch_size": 2,
-            "log_every": 1,
-            "checkpoint_every": 4,
-            "validate_every": 1000,
-            "optimiser": {"lr": 0.005, "warmup": 2},
-            "losses": PIXELS,
-            "tensorboard": False,
-        }
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(content | changes))
-        return path
-
-    return write
+def by_step(folder: Path, name: str) -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line[name] for line in lines if name in line}
 
 
 def logged(folder: Path, name: str) -> list[float]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [line[name] for line in lines if name in line]
+    return list(by_step(folder, name).values())
 
 
 def test_the_loss_falls(write_config):
@@ -89,18 +48,142 @@ def test_the_loss_falls(write_config):
     assert np.mean(values[-5:]) < 0.85 * np.mean(values[:5])
 
 
-def test_a_resumed_run_equals_an_unbroken_one(write_config):
-    whole = train(write_config("whole"))
-    trainer = trainer_module.Trainer(config_module.read_config(write_config("halves")))
+def same(ours: object, theirs: object) -> bool:
+    """Whether two parts of a checkpoint are equal, bit for bit."""
+    if isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[k], theirs[k]) for k in theirs)
+    if isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return torch.equal(ours, theirs) if isinstance(theirs, torch.Tensor) else ours == theirs
+
+
+@pytest.mark.parametrize("losses", [{}, GAME], ids=["pixels", "adversarial"])
+def test_a_resumed_run_equals_an_unbroken_one(write_config, losses):
+    whole = train(write_config("whole", losses, steps=8))
+    path = write_config("halves", losses, steps=8)
+    trainer = trainer_module.Trainer(config_module.read_config(path))
     for _ in range(5):
         trainer.train_step()
     trainer.save()
-    halves = train(write_config("halves"))
-    assert logged(halves, "loss") == logged(whole, "loss")[5:]
+    halves = train(path)
+    names = ["loss", *(["d", "r1"] if losses else [])]
+    for name in names:
+        late = [value for step, value in by_step(whole, name).items() if step > 5]
+        assert late == list(by_step(halves, name).values())
     ours, theirs = checkpoint.load_last(halves), checkpoint.load_last(whole)
-    assert ours["step"] == theirs["step"] == 12
-    for part in ("g", "g_ema"):
-        assert all(torch.equal(ours[part][key], value) for key, value in theirs[part].items())
+    assert ours["step"] == theirs["step"] == 8
+    parts = {"g", "g_ema", "g_optim"} | ({"d", "d_patch", "d_optim"} if losses else set())
+    assert theirs.keys() == parts | {"step", "seconds"}
+    assert all(same(ours[part], theirs[part]) for part in parts)
+
+
+def test_passes_that_are_summed_equal_one_larger_batch(write_config):
+    plain = {"jitter": {"rotation": 0, "shift": 0, "scale": [1.15, 1.15]}, "steps": 3}
+    judges = {"style": False, "patch_width": 4, "patch_layers": 2}
+    runs = [
+        train(
+            write_config(
+                name, GAME, batch_size=size, accumulate=passes, **plain, discriminators=judges
+            )
+        )
+        for name, size, passes in (("once", 4, 1), ("twice", 2, 2))
+    ]
+    for name in ("loss", "adversarial", "d", "r1"):
+        assert logged(runs[1], name) == pytest.approx(logged(runs[0], name), rel=1e-3)
+
+
+def test_workers_change_nothing_but_the_time(write_config, training_faces):
+    runs = [
+        train(
+            write_config(
+                f"w{workers}",
+                steps=3,
+                data={"root": str(training_faces), "holdout": 0.2, "workers": workers},
+            )
+        )
+        for workers in (0, 1)
+    ]
+    assert logged(runs[0], "loss") == logged(runs[1], "loss")
+
+
+def test_the_discriminators_wait_for_their_step(write_config):
+    judges = {"from_step": 2, "patch_width": 4, "patch_layers": 2}
+    folder = train(write_config("late", GAME, steps=4, discriminators=judges))
+    assert list(by_step(folder, "adversarial")) == list(by_step(folder, "d")) == [3, 4]
+    alone = train(write_config("alone", steps=4))
+    assert logged(folder, "loss")[:2] == logged(alone, "loss")[:2]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [({}, GAME, "no discriminators"), (GAME, {}, "discriminators are dropped")],
+)
+def test_a_run_can_take_up_and_give_up_the_discriminators(
+    write_config, caplog, before, after, message
+):
+    train(write_config("run", before, steps=2))
+    with caplog.at_level(logging.WARNING):
+        folder = train(write_config("run", after, steps=4))
+    assert message in caplog.text
+    assert ("d_optim" in checkpoint.load_last(folder)) == bool(after)
+    assert list(by_step(folder, "loss")) == [1, 2, 3, 4]
+
+
+def test_half_precision_trains_and_fp16_needs_a_gpu(write_config):
+    folder = train(write_config("half", GAME, steps=2, precision="bf16"))
+    whole = train(write_config("whole", GAME, steps=2))
+    assert logged(folder, "loss") == pytest.approx(logged(whole, "loss"), rel=0.05)
+    with pytest.raises(InputError, match="fp16 needs a CUDA GPU"):
+        train(write_config("fp16", precision="fp16"))
+
+
+def test_a_run_that_diverges_stops_and_keeps_the_good_checkpoint(write_config):
+    train(write_config(steps=4))
+    wild = {"lr": 1e30, "final_lr": 1e30, "warmup": 0}
+    with pytest.raises(InputError, match=r"at step \d+; go on from the last checkpoint"):
+        train(write_config(steps=9, optimiser=wild, log_every=100, checkpoint_every=9))
+    assert checkpoint.load_last(write_config().parent / "run")["step"] == 4
+
+
+def test_the_watcher_sees_every_step(write_config):
+    seen = []
+    train(write_config(steps=3), lambda step, steps, losses: seen.append((step, steps, losses)))
+    assert [entry[:2] for entry in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert all(losses["loss"] > 0 for _, _, losses in seen)
+
+
+def test_tensorboard_gets_curves_and_samples(write_config):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard, of the extra gpen[train], is not installed",
+    )
+    folder = train(write_config(steps=3, tensorboard=True))
+    events = reader.EventAccumulator(str(folder / "tensorboard")).Reload()
+    curve = [point.value for point in events.Scalars("train/loss")]
+    assert curve == pytest.approx(logged(folder, "loss"), abs=1e-5)
+    assert "validation/psnr" in events.Tags()["scalars"]
+    assert events.Tags()["images"] == ["degraded, restored, truth"]
+
+
+def test_without_tensorboard_there_is_a_hint_and_a_log(write_config, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with caplog.at_level(logging.WARNING):
+        folder = train(write_config(steps=1, tensorboard=True))
+    assert "TensorBoard is not installed" in caplog.text and "gpen[train]" in caplog.text
+    assert len(logged(folder, "loss")) == 1
+
+
+def test_a_run_goes_on_from_a_file_and_grows(write_config, tmp_path):
+    wide = {"size": 64, "narrow": 0.0625, "channel_multiplier": 1}
+    export = {"path": "small.safetensors"}
+    train(write_config("small", steps=2, model=wide, export=export))
+    small = str(tmp_path / "small.safetensors")
+    on = config_module.read_config(write_config("on", model=wide | {"start_from": small}))
+    state = trainer_module.Trainer(on).net.state_dict()
+    assert all(torch.equal(state[key].half(), value) for key, value in load_file(small).items())
+    grown = train(write_config("grown", steps=1, model=wide | {"size": 128, "grow_from": small}))
+    network = GPENConfig.from_state_dict(checkpoint.load_last(grown)["g_ema"])
+    assert (network.in_size, network.out_size) == (128, 128)
 
 
 def test_sigterm_stops_after_the_step_and_keeps_it(write_config, monkeypatch):
@@ -148,80 +231,36 @@ def test_the_identity_start_is_an_identity():
         assert (net(x) - x).abs().mean() < 0.02
 
 
-def test_a_step_has_one_batch(write_config):
-    config = config_module.read_config(write_config())
-    training, _ = sources.split(sources.read_faces(config.data), config.data)
-    sampler = dataset.PairSampler(training, config)
-    first, again, other = sampler.batch(3), sampler.batch(3), sampler.batch(4)
-    assert torch.equal(first.degraded, again.degraded) and torch.equal(first.truth, again.truth)
-    assert not torch.equal(first.truth, other.truth)
-    assert first.truth.shape == (2, 3, 64, 64) and first.weight.shape == (2, 1, 64, 64)
-    assert first.weight.min() >= 0 and first.weight.max() <= 1
-
-
-def test_strict_rows_and_named_sources_only_and_no_face_on_both_sides(write_config, faces):
-    config = config_module.read_config(write_config())
-    chosen = sources.read_faces(config.data)
-    assert {face.source for face in chosen} == {"studio"}
-    training, validation = sources.split(chosen, config.data)
-    assert not {face.path for face in training} & {face.path for face in validation}
-    assert len(training) + len(validation) == len(chosen)
-    also = config.data.model_copy(update={"also": ("street",), "exclude": ("studio",)})
-    assert {face.source for face in sources.read_faces(also)} == {"street"}
-
-
-def test_crops_lie_in_the_gpen_template(tmp_path):
-    canvas = np.zeros((320, 320, 3), np.uint8)
-    for x, y in template("ffhq", 256).round().int().tolist():
-        canvas[y + 31 : y + 34, x + 31 : x + 34] = 255
-    path = tmp_path / "points.png"
-    Image.fromarray(canvas).save(path)
-    truth, _ = dataset.crop(sources.Face(path, "made", 1.0), 256, dataset.Placement())
-    wanted = template("gpen", 256).float()
-    rows, columns = torch.meshgrid(torch.arange(13.0), torch.arange(13.0), indexing="ij")
-    found = []
-    for left, top in (wanted.round().int() - 6).tolist():
-        spot = truth[0, 0, top : top + 13, left : left + 13]
-        found.append(
-            [(spot * columns).sum() / spot.sum() + left, (spot * rows).sum() / spot.sum() + top]
-        )
-    misfit = torch.tensor(found) - wanted
-    # No similarity maps one template exactly onto the other; the least-squares one has no bias.
-    assert misfit.norm(dim=1).max() < 5
-    assert misfit.mean(dim=0).abs().max() < 0.5
-    assert (misfit * (wanted - wanted.mean(dim=0))).sum() / wanted.var(
-        dim=0
-    ).sum() == pytest.approx(0, abs=0.05)
-
-
-def test_the_made_up_rim_counts_by_inside(tmp_path):
-    path = tmp_path / "flat.png"
-    Image.fromarray(np.full((320, 320, 3), 90, np.uint8)).save(path)
-    _, weight = dataset.crop(sources.Face(path, "made", 0.6), 256, dataset.Placement())
-    assert weight[0, 0, 128, 128] == 1
-    assert weight[0, 0, 128, 3] == pytest.approx(0.6)
-
-
-def test_losses_vanish_at_the_truth_and_ignore_what_does_not_count():
-    truth = torch.rand(1, 3, 16, 16)
-    spoilt = truth.clone()
-    spoilt[..., :4] += 1
-    weight = torch.ones(1, 1, 16, 16)
-    weight[..., :5] = 0
-    options = config_module.Losses(l1=1, gradient=1, frequency=1)
-    for value in losses.regression_losses(truth, truth, torch.ones_like(weight), options).values():
-        assert value == 0
-    for value in losses.regression_losses(spoilt, truth, weight, options).values():
-        assert value == pytest.approx(0, abs=1e-6)
-    assert losses.l1(spoilt, truth, torch.ones_like(weight)) == pytest.approx(0.25)
-
-
 def test_the_learning_rate_warms_up_and_falls():
     options = config_module.Adam(lr=1.0, final_lr=0.1, decay_from=0.5, warmup=10)
     rates = [schedule.learning_rate(step, 100, options) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[10] == rates[50] == 1
     assert rates[50:] == sorted(rates[50:], reverse=True)
     assert rates[100] == pytest.approx(0.1)
+    step = options.model_copy(update={"decay": "step"})
+    assert {schedule.learning_rate(at, 100, step) for at in range(51, 101)} == {0.1}
+
+
+def test_the_documented_defaults_hold(write_config):
+    options = config_module.Losses()
+    assert options.model_dump() == {
+        "l1": 1.0,
+        "perceptual": 0.05,
+        "identity": 0.1,
+        "adversarial": 0.005,
+        "lpips": 0.1,
+        "feature_matching": 0.0,
+        "gradient": 0.0,
+        "frequency": 0.0,
+        "perceptual_crop": None,
+    }
+    adam = config_module.Adam()
+    assert (adam.lr, adam.final_lr, adam.decay_from) == (2e-4, 2e-5, 0.8)
+
+
+def test_the_example_config_is_a_config():
+    example = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite-256.yaml"
+    assert config_module.read_config(example).model.size == 256
 
 
 @pytest.mark.parametrize(
@@ -232,13 +271,31 @@ def test_the_learning_rate_warms_up_and_falls():
         ({"model": {"size": 100, "narrow": 0.5}}, "power of two"),
         ({"damage": [{"preset": "awful"}]}, "awful"),
         ({"damage": [{"noise": [5, 1]}]}, "noise"),
-        ({"losses": PIXELS | {"l1": 0, "gradient": 0}}, "every loss is off"),
+        ({"losses": {"l1": 0, "gradient": 0}}, "every loss is off"),
+        ({"losses": {"feature_matching": 1}}, "feature_matching needs adversarial"),
+        ({"losses": {"perceptual_crop": 128}}, "larger than model.size"),
+        ({"losses": {"lpips": -1}}, "losses.lpips"),
+        ({"discriminators": {"style": False, "patch": False}}, "both discriminators are off"),
+        ({"optimiser": {"decay": "never"}}, "optimiser.decay"),
+        ({"optimiser": {"betas": [0.9, 1]}}, "betas"),
+        ({"jitter": {"scale": [1.2, 0.9]}}, "scale must be a range"),
+        ({"device": "toaster"}, "device"),
+        ({"device": "cuda:99"}, "no such CUDA GPU"),
+        ({"batch_size": 7}, "6 faces to train on, fewer than the 7"),
+        ({"batch_size": 2, "accumulate": 4}, "fewer than the 8"),
+        ({"model": {"size": 64, "narrow": 0.01}}, "identity needs 6 channels"),
+        ({"model": {"size": 64, "narrow": 1, "start_from": "gone.pth"}}, "gone.pth"),
+        ({"model": {"size": 64, "narrow": 1, "start_from": "a", "grow_from": "b"}}, "not both"),
+        ({"losses": {"lpips": 1}, "backbones": {"vgg": "gone.pth"}}, "gone.pth is missing"),
+        ({"losses": {"identity": 1}, "backbones": {"sface": "x.onnx"}}, "x.onnx is missing"),
         ({"data": {"root": "nowhere"}}, "nowhere does not exist"),
     ],
 )
 def test_a_wrong_config_is_named_before_the_first_step(write_config, changes, message):
-    with pytest.raises(InputError, match=message):
-        train(write_config(**changes))
+    path = write_config(**changes)
+    with pytest.raises(GPENError, match=message):
+        train(path)
+    assert not (path.parent / "run").exists()
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed"])
@@ -249,16 +306,19 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text):
         train(path)
 
 
-def test_a_wrong_data_set_is_named(write_config, tmp_path):
-    (tmp_path / "manifest.csv").write_text("file,source\na.jpg,x\n")
-    with pytest.raises(InputError, match="lacks the columns strict"):
-        train(write_config(data={"root": str(tmp_path)}))
-    (tmp_path / "manifest.csv").write_text(COLUMNS + "gone.jpg,x,1,1\n")
-    with pytest.raises(InputError, match=r"missing: .*gone\.jpg"):
-        train(write_config(data={"root": str(tmp_path)}))
-    (tmp_path / "manifest.csv").write_text(COLUMNS + "gone.jpg,x,0,1\n")
-    with pytest.raises(InputError, match="leaves no face"):
-        train(write_config(data={"root": str(tmp_path)}))
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"size": 64, "narrow": 0.125}, "narrow to 0.0625"),
+        ({"size": 128, "narrow": 0.0625}, "is a network of 64 px"),
+    ],
+)
+def test_a_file_of_another_shape_does_not_start_a_run(
+    write_config, small_state, tmp_path, model, message
+):
+    torch.save({"g_ema": small_state}, tmp_path / "small.pth")
+    with pytest.raises(CheckpointError, match=message):
+        train(write_config(model=model | {"start_from": "small.pth"}))
 
 
 def test_a_checkpoint_of_another_network_is_refused(write_config):

@@ -1,0 +1,227 @@
+"""Faces for training: who is used, who is held out, where a crop lies, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gpen_core.errors import InputError
+from gpen_core.faces.templates import template
+
+# Without the extra gpen[train] there is nothing to test here.
+pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
+pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
+config_module = pytest.importorskip("gpen_core.training.config")
+dataset = pytest.importorskip("gpen_core.training.dataset")
+sources = pytest.importorskip("gpen_core.training.sources")
+
+COLUMNS = "file,source,strict,inside\n"
+
+
+def picture(path: Path, width: int = 80, height: int = 80, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def face(path: Path, **about) -> sources.Face:
+    return sources.Face(path, "made", **about)
+
+
+def test_a_step_has_one_batch(write_config):
+    config = config_module.read_config(write_config())
+    training, _ = sources.split(sources.read_faces(config.data), config.data)
+    sampler = dataset.PairSampler(training, config)
+    first, again, other = sampler.batch(3), sampler.batch(3), sampler.batch(4)
+    assert torch.equal(first.degraded, again.degraded) and torch.equal(first.truth, again.truth)
+    assert not torch.equal(first.truth, other.truth)
+    assert first.truth.shape == (2, 3, 64, 64) and first.weight.shape == (2, 1, 64, 64)
+    assert first.weight.min() >= 0 and first.weight.max() <= 1
+
+
+def test_processes_and_passes_share_the_faces_of_a_step(write_config):
+    """Two processes of two passes of two see what one process sees in a batch of eight."""
+    whole = config_module.read_config(write_config(batch_size=8))
+    parts = config_module.read_config(write_config(batch_size=2, accumulate=2))
+    faces = sources.read_faces(whole.data)
+    one = dataset.PairSampler(faces, whole).batch(5)
+    two = [dataset.PairSampler(faces, parts, 2, index) for index in (0, 1)]
+    joined = [two[index][2 * 5 + part].truth for part in (0, 1) for index in (0, 1)]
+    assert torch.equal(torch.cat(joined), one.truth)
+
+
+def test_strict_rows_and_named_sources_only_and_no_face_on_both_sides(write_config):
+    config = config_module.read_config(write_config())
+    chosen = sources.read_faces(config.data)
+    assert {one.source for one in chosen} == {"studio"}
+    training, validation = sources.split(chosen, config.data)
+    assert not {one.path for one in training} & {one.path for one in validation}
+    assert len(training) + len(validation) == len(chosen)
+    also = config.data.model_copy(update={"also": ("street",), "exclude": ("studio",)})
+    assert {one.source for one in sources.read_faces(also)} == {"street"}
+    everyone = config.data.model_copy(update={"strict_only": False})
+    assert {one.source for one in sources.read_faces(everyone)} == {"studio", "street"}
+
+
+def test_a_person_is_held_out_whole_and_everywhere(tmp_path):
+    """Ann has the last picture of `a`, and pictures in between and in `b`."""
+    order = ["Ann", "Bob", "Cat", "Dan", "Eve", "Fay", "Ann", "Gus", "Hal", "Ann"]
+    people = [("a", name) for name in order]
+    people += [("b", name) for name in ["Ann", "Ida", "Ida", "Joe", "Kim", "Lea", "Mia"]]
+    rows = ["file,source,strict,inside,person"]
+    for index, (source, person) in enumerate(people):
+        picture(tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{source},1,1,{person}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    data = config_module.Data(root=tmp_path, holdout=0.2)
+    training, validation = sources.split(sources.read_faces(data), data)
+    assert {one.person for one in validation} == {"Ann", "Mia"}
+    assert len(validation) == 5 and len(training) == 12
+    assert not {one.person for one in training} & {one.person for one in validation}
+
+
+def test_a_plain_folder_is_a_data_set(tmp_path):
+    for name in ("b/1.png", "a/2.jpg", "a/deep/3.PNG", "top.png", "a/notes.txt", "a/.hidden.png"):
+        picture(tmp_path / name) if name[-1] != "t" else (tmp_path / name).write_text("x")
+    data = config_module.Data(root=tmp_path, template="gpen", exclude=("b",))
+    faces = sources.read_faces(data)
+    named = {one.path.relative_to(tmp_path).as_posix(): one.source for one in faces}
+    assert named == {"a/2.jpg": "a", "a/deep/3.PNG": "a", "top.png": tmp_path.name}
+    assert {(one.template, one.rim, one.inside) for one in faces} == {("gpen", 0.0, 1.0)}
+
+
+def spots(truth: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Centres of the white spots near the (5, 2) points of a crop (1, 3, S, S)."""
+    rows, columns = torch.meshgrid(torch.arange(13.0), torch.arange(13.0), indexing="ij")
+    found = []
+    for left, top in (wanted.round().int() - 6).tolist():
+        spot = truth[0, 0, top : top + 13, left : left + 13]
+        found.append(
+            [(spot * columns).sum() / spot.sum() + left, (spot * rows).sum() / spot.sum() + top]
+        )
+    return torch.tensor(found)
+
+
+def with_spots(path: Path, name: str, core: int, rim: int) -> Path:
+    """A black picture with a white spot at every point of a template."""
+    canvas = np.zeros((core + 2 * rim, core + 2 * rim, 3), np.uint8)
+    reach = core // 256
+    for x, y in template(name, core).round().int().tolist():
+        canvas[y + rim - reach : y + rim + reach + 1, x + rim - reach : x + rim + reach + 1] = 255
+    Image.fromarray(canvas).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("core", "rim"), [(256, 32), (512, 64), (512, 0)])
+def test_ffhq_faces_come_into_the_gpen_template(tmp_path, core, rim):
+    path = with_spots(tmp_path / "points.png", "ffhq", core, rim)
+    about = face(path, rim=rim / (core + 2 * rim))
+    truth, _ = dataset.crop(about, 256, dataset.Placement())
+    wanted = template("gpen", 256).float()
+    misfit = spots(truth, wanted) - wanted
+    # No similarity maps one template exactly onto the other; the least-squares one has no bias.
+    assert misfit.norm(dim=1).max() < 5
+    assert misfit.mean(dim=0).abs().max() < 0.5
+    assert (misfit * (wanted - wanted.mean(dim=0))).sum() / wanted.var(
+        dim=0
+    ).sum() == pytest.approx(0, abs=0.05)
+
+
+def test_gpen_faces_stay_where_they_are(tmp_path):
+    path = with_spots(tmp_path / "points.png", "gpen", 512, 0)
+    truth, weight = dataset.crop(face(path, template="gpen", rim=0), 256, dataset.Placement())
+    wanted = template("gpen", 256).float()
+    assert (spots(truth, wanted) - wanted).norm(dim=1).max() < 0.75  # spots are on whole pixels
+    assert weight.min() == 1
+
+
+def test_the_made_up_rim_counts_by_inside_and_outside_counts_nothing(tmp_path):
+    path = tmp_path / "flat.png"
+    Image.fromarray(np.full((320, 320, 3), 90, np.uint8)).save(path)
+    _, weight = dataset.crop(face(path, inside=0.6), 256, dataset.Placement())
+    assert weight[0, 0, 128, 128] == 1
+    assert weight[0, 0, 128, 3] == pytest.approx(0.6)
+    _, weight = dataset.crop(face(path, inside=0.6), 256, dataset.Placement(scale=0.5))
+    assert weight[0, 0, 128, 3] == 0
+
+
+def test_weights_of_sources_are_chances(write_config):
+    config = config_module.read_config(write_config(batch_size=6))
+    faces = [sources.Face(Path(f"{name}{i}"), name) for name in "ab" for i in range(5)]
+    data = config.data.model_copy(update={"weights": {"a": 0.0}})
+    sampler = dataset.PairSampler(faces, config.model_copy(update={"data": data}))
+    drawn = {sampler.faces[draw.face].source for step in range(20) for draw in sampler._draw(step)}
+    assert drawn == {"b"}
+
+
+def torn(path: Path) -> None:
+    picture(path.with_suffix(".jpg")).rename(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+REFUSED = {
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "text": (lambda path: path.write_text("no picture"), "cannot be read"),
+    "torn": (torn, "cannot be read"),
+    "oblong": (lambda path: picture(path, 80, 70), "must be square, not 80 x 70"),
+    "small": (lambda path: picture(path, 40, 40), "has 40 px of face, fewer than 64"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_picture_that_cannot_serve_is_named(tmp_path, name):
+    make, message = REFUSED[name]
+    make(tmp_path / "bad.png")
+    good = [picture(tmp_path / f"{index}.png") for index in range(5)]
+    faces = [face(path, rim=0) for path in [*good, tmp_path / "bad.png"]]
+    with pytest.raises(InputError, match=rf"bad\.png .*{message}"):
+        sources.check_pictures(faces, 64, decode=True)
+    sources.check_pictures(faces[:-1], 64, decode=True)
+
+
+def test_headers_alone_miss_a_torn_file(tmp_path):
+    torn(tmp_path / "torn.jpg")
+    faces = [face(tmp_path / "torn.jpg", rim=0)]
+    sources.check_pictures(faces, 64, decode=False)
+    with pytest.raises(InputError, match="cannot be read"):
+        sources.check_pictures(faces, 64, decode=True)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "changes", "message"),
+    [
+        ("file,source\na.jpg,x\n", {}, "lacks the columns strict; strict is only needed"),
+        ("source,strict\nx,1\n", {}, "lacks the columns file"),
+        ("", {}, "lacks the columns file, source, strict"),
+        (COLUMNS + "gone.jpg,x,0,1\n", {}, "leaves no face"),
+        (COLUMNS + "gone.jpg,x,1,most\n", {}, "line 2: inside must be a number"),
+        (COLUMNS + "gone.jpg,x,1,1\n", {"weights": {"y": 2}}, "source 'y', of which no face"),
+        (COLUMNS + "gone.jpg,x,1,1\n", {"also": ("z",)}, "source 'z', of which no face"),
+        (COLUMNS + "gone.jpg,x,1,1\n", {"weights": {"x": 0}}, "weight 0"),
+        (None, {}, "no picture to train on"),
+    ],
+)
+def test_a_wrong_data_set_is_named(tmp_path, manifest, changes, message):
+    if manifest is not None:
+        (tmp_path / "manifest.csv").write_text(manifest)
+    with pytest.raises(InputError, match=message):
+        sources.read_faces(config_module.Data(root=tmp_path, **changes))
+
+
+def test_a_picture_of_the_manifest_that_is_missing_is_named(tmp_path):
+    (tmp_path / "manifest.csv").write_text(COLUMNS + "gone.jpg,x,1,1\n")
+    faces = sources.read_faces(config_module.Data(root=tmp_path))
+    with pytest.raises(InputError, match=r"missing: .*gone\.jpg"):
+        sources.check_pictures(faces, 64, decode=False)
+
+
+def test_one_face_is_too_few(tmp_path):
+    picture(tmp_path / "only.png")
+    data = config_module.Data(root=tmp_path)
+    with pytest.raises(InputError, match="everything fell into the validation set"):
+        sources.split(sources.read_faces(data), data)

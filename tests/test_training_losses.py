@@ -1,0 +1,125 @@
+"""The losses: nothing at the truth, nothing from what does not count, each alone or off."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gpen_core.errors import MissingDependencyError
+
+pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
+pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
+config_module = pytest.importorskip("gpen_core.training.config")
+losses = pytest.importorskip("gpen_core.training.losses")
+perceptual = pytest.importorskip("gpen_core.training.perceptual")
+trainer_module = pytest.importorskip("gpen_core.training.trainer")
+
+PIXELS = ("l1", "gradient", "frequency")
+LOOKING = ("perceptual", "lpips", "identity")
+JUDGED = ("adversarial", "feature_matching")
+
+
+def options(**weights) -> config_module.Losses:
+    off = dict.fromkeys((*PIXELS, *LOOKING, *JUDGED), 0.0)
+    return config_module.Losses(**(off | {"l1": 1.0} | weights))
+
+
+@pytest.fixture(scope="module")
+def looking() -> perceptual.PerceptualLosses:
+    weights = options(perceptual=1, lpips=1, identity=1)
+    try:
+        return perceptual.PerceptualLosses(weights, config_module.Backbones())
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+def two_faces(size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(2, 2, 3, size, size, generator=generator) * 2 - 1)
+
+
+def test_pixel_losses_vanish_at_the_truth_and_ignore_what_does_not_count():
+    truth = torch.rand(1, 3, 16, 16)
+    spoilt = truth.clone()
+    spoilt[..., :4] += 1
+    weight = torch.ones(1, 1, 16, 16)
+    weight[..., :5] = 0
+    weights = options(gradient=1, frequency=1)
+    for value in losses.regression_losses(truth, truth, torch.ones_like(weight), weights).values():
+        assert value == 0
+    for value in losses.regression_losses(spoilt, truth, weight, weights).values():
+        assert value == pytest.approx(0, abs=1e-6)
+    assert losses.l1(spoilt, truth, torch.ones_like(weight)) == pytest.approx(0.25)
+
+
+def test_what_is_seen_is_the_truth_where_nothing_counts():
+    restored, truth = two_faces()
+    weight = torch.zeros(2, 1, 64, 64)
+    weight[..., 32:] = 1
+    seen = perceptual.seen(restored, truth, weight)
+    assert torch.equal(seen[..., :32], truth[..., :32])
+    assert torch.allclose(seen[..., 32:], restored[..., 32:], atol=1e-6)
+
+
+def test_the_square_follows_from_the_seed_and_stays_inside():
+    corners = [perceptual.random_corner(64, 40, seed) for seed in range(200)]
+    assert corners == [perceptual.random_corner(64, 40, seed) for seed in range(200)]
+    for axis in zip(*corners, strict=True):
+        assert min(axis) == 0 and max(axis) == 24
+    assert perceptual.random_corner(64, None, 1) == perceptual.random_corner(64, 64, 1) == (0, 0)
+
+
+def test_looking_losses_vanish_at_the_truth_and_teach(looking):
+    restored, truth = two_faces()
+    for value in looking(truth, truth, (0, 0)).values():
+        assert value == pytest.approx(0, abs=1e-5)
+    restored.requires_grad_(True)
+    found = looking(restored, truth, (0, 0))
+    assert set(found) == set(LOOKING)
+    for name, value in found.items():
+        assert value > 0.01, name
+        (gradient,) = torch.autograd.grad(value, restored, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.abs().sum() > 0, name
+    assert all(not parameter.requires_grad for parameter in looking.parameters())
+
+
+def test_looking_losses_are_the_metrics(looking):
+    restored, truth = two_faces()
+    found = looking(restored, truth, (0, 0))
+    assert found["lpips"].item() == pytest.approx(looking.lpips(restored, truth).mean().item())
+    cosines = (looking.identity(restored) * looking.identity(truth)).sum(dim=1)
+    assert found["identity"].item() == pytest.approx(1 - cosines.mean().item(), abs=1e-5)
+    features = [looking.lpips.vgg(picture, 2)[1] for picture in (restored, truth)]
+    by_hand = (features[0] - features[1]).abs().mean().item()
+    assert found["perceptual"].item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_crop_is_what_vgg_sees(looking):
+    restored, truth = two_faces()
+    weights = looking.losses.model_copy(update={"perceptual_crop": 40})
+    cropped = perceptual.PerceptualLosses(weights, config_module.Backbones())
+    found = cropped(restored, truth, (8, 20))
+    alone = looking(restored[..., 20:60, 8:48], truth[..., 20:60, 8:48], (0, 0))
+    assert found["lpips"] == pytest.approx(alone["lpips"].item(), rel=1e-5)
+    assert found["perceptual"] == pytest.approx(alone["perceptual"].item(), rel=1e-5)
+    whole = looking(restored, truth, (0, 0))
+    assert found["identity"] == pytest.approx(whole["identity"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [*PIXELS, *LOOKING])
+def test_each_loss_can_be_alone(looking, write_config, name):
+    """`looking` is asked for only to skip where the backbones are missing."""
+    config = config_module.read_config(write_config())
+    alone = options(l1=0, **{name: 2.0}) if name != "l1" else options()
+    trainer = trainer_module.Trainer(config.model_copy(update={"losses": alone}))
+    before = [parameter.clone() for parameter in trainer.net.parameters()]
+    found = trainer.train_step()
+    assert set(found) == {"loss", name} and found["loss"] == found[name] > 0
+    moved = [not torch.equal(a, b) for a, b in zip(before, trainer.net.parameters(), strict=True)]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_backbones_that_are_off_are_not_read():
+    nowhere = config_module.Backbones(vgg="nowhere.pth", sface="nowhere.onnx")
+    nothing = perceptual.PerceptualLosses(options(), nowhere)
+    assert nothing(*two_faces(), (0, 0)) == {} and not list(nothing.parameters())
