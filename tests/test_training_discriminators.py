@@ -157,7 +157,7 @@ def test_the_penalty_is_lazy_and_reaches_the_weights(adversary):
     loss = adversary.penalty(real)["r1"]
     pictures = real.clone().requires_grad_(True)
     alone = [adversarial.r1_penalty(logits, pictures) for logits, _ in adversary.judge(pictures)]
-    assert float(loss) == pytest.approx(10 / 2 * 3 * float(sum(alone)) / len(alone), rel=1e-5)
+    assert loss.item() == pytest.approx(10 / 2 * 3 * sum(alone).item() / len(alone), rel=1e-5)
     loss.backward()
     assert adversary.style.convs[0][0].weight.grad.abs().sum() > 0
     assert adversary.patch.nets["64"].first[0].weight.grad.abs().sum() > 0

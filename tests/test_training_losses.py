@@ -61,20 +61,20 @@ def test_what_is_seen_is_the_truth_where_nothing_counts():
     assert torch.allclose(seen[..., 32:], restored[..., 32:], atol=1e-6)
 
 
-def test_the_square_follows_from_the_seed_and_stays_inside():
-    corners = [perceptual.random_corner(64, 40, seed) for seed in range(200)]
-    assert corners == [perceptual.random_corner(64, 40, seed) for seed in range(200)]
+def test_the_squares_follow_from_the_seed_and_stay_inside():
+    corners = perceptual.random_corners(200, 64, 40, 7)
+    assert corners == perceptual.random_corners(200, 64, 40, 7)
     for axis in zip(*corners, strict=True):
         assert min(axis) == 0 and max(axis) == 24
-    assert perceptual.random_corner(64, None, 1) == perceptual.random_corner(64, 64, 1) == (0, 0)
+    assert set(perceptual.random_corners(9, 64, None, 1)) == {(0, 0)}
 
 
 def test_looking_losses_vanish_at_the_truth_and_teach(looking):
     restored, truth = two_faces()
-    for value in looking(truth, truth, (0, 0)).values():
+    for value in looking(truth, truth, ()).values():
         assert value == pytest.approx(0, abs=1e-5)
     restored.requires_grad_(True)
-    found = looking(restored, truth, (0, 0))
+    found = looking(restored, truth, ())
     assert set(found) == set(LOOKING)
     for name, value in found.items():
         assert value > 0.01, name
@@ -85,7 +85,7 @@ def test_looking_losses_vanish_at_the_truth_and_teach(looking):
 
 def test_looking_losses_are_the_metrics(looking):
     restored, truth = two_faces()
-    found = looking(restored, truth, (0, 0))
+    found = looking(restored, truth, ())
     assert found["lpips"].item() == pytest.approx(looking.lpips(restored, truth).mean().item())
     cosines = (looking.identity(restored) * looking.identity(truth)).sum(dim=1)
     assert found["identity"].item() == pytest.approx(1 - cosines.mean().item(), abs=1e-5)
@@ -98,11 +98,15 @@ def test_the_crop_is_what_vgg_sees(looking):
     restored, truth = two_faces()
     weights = looking.losses.model_copy(update={"perceptual_crop": 40})
     cropped = perceptual.PerceptualLosses(weights, config_module.Backbones())
-    found = cropped(restored, truth, (8, 20))
-    alone = looking(restored[..., 20:60, 8:48], truth[..., 20:60, 8:48], (0, 0))
+    found = cropped(restored, truth, [(8, 20), (24, 0)])
+    squares = [
+        torch.stack((picture[0, :, 20:60, 8:48], picture[1, :, :40, 24:]))
+        for picture in (restored, truth)
+    ]
+    alone = looking(*squares, ())
     assert found["lpips"] == pytest.approx(alone["lpips"].item(), rel=1e-5)
     assert found["perceptual"] == pytest.approx(alone["perceptual"].item(), rel=1e-5)
-    whole = looking(restored, truth, (0, 0))
+    whole = looking(restored, truth, ())
     assert found["identity"] == pytest.approx(whole["identity"].item(), rel=1e-5)
 
 
@@ -122,4 +126,16 @@ def test_each_loss_can_be_alone(looking, write_config, name):
 def test_backbones_that_are_off_are_not_read():
     nowhere = config_module.Backbones(vgg="nowhere.pth", sface="nowhere.onnx")
     nothing = perceptual.PerceptualLosses(options(), nowhere)
-    assert nothing(*two_faces(), (0, 0)) == {} and not list(nothing.parameters())
+    assert nothing(*two_faces(), ()) == {} and not list(nothing.parameters())
+
+
+def test_validation_says_what_the_networks_say(looking, write_config):
+    path = write_config(losses={"lpips": 0.1, "identity": 0.1}, steps=1)
+    trainer = trainer_module.Trainer(config_module.read_config(path))
+    metrics = trainer.validate()
+    assert set(metrics) == {"psnr_degraded", "psnr", "gain", "lpips", "identity"}
+    assert metrics["gain"] == pytest.approx(metrics["psnr"] - metrics["psnr_degraded"])
+    measured = looking.measure(trainer.pairs.truth, trainer.pairs.truth)
+    assert measured["lpips"].abs().max() < 1e-5
+    assert measured["identity"].min() == pytest.approx(1, abs=1e-5)
+    assert metrics["lpips"] > 0.01 and metrics["identity"] < 1

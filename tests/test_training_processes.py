@@ -120,7 +120,7 @@ def test_one_process_asks_no_one(monkeypatch):
     alone = processes.Processes("cpu")
     assert (alone.count, alone.index, alone.is_main, alone.device.type) == (1, 0, True, "cpu")
     assert alone.mean({"a": torch.tensor(2.0)}) == {"a": 2.0}
-    assert alone.any(True) and not alone.any(False)
+    assert alone.agree(7) and alone.any(True) and not alone.any(False)
     with pytest.raises(InputError, match="no such CUDA GPU"):
         processes.Processes("cuda:99")
 

@@ -73,6 +73,16 @@ class PairSampler(Dataset[Batch]):
         weights = config.data.weights
         self.weights = torch.tensor([weights.get(face.source, 1.0) for face in faces])
 
+    @property
+    def step_size(self) -> int:
+        """Faces of one step, all passes and processes together."""
+        return self.config.batch_size * self.config.accumulate * self.processes
+
+    def share(self, part: int) -> tuple[int, int]:
+        """First face, and the one after the last, of this process's pass `part` of a step."""
+        first = (part * self.processes + self.index) * self.config.batch_size
+        return first, first + self.config.batch_size
+
     def batch(self, step: int) -> Batch:
         """The first pass of a step, see `__getitem__`."""
         return self[step * self.config.accumulate]
@@ -80,14 +90,12 @@ class PairSampler(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         """The pairs of pass `number`, counted over the run; the same for the same seed and data."""
         step, part = divmod(number, self.config.accumulate)
-        size = self.config.batch_size
-        first = (part * self.processes + self.index) * size
-        drawn = self._draw(step)[first : first + size]
+        drawn = self._draw(step)[slice(*self.share(part))]
         return Batch(*(torch.cat(column) for column in zip(*map(self._pair, drawn), strict=True)))
 
     def _draw(self, step: int) -> list[Draw]:
         config = self.config
-        count = config.batch_size * config.accumulate * self.processes
+        count = self.step_size
         generator = torch.Generator().manual_seed(config.seed * _SEED_STRIDE + step)
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         recipes = torch.multinomial(self.shares, count, replacement=True, generator=generator)

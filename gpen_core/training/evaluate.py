@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ..networks import GPEN
 from .dataset import Batch
+from .perceptual import PerceptualLosses
+
+_BATCH = 4
 
 
 def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
@@ -16,18 +19,38 @@ def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def restore_pairs(net: GPEN, pairs: Batch, batch_size: int = 4) -> Tensor:
+def restore_pairs(net: GPEN, pairs: Batch, batch_size: int = _BATCH) -> Tensor:
     """The network's answer (N, 3, S, S) to every degraded face, on the CPU."""
     device = next(net.parameters()).device
     parts = [net(part.to(device)).float().cpu() for part in pairs.degraded.split(batch_size)]
     return torch.cat(parts)
 
 
-def compare(net: GPEN, pairs: Batch) -> dict[str, float]:
-    """Mean PSNR in dB of the degraded faces, of the restored ones, and the gain."""
-    restored = psnr(restore_pairs(net, pairs), pairs.truth).mean().item()
+def compare(net: GPEN, pairs: Batch, perceptual: PerceptualLosses) -> dict[str, float]:
+    """Mean PSNR in dB of the degraded faces, of the restored ones, and the gain.
+
+    And the restored faces' LPIPS and identity, where a loss has loaded the network for it.
+    """
+    faces = restore_pairs(net, pairs)
+    restored = psnr(faces, pairs.truth).mean().item()
     degraded = psnr(pairs.degraded, pairs.truth).mean().item()
-    return {"psnr_degraded": degraded, "psnr": restored, "gain": restored - degraded}
+    measured = _measure(perceptual, faces, pairs.truth, next(net.parameters()).device)
+    return {
+        "psnr_degraded": degraded,
+        "psnr": restored,
+        "gain": restored - degraded,
+        **measured,
+    }
+
+
+def _measure(
+    perceptual: PerceptualLosses, faces: Tensor, truth: Tensor, device: torch.device
+) -> dict[str, float]:
+    parts = [
+        perceptual.measure(a.to(device), b.to(device))
+        for a, b in zip(faces.split(_BATCH), truth.split(_BATCH), strict=True)
+    ]
+    return {name: torch.cat([part[name] for part in parts]).mean().item() for name in parts[0]}
 
 
 def sheet(pairs: Batch, restored: Tensor, count: int = 8) -> Tensor:

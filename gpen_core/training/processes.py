@@ -64,6 +64,11 @@ class Processes:
         ):
             gradient.copy_(part.view_as(gradient))
 
+    def agree(self, number: int) -> bool:
+        """Whether every process has the same number; all must call."""
+        mean = self.mean({"number": torch.tensor(float(number))})["number"]
+        return not self.any(mean != number)
+
     def any(self, flag: bool) -> bool:
         """Whether it is true in some process; all must call."""
         if self.state is None:

@@ -25,7 +25,7 @@ from .dataset import Batch, PairSampler, validation_pairs
 from .evaluate import compare, restore_pairs, sheet
 from .losses import regression_losses
 from .network import new_network
-from .perceptual import Corner, PerceptualLosses, random_corner, seen
+from .perceptual import Corner, PerceptualLosses, random_corners, seen
 from .processes import Processes
 from .schedule import learning_rate
 from .sources import Face, check_pictures, read_faces, split
@@ -77,6 +77,11 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         if last is not None:
             self._resume(last)
+        if not self.processes.agree(self.step):
+            raise InputError(
+                f"The processes found different checkpoints in {config.output}; the folder must be "
+                f"one that all machines share."
+            )
         self._batches: Iterator[Batch] | None = None
 
     def train_step(self) -> dict[str, Tensor]:
@@ -86,8 +91,8 @@ class Trainer:
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
-        for _ in range(self.config.accumulate):
-            for name, value in self._backward(self._next_batch(), playing).items():
+        for part in range(self.config.accumulate):
+            for name, value in self._backward(self._next_batch(), part, playing).items():
                 sums[name] = sums[name] + value / self.config.accumulate
         self._update(optimisers)
         self.step += 1
@@ -115,8 +120,11 @@ class Trainer:
         return validation_pairs(self.held_out, self.config.model.size, VALIDATION_PRESET)
 
     def validate(self) -> dict[str, float]:
-        """PSNR of the averaged network on the held-out faces, preset `medium`."""
-        return compare(self.average, self.pairs)
+        """The averaged network on the held-out faces, preset `medium`.
+
+        PSNR in dB of the degraded and the restored faces, and what the losses' networks say.
+        """
+        return compare(self.average, self.pairs, self.perceptual)
 
     def samples(self) -> Tensor:
         """Degraded | restored | truth of the first held-out faces: uint8 (H, W, 3)."""
@@ -200,7 +208,7 @@ class Trainer:
             pin_memory=on_gpu,
         )
 
-    def _backward(self, batch: Batch, playing: bool) -> dict[str, Tensor]:
+    def _backward(self, batch: Batch, part: int, playing: bool) -> dict[str, Tensor]:
         """Add one pass's gradients to those of all networks; the losses."""
         real = batch.truth
         with self._autocast():
@@ -208,7 +216,7 @@ class Trainer:
         losses = regression_losses(restored, real, batch.weight, self.config.losses)
         fake = seen(restored.float(), real, batch.weight)
         with self._autocast():
-            losses |= self.perceptual(fake, real, self._corner())
+            losses |= self.perceptual(fake, real, self._corners(part))
             if playing and self.adversary is not None:
                 losses |= self.adversary.generator_losses(fake, real)
         losses = {"loss": torch.stack(list(losses.values())).sum(), **losses}
@@ -238,10 +246,14 @@ class Trainer:
             self.scaler.step(optimiser)
         self.scaler.update()
 
-    def _corner(self) -> Corner:
+    def _corners(self, part: int) -> list[Corner]:
+        """The squares of this process's pass `part`, drawn for the whole step as the faces are."""
         config = self.config
+        passes = slice(*self.sampler.share(part))
+        count = self.sampler.step_size
         seed = (config.seed + _CROP_SEED) * 1_000_003 + self.step
-        return random_corner(config.model.size, config.losses.perceptual_crop, seed)
+        crop = config.losses.perceptual_crop
+        return random_corners(count, config.model.size, crop, seed)[passes]
 
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = torch.float16 if self.config.precision == "fp16" else torch.bfloat16
