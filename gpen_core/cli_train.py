@@ -41,11 +41,11 @@ def train(
         TextColumn("{task.description}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, visible=False)
 
         def watch(step: int, steps: int, losses: dict[str, float]) -> None:
             shown = f"loss {losses['loss']:.4g}" if losses else ""
-            bar.update(task, completed=step, total=steps, description=shown)
+            bar.update(task, completed=step, total=steps, description=shown, visible=True)
 
         folder = run_training(config, watch)
     typer.echo(f"Run: {folder}")

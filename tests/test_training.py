@@ -179,8 +179,11 @@ def test_a_run_goes_on_from_a_file_and_grows(write_config, tmp_path):
     train(write_config("small", steps=2, model=wide, export=export))
     small = str(tmp_path / "small.safetensors")
     on = config_module.read_config(write_config("on", model=wide | {"start_from": small}))
-    state = trainer_module.Trainer(on).net.state_dict()
+    trainer = trainer_module.Trainer(on)
+    assert type(trainer.net) is GPEN, "the fast form, for inference, cannot be trained"
+    state = trainer.net.state_dict()
     assert all(torch.equal(state[key].half(), value) for key, value in load_file(small).items())
+    assert trainer.train_step()["loss"] > 0
     grown = train(write_config("grown", steps=1, model=wide | {"size": 128, "grow_from": small}))
     network = GPENConfig.from_state_dict(checkpoint.load_last(grown)["g_ema"])
     assert (network.in_size, network.out_size) == (128, 128)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ config_module = pytest.importorskip("gpen_core.training.config")
 dataset = pytest.importorskip("gpen_core.training.dataset")
 sources = pytest.importorskip("gpen_core.training.sources")
 
+ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = "file,source,strict,inside\n"
 
 
@@ -218,6 +221,21 @@ def test_a_picture_of_the_manifest_that_is_missing_is_named(tmp_path):
     faces = sources.read_faces(config_module.Data(root=tmp_path))
     with pytest.raises(InputError, match=r"missing: .*gone\.jpg"):
         sources.check_pictures(faces, 64, decode=False)
+
+
+def test_the_documented_snippet_cuts_faces_that_can_be_trained_on(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    snippet = textwrap.dedent(text.split("```python\n", 1)[1].split("```")[0])
+    (tmp_path / "photos").mkdir()
+    sample = Image.open(ROOT / "docs" / "samples" / "astronaut-damaged.jpg")
+    sample.save(tmp_path / "photos" / "large.png")
+    sample.resize((200, 200)).save(tmp_path / "photos" / "small.png")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "snippet.py").write_text(snippet.replace("256", "128"))
+    runpy.run_path(str(tmp_path / "snippet.py"))
+    faces = sources.read_faces(config_module.Data(root=tmp_path / "faces"))
+    assert [one.path.name for one in faces] == ["large-0.png"]
+    sources.check_pictures(faces, 128, decode=True)
 
 
 def test_one_face_is_too_few(tmp_path):

@@ -60,7 +60,7 @@ class _Clock:
         self.losses: dict[str, Tensor] = {}
         self.last: dict[str, float] = {}
         self.validated, self.metrics = -1, dict[str, float]()
-        self.exported = float("-inf")
+        self.exported = time.monotonic()
         self.saved = -1
 
     def after_step(self, losses: dict[str, Tensor]) -> None:

@@ -41,7 +41,9 @@ def read_generator(path: Path) -> GPEN:
     net = read_model(path).network
     if not isinstance(net, GPEN):
         raise CheckpointError(f"{path} is no GPEN v1 network; training starts from those only.")
-    return net
+    plain = GPEN(net.config)  # the loaded one may be the fast form, for inference only
+    plain.load_state_dict(net.state_dict())
+    return plain
 
 
 def _make(options: Network) -> GPEN:

@@ -70,7 +70,7 @@ class PerceptualLosses(nn.Module):
 
     @torch.inference_mode()
     def measure(self, restored: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """What the loaded networks say of whole faces, (N,) each: LPIPS and the cosine of identities.
+        """What the loaded networks say of faces, (N,) each: LPIPS and cosine of identities.
 
         Args:
             restored: (N, 3, S, S), RGB -1..1.

@@ -15,11 +15,11 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import InputError
+from ..images import READABLE
 from .config import Data
 
 log = logging.getLogger(__name__)
 MANIFEST_RIM = 0.1
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _from_folder(data: Data) -> list[Face]:
     paths = sorted(
         path
         for path in data.root.rglob("*")
-        if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+        if path.suffix.lower() in READABLE and not path.name.startswith(".")
     )
     faces = []
     for path in paths:
@@ -187,7 +187,7 @@ def _from_folder(data: Data) -> list[Face]:
             faces.append(Face(path, source, template=data.template, rim=data.rim or 0.0))
     if not faces:
         raise InputError(
-            f"{data.root} has no picture to train on ({', '.join(PICTURES)}) and no manifest.csv."
+            f"{data.root} has no picture to train on ({', '.join(READABLE)}) and no manifest.csv."
         )
     log.info("%s has no manifest; its %d pictures are taken", data.root, len(faces))
     return faces
