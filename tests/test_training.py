@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -137,6 +138,33 @@ def test_half_precision_trains_and_fp16_needs_a_gpu(write_config):
         train(write_config("fp16", precision="fp16"))
 
 
+def test_loss_scaling_changes_no_step_and_skips_what_overflows(write_config):
+    """What fp16 needs on a GPU, here with float32, whose steps are known."""
+    plain, scaled = (
+        trainer_module.Trainer(config_module.read_config(write_config(name, GAME)))
+        for name in ("plain", "scaled")
+    )
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, enabled=True)
+    for _ in range(2):
+        for trainer in (plain, scaled):
+            trainer.train_step()
+    for name in ("net", "adversary"):
+        pairs = zip(
+            getattr(plain, name).parameters(), getattr(scaled, name).parameters(), strict=True
+        )
+        assert all(torch.allclose(ours, theirs, atol=1e-4) for ours, theirs in pairs)
+    before = [parameter.clone() for parameter in scaled.net.parameters()]
+    hook = scaled.net.generator.input.input.register_hook(lambda gradient: gradient * math.inf)
+    scaled.train_step()
+    hook.remove()
+    pairs = zip(before, scaled.net.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert scaled.scaler.get_scale() < 2.0**12
+    scaled.save()
+    kept = checkpoint.load_last(scaled.config.output)["scaler"]["scale"]
+    assert kept == scaled.scaler.get_scale()
+
+
 def test_a_run_that_diverges_stops_and_keeps_the_good_checkpoint(write_config):
     train(write_config(steps=4))
     wild = {"lr": 1e30, "final_lr": 1e30, "warmup": 0}
@@ -207,12 +235,14 @@ def test_sigterm_stops_after_the_step_and_keeps_it(write_config, monkeypatch):
 
 def test_the_last_checkpoints_are_kept_and_the_export_loads(write_config, tmp_path):
     export = {"path": "lite.safetensors", "training_data": "made up"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".step-00000004.pt.abc.part").write_bytes(b"torn")
     folder = train(write_config(export=export, keep=2))
     assert sorted(path.name for path in folder.glob("*.pt")) == [
         "step-00000008.pt",
         "step-00000012.pt",
     ]
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".*"))
     state = load_file(tmp_path / "lite.safetensors")
     config = GPENConfig.from_state_dict(state)
     assert (config.in_size, config.out_size) == (64, 64)

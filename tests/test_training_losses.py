@@ -90,8 +90,10 @@ def test_looking_losses_are_the_metrics(looking):
     cosines = (looking.identity(restored) * looking.identity(truth)).sum(dim=1)
     assert found["identity"].item() == pytest.approx(1 - cosines.mean().item(), abs=1e-5)
     features = [looking.lpips.vgg(picture, 2)[1] for picture in (restored, truth)]
-    by_hand = (features[0] - features[1]).abs().mean().item()
-    assert found["perceptual"].item() == pytest.approx(by_hand, rel=1e-5)
+    by_hand = [((a - b).abs().mean() / b.mean()).item() for a, b in zip(*features, strict=True)]
+    assert found["perceptual"].item() == pytest.approx(sum(by_hand) / 2, rel=1e-4)
+    scaled = perceptual.relative_l1(7 * features[0], 7 * features[1])
+    assert scaled.item() == pytest.approx(found["perceptual"].item(), rel=1e-5)
 
 
 def test_the_crop_is_what_vgg_sees(looking):

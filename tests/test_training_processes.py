@@ -98,16 +98,18 @@ def test_sigterm_to_the_command_keeps_the_step_and_a_resume_ends_the_same(write_
     whole = train(write_config("whole", steps=40))
     config = write_config("cut", steps=40)
     command = [sys.executable, "-m", "gpen_core", "train", str(config)]
-    running = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = subprocess.Popen(command, env=environment(), text=True, **pipes)
     log = tmp_path / "cut" / "log.jsonl"
     try:
         while running.poll() is None and not (log.exists() and log.read_text().count("\n") > 3):
             time.sleep(0.05)
         running.send_signal(signal.SIGTERM)
-        _, said = running.communicate(timeout=120)
+        written, said = running.communicate(timeout=120)
     finally:
         running.kill()
     assert running.returncode == 0, said
+    assert str(tmp_path / "cut") in written.replace("\n", "")
     step = checkpoint.load_last(tmp_path / "cut")["step"]
     assert 3 < step < 40
     state, expected = checkpoint.load_last(train(config)), checkpoint.load_last(whole)

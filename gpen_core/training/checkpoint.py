@@ -23,6 +23,8 @@ _NAME = re.compile(r"step-(\d{8})\.pt")
 def save(folder: Path, step: int, state: dict[str, object], keep: int) -> Path:
     """Write `step-<step>.pt` atomically and delete all but the last `keep` checkpoints."""
     path = folder / f"step-{step:08d}.pt"
+    for torn in folder.glob(".step-*.part"):  # of a run that was killed while it wrote
+        torn.unlink()
     with replacing(path) as scratch:
         torch.save(state, scratch)
     for old in _all(folder)[:-keep]:

@@ -124,7 +124,7 @@ class Losses(_Part):
 
     l1: float = Field(default=1.0, ge=0)
     perceptual: float = Field(default=0.05, ge=0)
-    """L1 of VGG16 features at relu2_2."""
+    """L1 of VGG16 features at relu2_2, relative to their mean."""
     identity: float = Field(default=0.1, ge=0)
     """1 - cosine of the face embeddings."""
     adversarial: float = Field(default=0.005, ge=0)

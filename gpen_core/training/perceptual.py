@@ -16,6 +16,7 @@ from ..perception.lpips import LPIPS, load_lpips
 from ..perception.sface import load_sface
 from .config import Backbones, Losses
 
+_LEAST_MEAN = 1e-6
 _RELU2_2 = 1  # index of the feature among VGG16's five
 Corner = tuple[int, int]
 
@@ -100,11 +101,25 @@ class PerceptualLosses(nn.Module):
         features = lpips.vgg(restored, depth)
         found = {}
         if self.losses.perceptual:
-            difference = F.l1_loss(features[_RELU2_2].float(), wanted[_RELU2_2].float())
+            difference = relative_l1(features[_RELU2_2], wanted[_RELU2_2])
             found["perceptual"] = self.losses.perceptual * difference
         if self.losses.lpips:
             found["lpips"] = self.losses.lpips * lpips.distance(features, wanted).mean()
         return found
+
+
+def relative_l1(features: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute difference over the mean of `wanted`, for each picture; the batch's mean.
+
+    Trained VGG16s differ in the scale of their features: relu2_2 of the shift-tolerant one has a
+    mean of 0.005. Relative to it, one weight fits them all.
+
+    Args:
+        features: (N, C, H, W).
+        wanted: the same shape, 0 or more.
+    """
+    difference = (features.float() - wanted.float()).abs().mean(dim=(1, 2, 3))
+    return (difference / wanted.float().mean(dim=(1, 2, 3)).clamp(min=_LEAST_MEAN)).mean()
 
 
 def identity_loss(embed: nn.Module, restored: Tensor, truth: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -206,6 +207,7 @@ class Trainer:
             sampler=range(self.step * passes, max(self.config.steps, self.step + 1) * passes),
             num_workers=(_GPU_WORKERS if on_gpu else 0) if workers is None else workers,
             pin_memory=on_gpu,
+            worker_init_fn=_leave_signals_to_the_parent,
         )
 
     def _backward(self, batch: Batch, part: int, playing: bool) -> dict[str, Tensor]:
@@ -296,6 +298,12 @@ class Trainer:
         if self.adversary.patch is not None:
             self.adversary.patch.load_state_dict(state["d_patch"])  # type: ignore[arg-type]
         self.d_optimiser.load_state_dict(state["d_optim"])  # type: ignore[arg-type]
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches the workers too; the trainer ends them after its last step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _adam(net: nn.Module, options: Adam) -> torch.optim.Adam:
