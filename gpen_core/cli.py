@@ -164,6 +164,10 @@ def restore(
     weights_dir: Annotated[
         Path | None, _option("weights_dir", "Folder of detector and parser weights.")
     ] = None,
+    accept_licence: Annotated[
+        bool,
+        _option("accept_licence", "Download weights that are missing, accepting their licences."),
+    ] = False,
     compare: Annotated[
         bool, _option("compare", "Also write NAME_compare: before | after.")
     ] = False,
@@ -188,6 +192,7 @@ def restore(
         precision=precision.value,
         detector=detector.value,
         weights_dir=weights_dir,
+        accept_licence=accept_licence,
         compare=compare,
         report=report,
         overwrite=overwrite,
@@ -225,6 +230,10 @@ def faces(
     weights_dir: Annotated[
         Path | None, _option("weights_dir", "Folder of detector weights.")
     ] = None,
+    accept_licence: Annotated[
+        bool,
+        _option("accept_licence", "Download weights that are missing, accepting their licences."),
+    ] = False,
     overwrite: Annotated[bool, _option("overwrite", "Replace a file that exists.")] = False,
 ) -> None:
     """Draw boxes, landmarks and indices of the faces found."""
@@ -237,6 +246,7 @@ def faces(
         {"confidence": confidence, "rotations": rotations},
         sort.value,
         weights_dir,
+        accept_licence,
         overwrite,
     )
     typer.echo(f"{count} face(s): {written}")

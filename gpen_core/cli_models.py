@@ -16,8 +16,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from .checkpoints import catalogue
+from .checkpoints import catalogue, locate
 from .checkpoints import download as downloads
+from .checkpoints import verify as verification
 from .checkpoints.transfer import Progress
 
 app = typer.Typer(
@@ -53,7 +54,7 @@ def show(name: Name, folder: Folder = None) -> None:
         "file": entry.filename,
         "here": str(path) if path else "no",
         "bytes": str(entry.bytes or "not published"),
-        "sha256": f"{entry.sha256 or 'not published; pinned at the first download'}{source}",
+        "sha256": f"{entry.sha256 or 'not published; pinned at the first use'}{source}",
         "licence": f"{entry.licence}. {entry.terms}",
         "note": entry.note or "",
         "addresses": "\n              ".join(entry.urls) or "none known",
@@ -74,6 +75,14 @@ def download(
     ] = False,
 ) -> None:
     """Download one file, resuming what was begun, and verify it."""
+    done = fetch(name, folder, accept_licence)
+    typer.echo(f"{'Written' if done.fetched else 'Already there'}: {done.path}")
+    note = " (no published hash to compare with; pinned)" if done.pinned else ""
+    typer.echo(f"SHA-256: {done.sha256}{note}")
+
+
+def fetch(name: str, folder: Path | None, accept_licence: bool) -> downloads.Downloaded:
+    """`downloads.download` with a bar on the terminal. Raises as it does."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -88,10 +97,7 @@ def download(
             task = bar.task_ids[0] if bar.task_ids else bar.add_task(progress.name)
             bar.update(task, completed=progress.done, total=progress.total)
 
-        done = downloads.download(name, folder, accept_licence=accept_licence, progress=tell)
-    typer.echo(f"{'Written' if done.fetched else 'Already there'}: {done.path}")
-    note = " (no published hash to compare with; pinned)" if done.pinned else ""
-    typer.echo(f"SHA-256: {done.sha256}{note}")
+        return downloads.download(name, folder, accept_licence=accept_licence, progress=tell)
 
 
 @app.command()
@@ -100,7 +106,7 @@ def verify(
     folder: Folder = None,
 ) -> None:
     """Compare files with their published or pinned hashes; exit code 1 where one differs."""
-    checks = downloads.verify(name, tuple(folder or ()))
+    checks = verification.verify(name, tuple(folder or ()))
     for check in checks:
         typer.echo(f"{check.state:<8} {check.path}  {check.sha256}")
     if not checks:
@@ -112,6 +118,6 @@ def verify(
 @app.command()
 def where(folder: Folder = None) -> None:
     """Name the folders that are searched, in order, and where downloads go."""
-    for path in catalogue.where(tuple(folder or ())):
+    for path in locate.searched_folders(tuple(folder or ())):
         typer.echo(f"{path}{'' if path.is_dir() else '  (not there)'}")
-    typer.echo(f"Downloads go to {catalogue.default_folder()}")
+    typer.echo(f"Downloads go to {locate.download_folder()}")

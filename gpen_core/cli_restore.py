@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import batch
 from .aligned import check_aligned, restore_aligned
-from .checkpoints.locate import WEIGHTS
+from .cli_fetch import fetch_missing, find_model
 from .errors import GPENError, InputError
 from .faces.colour import keep_grey
 from .faces.detect import DetectOptions, Detector, detect, load_detector
@@ -47,6 +47,7 @@ class Request:
     precision: str
     detector: str
     weights_dir: Path | None
+    accept_licence: bool
     compare: bool
     report: Path | None
     overwrite: bool
@@ -166,16 +167,19 @@ class _Worker:
     def prepare(cls, request: Request, options: Options) -> _Worker:
         """Load what every picture needs, so that a missing file is said once and at once."""
         device = resolve_device(request.device)
-        model = load_model(request.model, device=device, precision=request.precision)
+        source = find_model(request.model, request.accept_licence)
+        model = load_model(source, device=device, precision=request.precision)
         if request.size is not None and request.size != model.output_size:
             raise InputError(
                 f"--size {request.size} does not fit this model: {model.info.name} makes "
                 f"{model.output_size}-px faces; give --size {model.output_size} or another model."
             )
+        if request.accept_licence:
+            fetch_missing((request.detector, options.mask.kind), request.weights_dir)
         detector = load_detector(request.detector, device=device, weights_dir=request.weights_dir)
         parser = None
         if options.mask.kind == "parsing":
-            parser = load_parser(request.weights_dir or WEIGHTS, device)
+            parser = load_parser(request.weights_dir, device)
         return cls(request, options, model, detector, parser)
 
     def run(self, source: Path, target: Path) -> batch.Outcome:
@@ -279,12 +283,15 @@ def draw(
     detect_options: dict[str, Any],
     sort: str,
     weights_dir: Path | None,
+    accept_licence: bool,
     overwrite: bool,
 ) -> tuple[int, Path]:
     """Write the picture with its faces drawn in; returns their number and the file."""
     target = output or batch.sibling(picture, "faces")
     check_writable(target, overwrite)
     original = read_picture(picture)
+    if accept_licence:
+        fetch_missing((detector,), weights_dir)
     loaded = load_detector(detector, weights_dir=weights_dir)
     found = detect(original.pixels[None], loaded, DetectOptions(**detect_options))
     found = select(found, sort, "all")

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -115,6 +116,18 @@ class OnnxNetwork(nn.Module):
             self._session = open_session(self.config.path, device)
             self._session_device = device
         return self._session
+
+    def bytes_to_load(self, device: torch.device) -> int:
+        """Memory that the next run takes for the weights: none once its session is open."""
+        ready = self._session is not None and self._session_device == device
+        return 0 if ready else self.unseen_bytes
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OnnxNetwork:
+        """Moved off a device, the network must not keep that device's memory by its session."""
+        super()._apply(fn, recurse)
+        if self._session_device != self.anchor.device:
+            self._session = self._session_device = None
+        return self
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Restore aligned faces; a graph of a fixed batch is run as often as it takes.
@@ -296,7 +309,8 @@ def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
         CheckpointError: it cannot be read, or is not one square picture in and one out.
         MissingDependencyError: onnxruntime is absent.
     """
-    network = OnnxNetwork(OnnxConfig(path)).eval()
+    with torch.inference_mode(False):  # or its parameter could not be moved later
+        network = OnnxNetwork(OnnxConfig(path)).eval()
     ports = network.ports
     metadata = dict(network.session().get_modelmeta().custom_metadata_map)
     half = ports.dtype is np.float16 or metadata.get("precision") == "fp16"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -12,7 +14,7 @@ from ..gpen_core.faces.draw import draw_faces
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.select import select
 from ..gpen_core.images import from_comfy, to_comfy
-from . import crops, frames, host, widgets
+from . import crops, frames, host, weights, widgets
 from .say import say, warn
 from .schema import advanced, schema
 from .types import GPENFaces, GPENModel
@@ -33,7 +35,7 @@ class DetectFaces(io.ComfyNode):
             search_aliases=["face detection", "face crop", "retinaface", "mtcnn", "align faces"],
             has_intermediate_output=True,
             inputs=[
-                io.Image.Input(id="image", tooltip="A picture, or a batch of pictures or frames."),
+                widgets.image(),
                 widgets.detector(),
                 widgets.confidence(),
                 widgets.min_size(),
@@ -73,6 +75,10 @@ class DetectFaces(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, detector: str | None) -> bool | str:
+        return weights.problem("detector", detector, widgets.DETECTORS) or True
+
+    @classmethod
     def execute(
         cls,
         image: Tensor,
@@ -94,7 +100,7 @@ class DetectFaces(io.ComfyNode):
             rotations=rotations,
         )
         images, _ = from_comfy(image)
-        faces = find(images, host.load_detector(detector), options, sort, keep)
+        faces = find(images, weights.detector(detector), options, sort, keep)
         faces = cut_out(images, faces, *_target(gpen_model, crop_size, template))
         if len(faces):
             say(cls, f"{len(faces)} face(s) in {len(images)} picture(s).")
@@ -118,12 +124,10 @@ def _target(model: host.HostModel | None, crop_size: int, template: str) -> tupl
 
 def find(images: Tensor, detector: Detector, options: DetectOptions, sort: str, keep: str) -> Faces:
     """The chosen faces of (B, 3, H, W) images, frame group by frame group."""
-    progress = host.Progress(len(images))
+    options = replace(options, progress=host.Progress(len(images)).advance)
     found = []
     for chosen in frames.groups(len(images)):
-        group = images[chosen].float()
-        found.append(select(detect(group, detector, options), sort, keep))
-        progress.advance(len(group))
+        found.append(select(detect(images[chosen].float(), detector, options), sort, keep))
     return Faces.concat(found)
 
 

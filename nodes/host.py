@@ -24,11 +24,10 @@ from ..gpen_core.checkpoints import transfer
 from ..gpen_core.checkpoints.catalogue import Entry
 from ..gpen_core.checkpoints.download import download_entry
 from ..gpen_core.errors import InputError
-from ..gpen_core.faces import detect, parse, retinaface
+from ..gpen_core.faces import detect, parse
 from ..gpen_core.model import DTYPES, Model, read_model, resolve_precision
 from ..gpen_core.model_cache import CACHE, file_identity
 from ..gpen_core.restorer import Monitor, is_out_of_memory
-from . import folders
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,18 @@ class HostModel(Managed):
     def prepare(self, runner: Model, faces: int) -> None:
         """Before a pass of `faces` faces; a copy that a fall-back made is not the host's."""
         if runner.network is self.model.network:
-            self.bring(faces * self.bytes_per_face)
+            self.bring(faces * self.bytes_per_face + self.bytes_to_come)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights, those of an ONNX graph too, which the patcher does not see."""
+        return self.model.bytes
+
+    @property
+    def bytes_to_come(self) -> int:
+        """What the next pass loads by itself: an ONNX graph's weights, not those of a patcher."""
+        missing = getattr(self.model.network, "bytes_to_load", None)
+        return 0 if missing is None else missing(self.patcher.load_device)
 
     @property
     def bytes_per_face(self) -> int:
@@ -89,7 +99,9 @@ class HostModel(Managed):
         info = self.model.info
         size = info.output_size
         width = 16384 / size * (info.channel_multiplier or 2) * (info.narrow or 1)
-        item = torch.finfo(DTYPES[self.model.precision]).bits // 8
+        # A graph computes in its own precision, whatever the crops come in.
+        precision = info.stored if info.file_format == "onnx" else self.model.precision
+        item = torch.finfo(DTYPES.get(precision, torch.float32)).bits // 8
         return int(_LIVE_MAPS * width * size**2 * item)
 
 
@@ -188,41 +200,38 @@ def _detection_device() -> torch.device:
     return CPU if device.type == "mps" else device
 
 
-def load_detector(name: str) -> HostDetector:
-    """A detector by its name, loaded once.
+def load_detector(name: str, weights: Path | None = None) -> HostDetector:
+    """A detector by its name, loaded once; its file is verified when it is loaded.
 
     Raises:
-        GPENError: no such detector, or its weights are missing; the text says where they go.
+        GPENError: no such detector, or `weights` (of RetinaFace) is not the known file.
     """
     device = _detection_device()
 
     def load() -> HostDetector:
         with torch.inference_mode(False):
-            found = detect.load_detector(name, weights_dir=_detector_folder(name))
+            found = detect.load_detector(name, weights_dir=weights)
         return HostDetector(found, device)
 
-    return CACHE.get(("detector", name, str(device)), load, lambda value: value.bytes)
+    file = file_identity(weights) if weights else ()
+    return CACHE.get((*file, "detector", name, str(device)), load, lambda value: value.bytes)
 
 
-def _detector_folder(name: str) -> Path:
-    variant = retinaface.VARIANTS.get(name.removeprefix("retinaface-"))
-    return folders.detector_folder(variant.file if variant else None)
-
-
-def load_parser() -> HostParser:
-    """The face parser, loaded once.
+def load_parser(weights: Path) -> HostParser:
+    """The face parser, loaded once; its file is verified when it is loaded.
 
     Raises:
-        GPENError: its weights are missing; the text says where they go.
+        GPENError: the file is not the known one.
     """
     device = _detection_device()
 
     def load() -> HostParser:
         with torch.inference_mode(False):
-            found = parse.load_parser(folders.detector_folder(parse.PARSENET_FILE))
+            found = parse.load_parser(weights)
         return HostParser(found, device)
 
-    return CACHE.get(("parser", str(device)), load, lambda value: value.bytes)
+    key = (*file_identity(weights), "parser", str(device))
+    return CACHE.get(key, load, lambda value: value.bytes)
 
 
 # --- progress, interruption, release -------------------------------------------------------------
@@ -245,8 +254,8 @@ class Progress:
         self._bar.total += steps
 
 
-def downloaded(entry: Entry) -> Path:
-    """The file of a catalogue entry, fetched into models/gpen unless it is there.
+def fetched(entry: Entry, folder: Path) -> Path:
+    """The file of a catalogue entry, fetched into a folder whose user chose the entry.
 
     Raises:
         GPENError: it could not be fetched; the text names file, folder and addresses.
@@ -257,7 +266,7 @@ def downloaded(entry: Entry) -> Path:
         memory.throw_exception_if_processing_interrupted()
         bar.update_absolute(progress.done, progress.total)
 
-    folder = folders.download_folder()
+    log.info("Downloading %s (%s) into %s.", entry.filename, entry.size_text, folder)
     return download_entry(entry, folder, accept_licence=True, progress=show).path
 
 

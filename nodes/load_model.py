@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..gpen_core.errors import GPENError
-from . import folders, host
+from . import host, weights
 from .schema import schema
 from .types import GPENModel
 
@@ -28,7 +28,7 @@ class LoadGPENModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     id="file",
-                    options=folders.model_names(),
+                    options=weights.model_choices(),
                     tooltip="Files of models/gpen and models/facerestore_models, and the model "
                     "that comes with these nodes; entries that say 'download' are fetched into "
                     "models/gpen when the graph runs, under the licence they name. A file "
@@ -61,8 +61,8 @@ class LoadGPENModel(io.ComfyNode):
     def validate_inputs(cls, file: str | None) -> bool | str:
         try:
             # None: the name comes from another node and is not known yet.
-            if file is not None and folders.download_of(file) is None:
-                folders.model_path(file)
+            if file is not None:
+                weights.model_file_here(file)
         except GPENError as error:
             return str(error)
         return True
@@ -70,14 +70,9 @@ class LoadGPENModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None, precision: str, device: str) -> str:
         """Changes when the file is replaced on disk."""
-        # Before the download there is no file whose identity could be told.
-        if file is None or folders.download_of(file) is not None:
-            return str(file)
-        return host.identity(folders.model_path(file), precision, device)
+        path = None if file is None else weights.model_file_here(file)
+        return str(file) if path is None else host.identity(path, precision, device)
 
     @classmethod
     def execute(cls, file: str, precision: str, device: str) -> io.NodeOutput:
-        entry = folders.download_of(file)
-        # Choosing the entry, which names the licence, is the consent.
-        path = folders.model_path(file) if entry is None else host.downloaded(entry)
-        return io.NodeOutput(host.load_model(path, precision, device))
+        return io.NodeOutput(host.load_model(weights.model_file(file), precision, device))

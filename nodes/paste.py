@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.faces.mask import MaskOptions, crop_masks
+from ..gpen_core.faces.mask import crop_masks
 from ..gpen_core.faces.paste import Canvas, PasteOptions
 from ..gpen_core.images import from_comfy, to_comfy
 from . import background as backgrounds
 from . import crops as crop_pictures
-from . import frames, host, widgets
+from . import frames, host, masks, weights, widgets
 from .say import warn
 from .schema import schema
 from .types import GPENFaces
@@ -52,11 +52,7 @@ class PasteFaces(io.ComfyNode):
                     optional=True,
                     tooltip="The picture already enlarged, to paste into; any size.",
                 ),
-                io.UpscaleModel.Input(
-                    id="upscale_model",
-                    optional=True,
-                    tooltip="Enlarges the picture first. From Load Upscale Model.",
-                ),
+                widgets.upscale_model(),
                 io.Mask.Input(
                     id="mask",
                     optional=True,
@@ -65,12 +61,14 @@ class PasteFaces(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(id="pasted", display_name="IMAGE"),
-                io.Mask.Output(
-                    id="changed", display_name="changed", tooltip="How much of each pixel is new."
-                ),
+                widgets.changed(),
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def validate_inputs(cls, mask_type: str | None) -> bool | str:
+        return weights.problem("mask_type", mask_type, widgets.MASKS) or True
 
     @classmethod
     def execute(
@@ -93,7 +91,7 @@ class PasteFaces(io.ComfyNode):
         check_belonging(image, faces)
         if len(faces) == 0:
             warn(cls, "There is no face to paste; the picture is unchanged.")
-        shape = mask_options(mask_type, exclude, feather)
+        shape = masks.choose(mask_type, exclude, feather)
         options = PasteOptions(
             upscale=int(upscale),
             small_face_filter=small_face_filter,
@@ -102,15 +100,6 @@ class PasteFaces(io.ComfyNode):
         source = backgrounds.choose(image, background, upscale_model)
         pasted, changed = paste_frames(image, faces, shape, options, source, mask)
         return io.NodeOutput(pasted, changed)
-
-
-def mask_options(mask_type: str, exclude: str, feather: float) -> MaskOptions:
-    """The widgets' values as the core wants them."""
-    chosen: dict[str, object] = {"kind": mask_type, "feather": feather or None}
-    names = tuple(name.strip() for name in exclude.split(",") if name.strip())
-    if names:
-        chosen["exclude"] = names
-    return MaskOptions(**chosen)
 
 
 def check_belonging(image: Tensor, faces: Faces) -> None:
@@ -135,16 +124,17 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
 def paste_frames(
     image: Tensor,
     faces: Faces,
-    shape: MaskOptions,
+    shape: masks.Shape,
     options: PasteOptions,
     source: backgrounds.Background,
     user_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """IMAGE (B, H', W', C) and mask (B, H', W'), group by group of frames."""
     frames.check_count("mask", user_mask, len(image))
-    parser = host.load_parser() if shape.kind == "parsing" and len(faces) else None
+    # Without a face the parser's file is not asked for.
+    parser = shape.parser() if len(faces) else None
     pasted, changed = frames.Assembled(len(image)), frames.Assembled(len(image))
-    progress = host.Progress(len(image))
+    progress = host.Progress(len(image) + len(faces))
     for chosen in frames.groups(len(image)):
         images, alpha = from_comfy(image[chosen])
         limit = None if user_mask is None else frames.part(user_mask, chosen)[:, None].float()
@@ -152,7 +142,8 @@ def paste_frames(
         group = frames.faces_of(faces, chosen)
         for few in frames.groups(len(group), _FACES_AT_ONCE):
             part = group.take(range(few.start, few.stop))
-            canvas.add(part, crop_masks(part, shape, parser))
+            canvas.add(part, crop_masks(part, shape.options, parser))
+            progress.advance(len(part))
         pasted.put(chosen, to_comfy(canvas.images, alpha).to(image.dtype))
         changed.put(chosen, canvas.mask[:, 0])
         progress.advance(len(images))

@@ -14,7 +14,7 @@ from . import crops as crop_pictures
 from . import host, widgets
 from .say import warn
 from .schema import schema
-from .types import GPENFaces, GPENModel
+from .types import GPENFaces
 
 
 class RestoreFaces(io.ComfyNode):
@@ -29,7 +29,7 @@ class RestoreFaces(io.ComfyNode):
             "ready crops, or both: then the crops, edited elsewhere, are what is restored.",
             search_aliases=["gpen", "face restore", "deblur face", "enhance face"],
             inputs=[
-                GPENModel.Input(id="gpen_model", tooltip="From Load GPEN Model."),
+                widgets.gpen_model(),
                 widgets.strength(),
                 widgets.batch_size(),
                 widgets.seed(),

@@ -6,16 +6,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_core.faces.detect import DetectOptions, Detector
-from ..gpen_core.faces.mask import MaskOptions
+from ..gpen_core.faces.parse import Parser
 from ..gpen_core.faces.paste import PasteOptions
 from ..gpen_core.images import from_comfy, to_comfy
 from ..gpen_core.pipeline import Options, restore_images
 from ..gpen_core.restorer import RestoreOptions
 from . import background as backgrounds
-from . import frames, host, widgets
+from . import frames, host, masks, weights, widgets
 from .say import say, warn
 from .schema import schema
-from .types import GPENModel
 
 
 class RestoreImage(io.ComfyNode):
@@ -30,8 +29,8 @@ class RestoreImage(io.ComfyNode):
             "of a batch. The four single nodes do the same step by step.",
             search_aliases=["face restore", "gpen", "codeformer", "gfpgan", "restore old photo"],
             inputs=[
-                GPENModel.Input(id="gpen_model", tooltip="From Load GPEN Model."),
-                io.Image.Input(id="image", tooltip="A picture, or a batch of pictures or frames."),
+                widgets.gpen_model(),
+                widgets.image(),
                 widgets.strength(),
                 widgets.keep(),
                 widgets.upscale(),
@@ -40,20 +39,22 @@ class RestoreImage(io.ComfyNode):
                 widgets.detector(),
                 widgets.confidence(),
                 widgets.batch_size(),
-                io.UpscaleModel.Input(
-                    id="upscale_model",
-                    optional=True,
-                    tooltip="Enlarges the picture first. From Load Upscale Model.",
-                ),
+                widgets.upscale_model(),
             ],
             outputs=[
                 io.Image.Output(id="restored", display_name="IMAGE"),
-                io.Mask.Output(
-                    id="changed", display_name="changed", tooltip="How much of each pixel is new."
-                ),
+                widgets.changed(),
                 io.Int.Output(id="count", display_name="count", tooltip="Faces restored."),
             ],
             hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, detector: str | None, mask_type: str | None) -> bool | str:
+        return (
+            weights.problem("detector", detector, widgets.DETECTORS)
+            or weights.problem("mask_type", mask_type, widgets.MASKS)
+            or True
         )
 
     @classmethod
@@ -71,17 +72,18 @@ class RestoreImage(io.ComfyNode):
         batch_size: int,
         upscale_model: object | None = None,
     ) -> io.NodeOutput:
+        shape = masks.choose(mask_type)
         options = Options(
             detect=DetectOptions(confidence=confidence),
             keep=keep,
             restore=RestoreOptions(strength=strength, batch_size=batch_size),
-            mask=MaskOptions(kind=mask_type),
+            mask=shape.options,
             paste=PasteOptions(upscale=int(upscale), colour_match=colour_match),
             frames_at_once=frames.FRAMES_AT_ONCE,
         )
         source = backgrounds.choose(image, upscale_model=upscale_model)
         pasted, changed, count, events = restore_frames(
-            image, gpen_model, host.load_detector(detector), options, source
+            image, gpen_model, weights.detector(detector), shape.parser(), options, source
         )
         for event in events:
             warn(cls, event)
@@ -96,13 +98,13 @@ def restore_frames(
     image: Tensor,
     model: host.HostModel,
     detector: Detector,
+    parser: Parser | None,
     options: Options,
     source: backgrounds.Background,
 ) -> tuple[Tensor, Tensor, int, list[str]]:
     """IMAGE, mask (B, H', W'), number of faces, fall-backs; a few frames at a time."""
     pasted, changed = frames.Assembled(len(image)), frames.Assembled(len(image))
     progress, count, events = host.Progress(len(image)), 0, []
-    parser = host.load_parser() if options.mask.kind == "parsing" else None
     for chosen in frames.groups(len(image)):
         images, alpha = from_comfy(image[chosen])
         monitor = host.monitor(model, progress)

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from comfy_api.latest import io
 
+from ..gpen_core.faces import detect, mask, select, templates
+from . import weights
 from .schema import advanced
+from .types import GPENModel
 
-DETECTORS = ["mtcnn", "retinaface-resnet50", "retinaface-mobile0.25"]
-SORTS = ["area", "confidence", "left-right", "top-bottom", "centre"]
-TEMPLATES = ["model", "gpen", "ffhq"]
-MASKS = ["rectangle", "ellipse", "hull", "parsing"]
+DETECTORS = list(detect.DETECTORS)
+SORTS = list(select.SORTS)
+TEMPLATES = ["model", *templates.TEMPLATE_NAMES]
+MASKS = list(get_args(mask.MaskKind))
 UPSCALES = ["1", "2", "4"]
+
+
+def image() -> io.Input:
+    return io.Image.Input(id="image", tooltip="A picture, or a batch of pictures or frames.")
+
+
+def gpen_model() -> io.Input:
+    return GPENModel.Input(id="gpen_model", tooltip="From Load GPEN Model.")
+
+
+def upscale_model() -> io.Input:
+    return io.UpscaleModel.Input(
+        id="upscale_model",
+        optional=True,
+        tooltip="Enlarges the picture first. From Load Upscale Model.",
+    )
+
+
+def changed() -> io.Output:
+    return io.Mask.Output(
+        id="changed", display_name="changed", tooltip="How much of each pixel is new."
+    )
 
 
 def detector() -> io.Input:
     return io.Combo.Input(
         id="detector",
-        options=DETECTORS,
+        options=weights.choices(DETECTORS),
         default="mtcnn",
         tooltip="What looks for faces. mtcnn is built in and marks degraded faces most exactly; "
-        "the RetinaFace files go into models/facedetection.",
+        "entries that say 'download' are fetched into models/facedetection when the graph runs.",
     )
 
 
@@ -136,10 +163,11 @@ def seed() -> io.Input:
 def mask() -> io.Input:
     return io.Combo.Input(
         id="mask_type",
-        options=MASKS,
+        options=weights.choices(MASKS),
         default="rectangle",
         tooltip="Shape of what is replaced: a soft square, an ellipse, the hull of the landmarks, "
-        "or the face's own parts (parsing; its file goes into models/facedetection).",
+        "or the face's own parts (parsing; an entry that says 'download' fetches its file into "
+        "models/facedetection when the graph runs).",
     )
 
 
@@ -158,9 +186,9 @@ def feather() -> io.Input:
         id="feather",
         default=0.0,
         min=0.0,
-        max=256.0,
+        max=128.0,
         step=1.0,
-        tooltip="Width of the soft edge in pixels of the crop; 0: what suits the mask.",
+        tooltip="Width of the soft edge in pixels of a 512-px crop; 0: the usual one.",
     )
     return advanced(widget)
 

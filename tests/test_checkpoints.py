@@ -16,10 +16,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from gpen_core.checkpoints.convert import convert, inspect, sha256
+from gpen_core.checkpoints.convert import convert, inspect
 from gpen_core.checkpoints.identify import describe
 from gpen_core.checkpoints.locate import WEIGHTS, locate
 from gpen_core.errors import CheckpointError, GPENError, InputError, MissingWeightsError
+from gpen_core.files import sha256
 from gpen_core.model import load_model
 from gpen_core.model_cache import CACHE, ModelCache
 from gpen_core.networks.gpen import GPEN, GPENConfig

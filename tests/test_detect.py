@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import math
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from gpen_core.checkpoints.locate import FOLDER_VARIABLE
 from gpen_core.errors import (
     CheckpointError,
     InputError,
@@ -456,7 +459,7 @@ def test_missing_retinaface_says_file_folder_and_address(tmp_path):
 
 
 def test_default_folder_is_named_by_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv(retinaface.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(MissingWeightsError, match=tmp_path.name):
         load_detector("retinaface-mobile0.25")
 
@@ -474,9 +477,24 @@ def test_damaged_retinaface_files(content, tmp_path):
         load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
 
 
+def test_a_hash_nobody_published_is_pinned_on_first_use(random_retinaface, tmp_path):
+    name = "detection_mobilenet0.25_Final.pth"
+    content = (random_retinaface[0] / name).read_bytes()
+    (tmp_path / name).write_bytes(b"damaged")  # what cannot be used is not pinned
+    with pytest.raises(CheckpointError):
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+    (tmp_path / name).write_bytes(content)
+    load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+    pins = json.loads((tmp_path / "gpen-pins.json").read_text())
+    assert pins == {name: hashlib.sha256(content).hexdigest()}
+    (tmp_path / name).write_bytes(content + b"changed")
+    with pytest.raises(CheckpointError, match="pinned in gpen-pins"):
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+
+
 def test_other_networks_weights(random_retinaface, tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "detection_mobilenet0.25_Final.pth")
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match="does not hold RetinaFace"):
         load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import http.server
 import json
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from gpen_core.checkpoints import catalogue, transfer
+from gpen_core.checkpoints import catalogue, locate, transfer
 from gpen_core.checkpoints import download as downloads
+from gpen_core.checkpoints import verify as verification
 from gpen_core.checkpoints.transfer import DownloadError, Policy
 from gpen_core.errors import CheckpointError, GPENError, InputError
 
@@ -89,6 +91,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer_good(self, _: int) -> None:
         self.send(DATA)
 
+    def answer_file(self, _: int) -> None:
+        self.send(self.server.content)
+
     def answer_cut(self, _: int) -> None:
         self.send(DATA, after=400_000)
 
@@ -157,6 +162,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, str | None]] = []
         self.guard = threading.Lock()
+        self.content = DATA
 
     def entry(self, *how: str, **changes: object) -> catalogue.Entry:
         urls = tuple(f"http://127.0.0.1:{self.server_port}/{name}/weights.pth" for name in how)
@@ -302,14 +308,14 @@ def test_verify_tells_good_wrong_and_pinned_files(tmp_path, monkeypatch):
     (tmp_path / "GPEN-BFR-256.pth").write_bytes(b"anything")
     (tmp_path / "GPEN-BFR-1024.pth").write_bytes(DATA)
     (tmp_path / "gpen-pins.json").write_text(json.dumps({"GPEN-BFR-1024.pth": SHA}))
-    states = {check.path.name: check.state for check in downloads.verify()}
+    states = {check.path.name: check.state for check in verification.verify()}
     assert states == {
         "GPEN-BFR-512.pth": "wrong",
         "GPEN-BFR-256.pth": "unknown",
         "GPEN-BFR-1024.pth": "ok",
     }
     with pytest.raises(InputError, match=r"no GPEN-BFR-2048\.pth"):
-        downloads.verify("GPEN-BFR-2048")
+        verification.verify("GPEN-BFR-2048")
 
 
 # --- consent, names, network ---------------------------------------------------------------------
@@ -466,7 +472,9 @@ def test_the_catalogue_is_consistent():
 
 def test_the_catalogue_says_what_the_shared_facts_say(shared):
     facts = json.loads((shared / "catalogue.json").read_text())["files"]
-    ours = [(e.bytes, e.sha256, list(e.urls)) for e in catalogue.list_entries()]
+    # The small detector is not among the shared facts: its address is facexlib's own.
+    known = [e for e in catalogue.list_entries() if e.name != "RetinaFace-mobile0.25"]
+    ours = [(e.bytes, e.sha256, list(e.urls)) for e in known]
     assert ours == [(fact["bytes"], fact["sha256"], fact["urls"]) for fact in facts]
 
 
@@ -488,7 +496,7 @@ def test_a_safetensors_twin_and_the_first_folder_are_preferred(tmp_path, monkeyp
     entry = catalogue.show("GPEN-BFR-512")
     assert catalogue.find_file(entry) == second / "GPEN-BFR-512.safetensors"
     assert catalogue.find_file(entry, (first,)) == first / "GPEN-BFR-512.pth"
-    assert catalogue.where((first,))[:2] == (first, second)
+    assert locate.searched_folders((first,))[:2] == (first, second)
     named = {item.entry.name: item.path for item in catalogue.list_models()}
     assert named["GPEN-BFR-512"] == second / "GPEN-BFR-512.safetensors"
 
@@ -510,3 +518,51 @@ def test_the_command_lists_shows_and_refuses(tmp_path, monkeypatch):
     assert isinstance(offline, downloads.OfflineError) and isinstance(offline, GPENError)
     (tmp_path / "GPEN-BFR-512.pth").write_bytes(b"x")
     assert run(app, ["verify", "GPEN-BFR-512"]).exit_code == 1
+
+
+def test_a_command_fetches_the_detector_only_with_consent(server, tmp_path, monkeypatch, capsys):
+    """The catalogue's address is this server's; all else is what a user's command does."""
+    import io
+
+    torch = pytest.importorskip("torch")
+    module = pytest.importorskip("facexlib.detection.retinaface", exc_type=ImportError)
+    from gpen_core.cli import _guarded as gpen
+
+    buffer = io.BytesIO()
+    network = module.RetinaFace(network_name="mobile0.25", device="cpu")
+    torch.save(network.state_dict(), buffer)
+    server.content = buffer.getvalue()
+    content = json.loads(catalogue._CATALOGUE.read_text(encoding="utf-8"))
+    chosen = next(f for f in content["files"] if f["name"] == "RetinaFace-mobile0.25")
+    chosen["urls"] = [f"http://127.0.0.1:{server.server_port}/file/x.pth"]
+    (tmp_path / "catalogue.json").write_text(json.dumps(content))
+    monkeypatch.setattr(catalogue, "_CATALOGUE", tmp_path / "catalogue.json")
+    monkeypatch.setattr(
+        downloads, "download_entry", functools.partial(downloads.download_entry, policy=POLICY)
+    )
+    monkeypatch.setenv("GPEN_WEIGHTS", str(tmp_path / "weights"))
+
+    photo, out = ROOT / "docs" / "samples" / "astronaut-damaged.jpg", tmp_path / "faces.png"
+    command = ["faces", str(photo), "-o", str(out), "--detector", "retinaface-mobile0.25"]
+    assert gpen(command) == 2
+    assert "gpen models download RetinaFace-mobile0.25" in " ".join(capsys.readouterr().err.split())
+    assert server.asked == [] and not out.exists()
+    assert gpen([*command, "--accept_licence"]) == 0
+    assert server.count("file") == 1 and out.exists()
+    assert visible(tmp_path / "weights") == {chosen["filename"], "gpen-pins.json"}
+    assert gpen([*command, "--accept_licence", "--overwrite"]) == 0
+    assert server.count("file") == 1
+
+
+def test_a_catalogues_model_is_named_by_the_command_that_lacks_it(tmp_path, monkeypatch, capsys):
+    from gpen_core.cli import _guarded as gpen
+
+    monkeypatch.setenv("GPEN_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("GPEN_OFFLINE", "1")
+    photo = str(ROOT / "docs" / "samples" / "astronaut-damaged.jpg")
+    command = ["restore", photo, "-o", str(tmp_path / "x.png"), "-m", "GPEN-BFR-512"]
+    assert gpen(command) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--accept_licence fetches it (284 MB, non-commercial)" in said
+    assert gpen([*command, "--accept_licence"]) == 2
+    assert "GPEN_OFFLINE is set" in " ".join(capsys.readouterr().err.split())

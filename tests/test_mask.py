@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from gpen_core.checkpoints import catalogue
 from gpen_core.errors import CheckpointError, InputError, MissingWeightsError
 from gpen_core.faces.found import Faces
 from gpen_core.faces.mask import MaskOptions, crop_masks
 from gpen_core.faces.parse import (
     CLASSES,
-    PARSENET_FILE,
-    PARSENET_URL,
     FaceParser,
     class_indices,
     load_parser,
@@ -177,15 +176,18 @@ def test_class_names() -> None:
     assert class_indices(("mouth", "lower_lip")) == (10, 11, 12)
 
 
+PARSENET = catalogue.show("ParseNet")
+
+
 def test_missing_parser_weights_name_file_folder_and_address(tmp_path) -> None:
     with pytest.raises(MissingWeightsError) as error:
         load_parser(tmp_path)
-    for part in (PARSENET_FILE, str(tmp_path), PARSENET_URL):
+    for part in (PARSENET.filename, str(tmp_path), *PARSENET.urls, "gpen models download ParseNet"):
         assert part in str(error.value)
 
 
 def test_a_wrong_hash_is_refused_before_reading(tmp_path) -> None:
-    (tmp_path / PARSENET_FILE).write_bytes(b"<html>not found</html>")
+    (tmp_path / PARSENET.filename).write_bytes(b"<html>not found</html>")
     with pytest.raises(CheckpointError, match="SHA-256"):
         load_parser(tmp_path)
 
@@ -197,11 +199,12 @@ def test_parsenet_with_random_weights(tmp_path) -> None:
 
     torch.manual_seed(0)
     network = ParseNet(in_size=512, out_size=512, parsing_ch=19).eval()
-    path = tmp_path / PARSENET_FILE
+    path = tmp_path / PARSENET.filename
     torch.save(network.state_dict(), path)
-    with pytest.raises(CheckpointError, match="damaged or another file"):
+    with pytest.raises(CheckpointError, match="SHA-256"):
         load_parser(tmp_path)
-    loaded = load_parser(tmp_path, sha256=None)
+    path = path.rename(tmp_path / "mine.pth")
+    loaded = load_parser(path)
     assert loaded.size == 512
     faces = torch.rand(3, 3, 96, 96) * 2 - 1
     # The network is convolutional; a small input keeps the test quick.
@@ -212,4 +215,4 @@ def test_parsenet_with_random_weights(tmp_path) -> None:
     assert torch.equal(small(faces), expected)
     torch.save({"conv.weight": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="does not hold ParseNet's weights"):
-        load_parser(tmp_path, sha256=None)
+        load_parser(path)

@@ -1,7 +1,7 @@
 """The weights files this project knows: where to get them, their hashes and licences.
 
 `catalogue.json` holds confirmed facts only. Where no hash was ever published it is null: the hash
-of the first download is shown, and pinned beside the file (see `download.py`).
+of the first use is shown, and pinned beside the file (see `verify.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, MissingWeightsError
-from .locate import embedded, searched_folders
+from .locate import embedded, search, searched_folders
 
 NON_COMMERCIAL = "non-commercial"
 _CATALOGUE = Path(__file__).with_name("catalogue.json")
@@ -72,7 +72,11 @@ class Entry:
     @property
     def label(self) -> str:
         """For a menu, e.g. "GPEN-BFR-512 (download, 284 MB, non-commercial)"."""
-        return f"{self.name} (download, {self.size_text}, {self.licence})"
+        return self.label_as(self.name)
+
+    def label_as(self, name: str) -> str:
+        """`label` where the menu calls the file something else."""
+        return f"{name} (download, {self.size_text}, {self.licence})"
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,19 @@ def list_entries() -> tuple[Entry, ...]:
     )
 
 
+def split_label(text: str) -> tuple[str, bool]:
+    """The name in a menu's entry, and whether the entry says that it is a download."""
+    labelled = _LABEL.fullmatch(text.strip())
+    return (labelled[1], True) if labelled else (text.strip(), False)
+
+
 def show(name: str) -> Entry:
     """The entry called `name`: its name, its file name or its label, in any case.
 
     Raises:
         InputError: there is none; the text suggests the closest.
     """
-    labelled = _LABEL.fullmatch(name.strip())
-    wanted = (labelled[1] if labelled else name.strip()).lower()
+    wanted = split_label(name)[0].lower()
     entries = list_entries()
     for field in ("name", "filename"):
         for entry in entries:
@@ -110,16 +119,6 @@ def show(name: str) -> Entry:
     close = [names[key] for key in difflib.get_close_matches(wanted, names, n=3, cutoff=0.4)]
     hint = f"did you mean {' or '.join(close)}?" if close else "'gpen models list' names them all."
     raise InputError(f"The catalogue has no {name!r}; {hint}")
-
-
-def default_folder() -> Path:
-    """Where downloads go: the folder in GPEN_WEIGHTS, else `weights/` of the project."""
-    return searched_folders()[0]
-
-
-def where(folders: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """The folders searched for a name, in order; see `locate`."""
-    return searched_folders(folders)
 
 
 def list_models(folders: tuple[Path, ...] = ()) -> list[Listing]:
@@ -138,8 +137,5 @@ def find_file(entry: Entry, folders: tuple[Path, ...] = ()) -> Path | None:
 
     A GPEN `.pth` may be represented by its safetensors twin; detectors and parsers may not.
     """
-    names = [entry.filename]
-    if entry.kind == "gpen-pth":
-        names.insert(0, f"{Path(entry.filename).stem}.safetensors")
-    candidates = (folder / name for folder in where(folders) for name in names)
-    return next((path for path in candidates if path.is_file()), None)
+    twins = entry.kind == "gpen-pth"
+    return search(entry.filename, searched_folders(folders), twins)

@@ -20,7 +20,7 @@ from .info import ModelInfo
 from .read import RawCheckpoint, file_kind, read_checkpoint
 from .unwrap import V2_PARTS, unwrap
 
-__all__ = ["convert", "inspect", "save_torch", "sha256"]
+__all__ = ["convert", "inspect", "save_torch"]
 
 
 def inspect(path: str | os.PathLike[str]) -> ModelInfo:

@@ -1,13 +1,11 @@
 """Catalogue entries to verified files on disk; nothing is fetched that nobody asked for.
 
 A download happens in NAME.part beside the target and is renamed only when size and hash agree. A
-file that is already there is verified and never replaced. Where the catalogue has no hash, that of
-the first download is pinned in `gpen-pins.json` beside the file, so that a later change is noticed.
+file that is already there is verified (see `verify.py`) and never replaced.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -17,15 +15,15 @@ from pathlib import Path
 
 import filelock
 
-from ..errors import CheckpointError, GPENError, InputError
-from ..files import replacing, sha256
-from .catalogue import Entry, default_folder, find_file, list_entries, show
+from ..errors import CheckpointError, GPENError
+from .catalogue import Entry, show
+from .locate import download_folder
 from .transfer import DownloadError, Policy, ProgressCallback, Wanted, fetch
+from .verify import check, pin, pinned
 
 log = logging.getLogger(__name__)
 
 OFFLINE_VARIABLE = "GPEN_OFFLINE"
-PINS = "gpen-pins.json"
 _LOCK_PATIENCE = 6 * 3600.0
 
 
@@ -54,20 +52,6 @@ class Downloaded:
     fetched: bool
 
 
-@dataclass(frozen=True)
-class Check:
-    """What `verify` found out about one file.
-
-    Attributes:
-        state: "ok", "wrong" or "unknown" (nothing to compare with).
-    """
-
-    entry: Entry
-    path: Path
-    sha256: str
-    state: str
-
-
 def download(
     name: str,
     folder: Path | None = None,
@@ -79,7 +63,7 @@ def download(
 
     Args:
         name: see `catalogue.show`; a menu's label will do.
-        folder: where to; default `catalogue.default_folder()`.
+        folder: where to; default `locate.download_folder()`.
         accept_licence: required for non-commercial weights.
         progress: called after every block with a `Progress`; may raise to stop.
 
@@ -89,7 +73,7 @@ def download(
         CheckpointError: a file of that name is there with another hash; it is left alone.
         OfflineError, DownloadError: it could not be fetched; names the file, folder and addresses.
     """
-    target = default_folder() if folder is None else folder
+    target = download_folder() if folder is None else folder
     return download_entry(show(name), target, accept_licence=accept_licence, progress=progress)
 
 
@@ -134,56 +118,11 @@ def download_entry(
         ) from error
 
 
-def verify(name: str | None = None, folders: tuple[Path, ...] = ()) -> list[Check]:
-    """Compare the files of this machine with the catalogue, or with the hash of their download.
-
-    Args:
-        name: one entry, None for all that are there.
-        folders: searched before the usual ones.
-
-    Raises:
-        InputError: no such entry, or its file is not there.
-    """
-    entries = list_entries() if name is None else (show(name),)
-    found = [(entry, path) for entry in entries if (path := find_file(entry, folders))]
-    if name is not None and not found:
-        raise InputError(f"There is no {entries[0].filename} to verify; 'gpen models where'.")
-    checks: dict[Path, Check] = {}
-    for entry, path in found:
-        check = _check(entry, path)
-        # Two programs publish different files under one name: one match suffices.
-        if path not in checks or check.state == "ok":
-            checks[path] = check
-    return list(checks.values())
-
-
-def pinned(path: Path) -> str | None:
-    """The hash remembered for a file when it was first downloaded."""
-    value = _read_pins(path.parent).get(path.name)
-    return value if isinstance(value, str) else None
-
-
-def _check(entry: Entry, path: Path) -> Check:
-    digest = sha256(path)
-    # A safetensors twin is our own conversion: no published hash is about it.
-    published = entry.sha256 if path.name == entry.filename else None
-    expected = published or pinned(path)
-    state = "unknown" if expected is None else "ok" if digest == expected else "wrong"
-    return Check(entry, path, digest, state)
-
-
 def _present(entry: Entry, path: Path) -> Downloaded:
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; move it away, {entry.name} belongs there.")
-    check = _check(entry, path)
-    if check.state == "wrong":
-        raise CheckpointError(
-            f"{path} is there already, but its SHA-256 is {check.sha256} instead of "
-            f"{entry.sha256 or pinned(path)}; it is left alone: move it away to download "
-            f"{entry.name} again."
-        )
-    log.info("%s is there already, SHA-256 %s (%s).", path, check.sha256, check.state)
-    return Downloaded(path, check.sha256, pinned=False, fetched=False)
+    checked = check(entry, path).refuse_wrong()
+    return Downloaded(path, checked.sha256, pinned=checked.pin_unknown(), fetched=False)
 
 
 def _fetch(
@@ -202,7 +141,7 @@ def _fetch(
             f"{_by_hand(entry, path.parent)}."
         ) from error
     if expected is None:
-        _pin(path, digest)
+        pin(path, digest)
         log.warning("%s: SHA-256 %s, compared with nothing; pinned from now on.", path, digest)
     _sync(part)
     if path.exists():  # put there by hand in the meantime
@@ -235,23 +174,3 @@ def _sync(path: Path) -> None:
     """Bytes first, name second: a crash must not leave a good name with empty blocks."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _read_pins(folder: Path) -> dict[str, object]:
-    path = folder / PINS
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error}); mend it, or delete it to forget the pinned hashes."
-        ) from error
-    return content if isinstance(content, dict) else {}
-
-
-def _pin(path: Path, digest: str) -> None:
-    with filelock.FileLock(path.with_name(f".{PINS}.lock"), timeout=60):
-        pins = {**_read_pins(path.parent), path.name: digest}
-        with replacing(path.parent / PINS) as scratch:
-            scratch.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")

@@ -39,7 +39,7 @@ def locate(source: str | os.PathLike[str] | None, folders: tuple[Path, ...] = ()
     if path.is_file():
         return path
     if not path.is_absolute() and path.parent == Path() and path.name:
-        found = _search(path.name, searched_folders(folders))
+        found = search(path.name, searched_folders(folders))
         if found:
             log.info("%s means %s.", source, found)
             return found
@@ -59,6 +59,29 @@ def searched_folders(folders: tuple[Path, ...] = ()) -> tuple[Path, ...]:
     named = os.environ.get(FOLDER_VARIABLE)
     extra = (Path(named).expanduser(),) if named else ()
     return tuple(dict.fromkeys((*folders, *extra, WEIGHTS)))
+
+
+def search(name: str, folders: tuple[Path, ...], twins: bool = True) -> Path | None:
+    """The first file that stands for a bare name, None where there is none.
+
+    Args:
+        name: of a file, or its beginning; it cannot leave the folders.
+        folders: in the order they are looked into.
+        twins: take `NAME.safetensors` for `NAME.pth`.
+    """
+    if name == ".." or "\\" in name or "/" in name:
+        return None
+    candidates = (
+        path
+        for folder in folders
+        for path in (_candidates(folder, name) if twins else [folder / name])
+    )
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def download_folder() -> Path:
+    """Where downloads go: the folder in GPEN_WEIGHTS, else `weights/`."""
+    return searched_folders()[0]
 
 
 def embedded() -> Path:
@@ -88,14 +111,6 @@ def _as_path(source: object) -> Path:
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError(f"{text!r} is not a model's name; give the path of a file.")
     return Path(text).expanduser()
-
-
-def _search(name: str, folders: tuple[Path, ...]) -> Path | None:
-    """The first file that stands for a bare name; a bare name cannot leave its folder."""
-    if name == ".." or "\\" in name or "/" in name:
-        return None
-    candidates = (path for folder in folders for path in _candidates(folder, name))
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _candidates(folder: Path, name: str) -> list[Path]:

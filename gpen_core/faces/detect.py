@@ -116,8 +116,8 @@ def load_detector(
     Args:
         name: one of `DETECTORS`.
         device: where its network goes.
-        weights_dir: folder (or file) of RetinaFace's weights, see `retinaface.load_retinaface`;
-            MTCNN needs none.
+        weights_dir: folder (or file) of RetinaFace's weights, see `weights.read`; MTCNN needs
+            none.
 
     Raises:
         InputError: no such detector.

@@ -1,14 +1,11 @@
 """Which pixel of a face is skin, hair, hat...: facexlib's ParseNet, 19 classes.
 
 The network was trained on CelebAMask-HQ's classes. Its weights are not shipped and never fetched
-behind the user's back: they are read from a folder.
+behind the user's back: they are read from a file, see `weights.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -17,18 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import (
-    CheckpointError,
-    InputError,
-    MissingDependencyError,
-    MissingWeightsError,
-)
+from ..errors import InputError, MissingDependencyError
+from .weights import read
 
-log = logging.getLogger(__name__)
-
-PARSENET_FILE = "parsing_parsenet.pth"
-PARSENET_URL = "https://github.com/xinntao/facexlib/releases/download/v0.2.2/parsing_parsenet.pth"
-PARSENET_SHA256 = "3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2"
 PARSENET_SIZE = 512
 
 # In the order of the network's output channels.
@@ -135,56 +123,23 @@ class FaceParser:
 
 
 def load_parser(
-    folder: Path | str,
-    device: torch.device | str = "cpu",
-    sha256: str | None = PARSENET_SHA256,
+    weights: Path | str | None = None, device: torch.device | str = "cpu"
 ) -> FaceParser:
-    """facexlib's ParseNet with the weights `parsing_parsenet.pth` from a folder.
+    """facexlib's ParseNet with its weights from disk.
 
     Args:
-        folder: where the file lies; nothing is downloaded.
+        weights: the folder of the weights, or a file, see `weights.read`; nothing is downloaded.
         device: where the network runs.
-        sha256: the hash the file must have; None accepts any ParseNet weights.
 
     Raises:
-        MissingWeightsError: the file is not in the folder.
+        MissingWeightsError: the file is not there; names file, folder and address.
         MissingDependencyError: facexlib, or what it imports, is not installed.
         CheckpointError: another hash, a damaged file, another network's weights.
     """
-    path = Path(folder) / PARSENET_FILE
-    if not path.is_file():
-        raise MissingWeightsError(
-            f"The face parser's weights {PARSENET_FILE} are not in {path.parent}; download "
-            f"{PARSENET_URL} into that folder, or choose a mask other than 'parsing'."
-        )
-    _check_hash(path, sha256)
+    found = read("parsing", weights, "choose a mask other than 'parsing'")
     network = _parsenet()
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(weights)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path} does not hold ParseNet's weights ({reason}); download it again from "
-            f"{PARSENET_URL}."
-        ) from error
-    log.info("Loaded the face parser from %s.", path)
+    found.load_into(network)
     return FaceParser(network, device=device)
-
-
-def _check_hash(path: Path, expected: str | None) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    found = digest.hexdigest()
-    if expected is None:
-        log.info("%s has SHA-256 %s; it was not compared with anything.", path, found)
-    elif found != expected:
-        raise CheckpointError(
-            f"{path} is damaged or another file: its SHA-256 is {found}, not {expected}; "
-            f"download it again from {PARSENET_URL}."
-        )
 
 
 def _parsenet() -> nn.Module:

@@ -8,54 +8,21 @@ is downloaded.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import pickle
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, InputError, MissingDependencyError, MissingWeightsError
+from ..errors import InputError, MissingDependencyError
 from .boxes import suppress
+from .weights import read
 
 log = logging.getLogger(__name__)
 
-WEIGHTS_VARIABLE = "GPEN_WEIGHTS"
-_RELEASE = "https://github.com/xinntao/facexlib/releases/download/v0.1.0/"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One of the two published networks.
-
-    Attributes:
-        backbone: facexlib's name of it.
-        file: name of its weights file.
-        sha256: of that file, None where none was published.
-    """
-
-    backbone: str
-    file: str
-    sha256: str | None
-
-    @property
-    def url(self) -> str:
-        """Where the file is to be had."""
-        return _RELEASE + self.file
-
-
-VARIANTS = {
-    "resnet50": Variant(
-        "resnet50",
-        "detection_Resnet50_Final.pth",
-        "6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
-    ),
-    "mobile0.25": Variant("mobile0.25", "detection_mobilenet0.25_Final.pth", None),
-}
+VARIANTS = ("resnet50", "mobile0.25")
+"""The published networks, by facexlib's names of their backbones."""
 
 _MEAN_BGR = (104.0, 117.0, 123.0)
 _ANCHORS = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))  # stride, sides; pixels
@@ -144,75 +111,24 @@ def load_retinaface(
     Args:
         variant: `resnet50` or `mobile0.25`.
         device: where the network goes.
-        weights: the folder of the weights, or a file of any other name (self-trained weights, of
-            which no hash is known). None: the folder that the environment variable GPEN_WEIGHTS
-            names, or `weights` beside the package.
+        weights: the folder of the weights, or a file, see `weights.read`.
 
     Raises:
         InputError: no such variant.
         MissingWeightsError: the file is not there; names file, folder and address.
-        CheckpointError: the hash differs from the published file's, or it is another network's.
+        CheckpointError: the hash differs from the known one, or it is another network's.
         MissingDependencyError: facexlib or torchvision cannot be imported.
     """
     if variant not in VARIANTS:
         raise InputError(f"There is no RetinaFace {variant!r}; choose {' or '.join(VARIANTS)}.")
-    known = VARIANTS[variant]
-    path = _find(known, weights)
-    state = _read(path, known)
-    network = _network(known)
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not fit RetinaFace {variant}: {_first_fault(error)}; download "
-            f"{known.url} instead."
-        ) from error
-    return RetinaFaceDetector(network.requires_grad_(False).to(device), f"retinaface-{variant}")
+    name = f"retinaface-{variant}"
+    found = read(name, weights, "use the detector mtcnn, which needs no download")
+    network = _network(variant)
+    found.load_into(network)
+    return RetinaFaceDetector(network.requires_grad_(False).to(device), name)
 
 
-def default_folder() -> Path:
-    """Where weights are looked for when no folder is given."""
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    return Path(named).expanduser() if named else Path(__file__).parents[2] / "weights"
-
-
-def _find(known: Variant, weights: Path | str | None) -> Path:
-    place = default_folder() if weights is None else Path(weights).expanduser()
-    path = place if place.is_file() else place / known.file
-    if not path.is_file():
-        raise MissingWeightsError(
-            f"The weights of the face detector, {known.file}, are not in {place}; download "
-            f"{known.url} into that folder, or use the detector mtcnn, which needs no download."
-        )
-    return path
-
-
-def _read(path: Path, known: Variant) -> dict[str, Tensor]:
-    """The state dict; the hash is compared before anything is unpickled."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    found = digest.hexdigest()
-    if known.sha256 is None or path.name != known.file:
-        log.info("%s: SHA-256 %s, compared with nothing.", path, found)
-    elif found != known.sha256:
-        raise CheckpointError(
-            f"{path} is damaged or another file: its SHA-256 is {found}, not {known.sha256}; "
-            f"download {known.url} again, or rename a file of your own and name it in full."
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as PyTorch weights; download {known.url} again."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} holds no state dict; download {known.url} instead.")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
-
-
-def _network(known: Variant) -> nn.Module:
+def _network(variant: str) -> nn.Module:
     try:
         from facexlib.detection.retinaface import RetinaFace
     # A torchvision built for another PyTorch fails with RuntimeError.
@@ -225,9 +141,4 @@ def _network(known: Variant) -> nn.Module:
         # facexlib asks torchvision for "no pretrained weights" in an outdated way.
         warnings.simplefilter("ignore")
         # Without a device it would put a part of itself on any GPU it sees.
-        return RetinaFace(network_name=known.backbone, device="cpu")
-
-
-def _first_fault(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return (lines[1] if len(lines) > 1 else lines[0])[:200].rstrip(".")
+        return RetinaFace(network_name=variant, device="cpu")

@@ -8,6 +8,7 @@ project's `nodes` package in front of the host's module of that name).
 from __future__ import annotations
 
 import asyncio
+import http.server
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -264,6 +266,75 @@ def model_files(base_folder: Path, small_state: dict[str, torch.Tensor]) -> dict
         "truncated": "cut-off.pth",
         "other": "esrgan.pth",
     }
+
+
+@pytest.fixture(scope="session")
+def graph_file(base_folder: Path, model_files: dict[str, str]) -> str:
+    """`small.pth` as an ONNX file in the base folder; made in another process."""
+    for name in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"this Python lacks {name}; pip install onnx onnxruntime")
+    folder = base_folder / "models" / "gpen"
+    code = (
+        "import sys; from pathlib import Path; from gpen_core.export import export;"
+        "from gpen_core.model import load_model;"
+        "export(load_model(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, folder / "small.pth", folder / "small.onnx"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    return "small.onnx"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A server of files on this machine: `mirror.files[name]`, `mirror.asked`, `mirror.pause`."""
+    monkeypatch.delenv("GPEN_OFFLINE", raising=False)
+    with Mirror() as running:
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+class Mirror(http.server.ThreadingHTTPServer):
+    """Gives files, from any byte on, in blocks with a pause between them."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), MirrorHandler)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str | None] = []
+        self.pause = 0.0
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+
+class MirrorHandler(http.server.BaseHTTPRequestHandler):
+    """One answer of a Mirror."""
+
+    server: Mirror
+
+    def do_GET(self) -> None:
+        data, span = self.server.files[self.path[1:]], self.headers.get("Range")
+        self.server.asked.append(span)
+        start = int(span.removeprefix("bytes=").rstrip("-")) if span else 0
+        self.send_response(206 if span else 200)
+        if span:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - start))
+        self.send_header("ETag", '"1"')
+        self.end_headers()
+        for begin in range(start, len(data), 1 << 18):
+            try:
+                self.wfile.write(data[begin : begin + (1 << 18)])
+            except OSError:  # the client is gone, as a test wants it
+                return
+            time.sleep(self.server.pause)
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture(scope="session")

@@ -447,7 +447,7 @@ def test_a_file_in_facerestore_models_is_found_whatever_its_name(fresh, model_fi
 
 
 def test_only_model_files_are_offered(fresh):
-    offered = fresh.module("nodes.folders").model_names()
+    offered = fresh.module("nodes.weights").model_choices()
     assert "small.pth" in offered and "named-wrongly.pth" in offered
     assert "notes.txt" not in offered and "README.md" not in offered
 
@@ -464,6 +464,7 @@ def test_only_model_files_are_offered(fresh):
         ("batch_size", 0),
         ("colour_match", 2.0),
         ("strength", "much"),
+        ("detector", "dlib (download, 5 MB, MIT)"),
     ],
 )
 def test_bad_widget_values_are_refused(fresh, widget, value):
@@ -710,8 +711,238 @@ def test_a_copy_of_the_pack_under_another_name_works(fresh, tmp_path):
 
 def test_a_download_is_offered_and_says_what_to_fetch_by_hand_offline(fresh, monkeypatch):
     monkeypatch.setenv("GPEN_OFFLINE", "1")
-    offered = fresh.module("nodes.folders").model_names()
+    offered = fresh.module("nodes.weights").model_choices()
     label = "GPEN-BFR-512 (download, 284 MB, non-commercial)"
     assert offered[0].startswith("gpen-lite") and label in offered
     text = failed(fresh.run(one(load(PORTRAIT), loader(label))))
     assert "GPEN-BFR-512.pth" in text and "https://" in text and "models" in text
+
+
+# --- weights fetched by choosing an entry --------------------------------------------------------
+
+
+def facexlib_file(name: str) -> bytes:
+    """RetinaFace's or ParseNet's file with random weights; the real one is not at hand."""
+    import io
+
+    if name == "ParseNet":
+        from facexlib.parsing.parsenet import ParseNet
+
+        network = ParseNet(in_size=512, out_size=512, parsing_ch=19)
+    else:
+        from facexlib.detection.retinaface import RetinaFace
+
+        network = RetinaFace(network_name="mobile0.25", device="cpu")
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def catalogued(fresh, mirror, tmp_path, monkeypatch):
+    """Puts random weights behind a catalogue entry's name, on the mirror, and returns its entry."""
+    import functools
+    import hashlib
+
+    pytest.importorskip("facexlib.detection.retinaface", exc_type=(ImportError, RuntimeError))
+    catalogue = fresh.module("gpen_core.checkpoints.catalogue")
+    policy = fresh.module("gpen_core.checkpoints.transfer").Policy(
+        retries=1, backoff=0.01, timeout=5, loopback_http=True
+    )
+    host_module = fresh.module("nodes.host")
+    patient = functools.partial(host_module.download_entry, policy=policy)
+    monkeypatch.setattr(host_module, "download_entry", patient)
+    content = json.loads(catalogue._CATALOGUE.read_text(encoding="utf-8"))
+    monkeypatch.setattr(catalogue, "_CATALOGUE", tmp_path / "catalogue.json")
+    fetched = []
+
+    def put(name: str, data: bytes, published: bool = True):
+        facts = next(each for each in content["files"] if each["name"] == name)
+        facts["urls"] = [mirror.url(name)]
+        facts["bytes"] = len(data) if published else None
+        facts["sha256"] = hashlib.sha256(data).hexdigest() if published else None
+        mirror.files[name] = data
+        (tmp_path / "catalogue.json").write_text(json.dumps(content))
+        fetched.append(facts["filename"])
+        return catalogue.show(name)
+
+    yield put
+    for folder in ("facedetection", "gpen"):
+        for name in [*fetched, "gpen-pins.json"]:
+            for path in (fresh.base / "models" / folder).glob(f"{name}*"):
+                path.unlink()
+    host_module.CACHE.clear()
+
+
+def offered(fresh, kind: str, widget: str) -> list[str]:
+    info = fresh.nodes.NODE_CLASS_MAPPINGS[kind].GET_NODE_INFO_V1()["input"]["required"][widget]
+    return info[1]["options"] if isinstance(info[1], dict) and "options" in info[1] else info[0]
+
+
+def test_a_chosen_detector_is_fetched_verified_and_kept(fresh, mirror, catalogued, monkeypatch):
+    data = facexlib_file("RetinaFace-mobile0.25")
+    entry = catalogued("RetinaFace-mobile0.25", data, published=False)
+    label = "retinaface-mobile0.25 (download, size unknown, MIT)"
+    assert label in offered(fresh, "GPEN_DetectFaces", "detector")
+    assert label in offered(fresh, "GPEN_RestoreImage", "detector")
+
+    # The mere name is no consent, and the sentence says which entry is.
+    text = failed(fresh.run(four(load(PORTRAIT), detector="retinaface-mobile0.25")))
+    assert label in text and "facedetection" in text and mirror.asked == []
+
+    for graph in (four, one):
+        got = done(fresh.run(graph(load(PORTRAIT), detector=label)))
+        assert torch.equal(got["pasted"], got["image"])  # random weights are sure of nothing
+    folder = fresh.base / "models" / "facedetection"
+    assert mirror.asked == [None] and (folder / entry.filename).read_bytes() == data
+    assert entry.filename in json.loads((folder / "gpen-pins.json").read_text())
+    assert "retinaface-mobile0.25" in offered(fresh, "GPEN_DetectFaces", "detector")
+    done(fresh.run(four(load(PORTRAIT), detector="retinaface-mobile0.25")))
+
+    (folder / entry.filename).write_bytes(data + b"changed")
+    text = failed(fresh.run(one(load(PORTRAIT), detector=label, strength=0.5)))
+    assert "SHA-256" in text and "left alone" in text and mirror.asked == [None]
+
+
+def test_the_parser_is_fetched_by_the_mask_that_needs_it(fresh, mirror, catalogued):
+    entry = catalogued("ParseNet", facexlib_file("ParseNet"))
+    label = entry.label_as("parsing")
+    assert label in offered(fresh, "GPEN_PasteFaces", "mask_type")
+    unchanged = done(fresh.run(four(load(NO_FACE), mask_type=label)))
+    assert torch.equal(unchanged["pasted"], unchanged["image"]) and mirror.asked == []
+    step_by_step = done(fresh.run(four(load(PORTRAIT), mask_type=label)))
+    assert mirror.asked == [None]
+    assert 0 <= float(step_by_step["changed"].mean()) < 0.3
+    at_once = done(fresh.run(one(load(PORTRAIT), mask_type="parsing")))
+    assert mirror.asked == [None]
+    torch.testing.assert_close(at_once["changed"], step_by_step["changed"], atol=1e-4, rtol=0)
+
+
+def test_a_wrong_file_of_the_users_is_neither_used_nor_replaced(fresh, mirror, catalogued):
+    entry = catalogued("ParseNet", b"published")
+    path = fresh.base / "models" / "facedetection" / entry.filename
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"mine")
+    text = failed(fresh.run(one(load(PORTRAIT), mask_type="parsing")))
+    assert "SHA-256" in text and path.read_bytes() == b"mine" and mirror.asked == []
+
+
+def test_a_download_shows_progress_and_can_be_interrupted(fresh, mirror, catalogued):
+    import comfy.model_management as memory
+
+    data = facexlib_file("ParseNet")
+    entry = catalogued("ParseNet", data)
+    label, shown = entry.label_as("parsing"), []
+    mirror.pause = 0.02
+
+    def watch(event: str, data: dict) -> None:
+        shown.extend(each for each in _progress_of(event, data) if each[1] == entry.bytes)
+        if len(shown) == 3:
+            memory.interrupt_current_processing(True)
+
+    import comfy.utils
+
+    hook = comfy.utils.PROGRESS_BAR_HOOK
+    comfy.utils.set_progress_bar_global_hook(
+        lambda value, total, *_, **__: watch("progress", {"value": value, "max": total})
+    )
+    try:
+        outcome = fresh.run(four(load(PORTRAIT), mask_type=label))
+    finally:
+        comfy.utils.set_progress_bar_global_hook(hook)
+    assert not outcome.success and not outcome.errors and len(shown) >= 3
+    assert any(event == "execution_interrupted" for event, _ in outcome.events)
+    folder = fresh.base / "models" / "facedetection"
+    assert not (folder / entry.filename).exists()
+    assert 0 < (folder / f"{entry.filename}.part").stat().st_size < len(data)
+    mirror.pause = 0
+    done(fresh.run(four(load(PORTRAIT), mask_type=label)))
+    assert mirror.asked[0] is None and mirror.asked[1].startswith("bytes=")
+    assert (folder / entry.filename).read_bytes() == data
+
+
+def _progress_of(event: str, data: dict) -> list[tuple[int, int]]:
+    return [(data["value"], data["max"])] if event == "progress" else []
+
+
+def test_a_chosen_model_is_fetched_and_later_found(fresh, mirror, catalogued, small_state):
+    import io
+
+    buffer = io.BytesIO()
+    torch.save({"g_ema": small_state}, buffer)
+    entry = catalogued("GPEN-BFR-512", buffer.getvalue())
+    assert entry.label in fresh.module("nodes.weights").model_choices()
+    fetched = done(fresh.run(one(load(PORTRAIT), loader(entry.label))))
+    own = done(fresh.run(one(load(PORTRAIT))))
+    assert torch.equal(fetched["pasted"], own["pasted"])
+    path = fresh.base / "models" / "gpen" / entry.filename
+    elsewhere = fresh.base / "models" / "facerestore_models" / entry.filename
+    shutil.move(path, elsewhere)  # another pack's folder will do
+    try:
+        done(fresh.run(one(load(PORTRAIT), loader(entry.label), strength=0.5)))
+        assert mirror.asked == [None] and not path.exists()
+        elsewhere.write_bytes(b"something else")
+        text = failed(fresh.run(one(load(PORTRAIT), loader(entry.label), strength=0.6)))
+        assert "SHA-256" in text
+    finally:
+        elsewhere.unlink()
+
+
+# --- ONNX files ----------------------------------------------------------------------------------
+
+
+def test_an_onnx_file_restores_as_its_network_does(fresh, graph_file):
+    for graph in (four, one):
+        theirs = done(fresh.run(graph(load(PORTRAIT), loader(graph_file))))
+        ours = done(fresh.run(graph(load(PORTRAIT))))
+        torch.testing.assert_close(theirs["pasted"], ours["pasted"], atol=2e-3, rtol=0)
+        assert float(theirs["changed"].max()) > 0
+
+
+def test_an_onnx_file_is_kept_like_a_network(fresh, graph_file, base_folder):
+    import comfy.model_management as memory
+
+    models = fresh.module("nodes.host").CACHE
+    models.clear()
+    size = (base_folder / "models" / "gpen" / graph_file).stat().st_size
+    done(fresh.run(one(load(PORTRAIT), loader(graph_file))))
+    loads = models.loads
+    assert models.bytes >= size
+    done(fresh.run({"image": load(GROUP), "show": node("PreviewImage", images=["image", 0])}))
+    done(fresh.run(one(load(PORTRAIT), loader(graph_file), strength=0.9)))
+    assert models.loads == loads
+    memory.unload_all_models()
+    assert len(models) == 0
+    done(fresh.run(one(load(PORTRAIT), loader(graph_file), strength=0.8)))
+    assert models.loads > loads
+
+
+def test_an_onnx_files_memory_is_asked_for_and_given_back(fresh, graph_file, monkeypatch):
+    """The patcher sees one number; the session's weights are asked for until it is open."""
+    import comfy.model_management as memory
+
+    host_module = fresh.module("nodes.host")
+    path = fresh.module("nodes.folders").model_path(graph_file)
+    host_module.CACHE.clear()
+    model = host_module.load_model(path, "fp32", "cpu")
+    network, asked, bring = model.model.network, [], memory.load_models_gpu
+
+    def load_models_gpu(models, memory_required=0, **keywords):
+        asked.append(memory_required)
+        return bring(models, memory_required=memory_required, **keywords)
+
+    monkeypatch.setattr(memory, "load_models_gpu", load_models_gpu)
+    network.to("meta")  # as another device would: the session of the old one is dropped
+    assert network._session is None
+    network.to_empty(device="cpu")
+    model.prepare(model.model, 2)
+    model.model(torch.zeros(1, 3, 64, 64))
+    model.prepare(model.model, 2)
+    work = 2 * model.bytes_per_face
+    host_module.CACHE.clear()
+    assert asked == [work + path.stat().st_size, work]
+
+
+def test_a_small_feather_range_is_the_cores(fresh):
+    done(fresh.run(four(load(PORTRAIT), feather=128.0)))
+    assert "feather" in failed(fresh.run(four(load(PORTRAIT), feather=129.0))).lower()

@@ -1,0 +1,127 @@
+"""Which weights file an entry of a menu means; one that says "download" is fetched when it runs.
+
+Choosing such an entry, which names the licence, is the consent. Every other entry means a file that
+has to be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..gpen_core.checkpoints.catalogue import Entry, list_entries, split_label
+from ..gpen_core.checkpoints.verify import check
+from ..gpen_core.errors import MissingWeightsError
+from ..gpen_core.faces.weights import entry_of
+from . import folders, host
+
+# --- restoration models --------------------------------------------------------------------------
+
+
+def model_choices() -> list[str]:
+    """Files that are there, the embedded models first, then what could be downloaded."""
+    here = folders.model_names()
+    return here + [entry.label for entry in downloadable() if entry.filename not in here]
+
+
+def downloadable() -> list[Entry]:
+    """The catalogue's restoration models that have an address."""
+    return [
+        entry
+        for entry in list_entries()
+        if entry.kind in ("gpen-pth", "gpen-onnx") and entry.urls and "GPEN-BFR" in entry.name
+    ]
+
+
+def model_entry(choice: str) -> Entry | None:
+    """The catalogue's entry that a label of the menu stands for; None for the name of a file."""
+    return next((entry for entry in downloadable() if entry.label == choice), None)
+
+
+def model_file_here(choice: str) -> Path | None:
+    """The file of the loader's widget as it is now, None before its download.
+
+    Raises:
+        GPENError: it is the name of a file, and no folder holds it.
+    """
+    entry = model_entry(choice)
+    return folders.model_path(choice) if entry is None else folders.find_model(entry.filename)
+
+
+def model_file(choice: str) -> Path:
+    """The file of the loader's widget, fetched into models/gpen where the entry says so.
+
+    Raises:
+        GPENError: it is not there, not the published one, or could not be fetched.
+    """
+    entry, path = model_entry(choice), model_file_here(choice)
+    if path is None:
+        assert entry is not None  # a mere name is found or refused
+        return host.fetched(entry, folders.model_downloads())
+    if entry is not None and path.name == entry.filename:
+        check(entry, path).refuse_wrong().pin_unknown()
+    return path
+
+
+# --- detectors and the parser --------------------------------------------------------------------
+
+
+def choices(names: Sequence[str]) -> list[str]:
+    """A menu of detectors or masks; those whose file is not there say "download"."""
+    return [_choice(name) for name in names]
+
+
+def _choice(name: str) -> str:
+    entry = entry_of(name)
+    if entry is None or folders.find_detector(entry.filename) is not None:
+        return name
+    return entry.label_as(name)
+
+
+def name_of(choice: str) -> str:
+    """The detector or mask of a menu's entry, whether or not its file is there by now."""
+    return split_label(choice)[0]
+
+
+def problem(widget: str, choice: str | None, names: Sequence[str]) -> str | None:
+    """Why the host must not run with this entry; None where it may, or where it is linked.
+
+    The host's own check would refuse entries of a workflow that was saved before the download.
+    """
+    if choice is None or name_of(choice) in names:
+        return None
+    return f"{widget}: there is no {choice!r}; choose among {', '.join(names)}."
+
+
+def detector(choice: str) -> host.HostDetector:
+    """The detector of a menu's entry. Raises as `_file_of` and `host.load_detector`."""
+    return host.load_detector(name_of(choice), _file_of(choice))
+
+
+def parser(choice: str) -> host.HostParser | None:
+    """The parser behind a mask's entry, None where it needs none. Raises as `_file_of`."""
+    path = _file_of(choice)
+    return None if path is None else host.load_parser(path)
+
+
+def _file_of(choice: str) -> Path | None:
+    """The file behind an entry; the loader compares its hash.
+
+    Raises:
+        MissingWeightsError: it is not there and the entry does not say "download".
+        GPENError: it could not be fetched.
+    """
+    name, download = split_label(choice)
+    entry = entry_of(name)
+    if entry is None:
+        return None
+    path = folders.find_detector(entry.filename)
+    if path is not None:
+        return path
+    if download:
+        return host.fetched(entry, folders.detector_downloads())
+    raise MissingWeightsError(
+        f"{name} needs {entry.filename}, which is not in {folders.detector_downloads()}; choose "
+        f"{entry.label_as(name)!r} to have it fetched, or put it there by hand from "
+        f"{' or '.join(entry.urls)}."
+    )
