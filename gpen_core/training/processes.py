@@ -96,9 +96,16 @@ def _join(device: str) -> PartialState:
             "Training in several processes needs Accelerate; install it with: "
             "pip install 'gpen[train]'"
         ) from error
-    state = PartialState(cpu=device == "cpu")
-    if device.startswith("cuda") and state.device.type != "cuda":
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if device.startswith("cuda") and not on_gpu:
         raise InputError(f"device is {device}, but there is no CUDA GPU here; set device: cpu.")
+    # Without a GPU and without being told, Accelerate leaves every process on its own.
+    state = PartialState(cpu=not on_gpu)
+    if state.num_processes != _launched():
+        raise InputError(
+            f"{_launched()} processes were launched, but Accelerate joined {state.num_processes}; "
+            f"each would train and write alone. See 'Several GPUs' in docs/training.md."
+        )
     return state
 
 
