@@ -667,6 +667,9 @@ def test_every_node_has_help_locales_and_tooltips(fresh):
             entry = json.loads(text)[key]
             assert set(entry["inputs"]) == set(inputs), (key, language)
             assert len(entry["outputs"]) == len(info["output"])
+            for name, spec in inputs.items():
+                said = entry["inputs"][name].get("tooltip")
+                assert said and (language != "en" or said == spec[1]["tooltip"]), (key, name)
 
 
 def test_inputs_and_outputs_share_no_id(fresh):
