@@ -21,11 +21,23 @@ from .errors import InputError
 
 Range = tuple[float, float]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_LEAST_MOTION = 2.0
+# What a range may hold, see `Degradation`.
+LIMITS: dict[str, Range] = {
+    "scale": (1, 16),
+    "blur": (0, 3),
+    "motion": (0, 25),
+    "noise": (0, 25),
+    "jpeg": (10, 100),
+    "colour": (0, 1),
+}
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """Ranges to draw from, for one picture at a time.
+    """Ranges to draw from, for one picture at a time; by default no damage at all.
+
+    The preset "wild" has every range at its widest, `LIMITS`, shrinking from 2 on.
 
     Attributes:
         scale: shrinking factor, 1 to 16; 1 keeps the size.
@@ -46,15 +58,7 @@ class Degradation:
     grey: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = {
-            "scale": (1, 16),
-            "blur": (0, 3),
-            "motion": (0, 25),
-            "noise": (0, 25),
-            "jpeg": (10, 100),
-            "colour": (0, 1),
-        }
-        for name, (lowest, highest) in limits.items():
+        for name, (lowest, highest) in LIMITS.items():
             low, high = getattr(self, name)
             skipped = name == "jpeg" and low == high == 0
             if not skipped and not lowest <= low <= high <= highest:
@@ -79,6 +83,16 @@ PRESETS: dict[str, Degradation] = {
         colour=(0.4, 1.0),
         grey=0.7,
     ),
+    # Everything at once, over the whole documented ranges.
+    "wild": Degradation(
+        scale=(2, 16),
+        blur=(0, 3),
+        motion=(0, 25),
+        noise=(0, 25),
+        jpeg=(10, 100),
+        colour=(0, 1),
+        grey=0.1,
+    ),
 }
 
 
@@ -96,6 +110,8 @@ def preset(name: str) -> Degradation:
 def degrade(images: Tensor, degradation: Degradation | str, seed: int = 0) -> Tensor:
     """Damage pictures repeatably; picture i is drawn with the seed `seed + i`.
 
+    Only the noise and the JPEG files are made on the CPU, so that every device gives the same.
+
     Args:
         images: (N, 3, H, W) float, RGB 0..1, on any device.
         degradation: ranges, or a preset's name.
@@ -110,43 +126,109 @@ def degrade(images: Tensor, degradation: Degradation | str, seed: int = 0) -> Te
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Degrading takes pictures (N, 3, H, W), not {tuple(images.shape)}.")
     recipe = preset(degradation) if isinstance(degradation, str) else degradation
-    damaged = [degrade_one(image[None], recipe, seed + i) for i, image in enumerate(images)]
-    return torch.cat(damaged) if damaged else images.clone()
+    draws = [Draw.of(recipe, seed + index) for index in range(len(images))]
+    damaged = gaussian_blur(images, _column(draws, "blur", images))
+    damaged = _motion(damaged, draws)
+    strength, shift = (_column(draws, name, images) for name in ("colour", "shift"))
+    damaged = colour_shift(damaged, strength, shift)
+    grey = [index for index, draw in enumerate(draws) if draw.grey]
+    if grey:
+        damaged = damaged.index_copy(
+            0, torch.tensor(grey).to(images.device), to_grey(damaged[grey])
+        )
+    return _photograph(damaged, draws).clamp(0, 1)
 
 
-def degrade_one(image: Tensor, recipe: Degradation, seed: int) -> Tensor:
-    """`degrade` for one picture (1, 3, H, W) 0..1."""
-    generator = torch.Generator().manual_seed(seed)
-    # One vector drawn at once: changing a range leaves the other quantities' draws as they were.
-    u = torch.rand(13, generator=generator).tolist()
-    height, width = image.shape[-2:]
-    damaged = gaussian_blur(image, _within(recipe.blur, u[0]))
-    damaged = motion_blur(damaged, _within(recipe.motion, u[1]), math.pi * u[2])
-    damaged = colour_shift(damaged, _within(recipe.colour, u[3]), u[4:9])
-    if u[9] < recipe.grey:
-        damaged = to_grey(damaged)
-    damaged = _shrink(damaged, _within(recipe.scale, u[10]))
-    damaged = _add_noise(damaged, _within(recipe.noise, u[11]), generator)
-    damaged = jpeg(damaged.clamp(0, 1), round(_within(recipe.jpeg, u[12])))
-    if damaged.shape[-2:] != (height, width):
-        damaged = F.interpolate(damaged, (height, width), mode="bicubic", align_corners=False)
-    return damaged.clamp(0, 1)
+@dataclass(frozen=True)
+class Draw:
+    """The quantities of one picture, see `Degradation`; `noise` goes on from `generator`."""
+
+    blur: float
+    motion: float
+    angle: float
+    colour: float
+    shift: list[float]
+    grey: bool
+    scale: float
+    noise: float
+    jpeg: int
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, recipe: Degradation, seed: int) -> Draw:
+        """Drawn from `recipe` with a seed of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        # One vector drawn at once: changing a range leaves the other quantities' draws alone.
+        u = torch.rand(13, generator=generator).tolist()
+        return cls(
+            blur=_within(recipe.blur, u[0]),
+            motion=_within(recipe.motion, u[1]),
+            angle=math.pi * u[2],
+            colour=_within(recipe.colour, u[3]),
+            shift=u[4:9],
+            grey=u[9] < recipe.grey,
+            scale=_within(recipe.scale, u[10]),
+            noise=_within(recipe.noise, u[11]),
+            jpeg=round(_within(recipe.jpeg, u[12])),
+            generator=generator,
+        )
 
 
-def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W) filtered by a Gaussian of `sigma` pixels, edges replicated."""
-    if sigma < 0.05:
+def _column(draws: list[Draw], name: str, like: Tensor) -> Tensor:
+    """One quantity of all pictures, (N,) or (N, n)."""
+    return torch.tensor([getattr(draw, name) for draw in draws]).to(like)
+
+
+def _motion(images: Tensor, draws: list[Draw]) -> Tensor:
+    """Every picture smeared along its own line: kernels of different sizes, so one by one."""
+    if all(draw.motion < _LEAST_MOTION for draw in draws):
         return images
-    radius = math.ceil(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    taps = torch.exp(-offsets.square() / (2 * sigma * sigma))
-    taps = taps / taps.sum()
-    return _filter(_filter(images, taps[None, :]), taps[:, None])
+    pairs = zip(images, draws, strict=True)
+    return torch.cat([motion_blur(image[None], draw.motion, draw.angle) for image, draw in pairs])
+
+
+def _photograph(images: Tensor, draws: list[Draw]) -> Tensor:
+    """Shrink, add noise, make a JPEG, enlarge; pictures of one shrunk size go together."""
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for index, draw in enumerate(draws):
+        height, width = (max(1, round(side / draw.scale)) for side in size)
+        by_size.setdefault((height, width), []).append(index)
+    damaged = torch.empty_like(images)
+    for small, members in by_size.items():
+        group = [draws[index] for index in members]
+        part = _resize(images[members], small, antialias=True)
+        part = _add_noise(part, group).clamp(0, 1)
+        part = torch.cat(
+            [jpeg(one[None], draw.jpeg) for one, draw in zip(part, group, strict=True)]
+        )
+        damaged[members] = _resize(part, size)
+    return damaged
+
+
+def gaussian_blur(images: Tensor, sigma: float | Tensor) -> Tensor:
+    """(N, C, H, W) filtered by a Gaussian of `sigma` pixels, edges replicated.
+
+    Args:
+        images: any values.
+        sigma: one for all pictures, or one for each, (N,); below 0.05 there is none.
+    """
+    sigmas = torch.as_tensor(sigma, dtype=images.dtype, device=images.device).expand(len(images))
+    # Each picture's own radius, so that its neighbours in a batch change nothing.
+    radii = torch.where(sigmas < 0.05, 0, (3 * sigmas).ceil())
+    radius = int(radii.max()) if len(images) else 0
+    if radius == 0:
+        return images
+    offsets = torch.arange(radius + 1, dtype=images.dtype, device=images.device)
+    taps = torch.exp(-offsets.square() / (2 * sigmas.clamp(min=0.05).square()[:, None]))
+    taps = taps * (offsets <= radii[:, None])
+    taps = taps / (taps[:, :1] + 2 * taps[:, 1:].sum(dim=1, keepdim=True))
+    return _symmetric(_symmetric(images, taps, dim=-1), taps, dim=-2)
 
 
 def motion_blur(images: Tensor, length: float, angle: float) -> Tensor:
     """(N, C, H, W) smeared along a line of `length` pixels at `angle` radians."""
-    if length < 2:
+    if length < _LEAST_MOTION:
         return images
     radius = math.ceil(length / 2)
     offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
@@ -158,21 +240,22 @@ def motion_blur(images: Tensor, length: float, angle: float) -> Tensor:
     return _filter(images, line / line.sum())
 
 
-def colour_shift(images: Tensor, strength: float, draws: list[float]) -> Tensor:
+def colour_shift(images: Tensor, strength: Tensor, draws: Tensor) -> Tensor:
     """Gamma up to e^±0.5, contrast ±30 %, tint ±12 % a channel, at `strength` 1.
 
     Args:
         images: (N, 3, H, W) 0..1.
-        strength: 0 to 1.
-        draws: five numbers 0..1: gamma, contrast, tint of red, green, blue.
+        strength: (N,) 0 to 1.
+        draws: (N, 5) 0..1: gamma, contrast, tint of red, green, blue.
     """
-    if strength <= 0:
+    if not bool((strength > 0).any()):
         return images
-    gamma, contrast, *tint = [strength * (2 * draw - 1) for draw in draws]
-    shifted = images.clamp(1e-4, 1) ** math.exp(0.5 * gamma)
-    shifted = (shifted - 0.5) * (1 + 0.3 * contrast) + 0.5
-    gains = torch.tensor(tint, dtype=images.dtype, device=images.device) * 0.12 + 1
-    return (shifted * gains[None, :, None, None]).clamp(0, 1)
+    shifts = strength[:, None] * (2 * draws - 1)
+    gamma, contrast, tint = shifts[:, :1], shifts[:, 1:2], shifts[:, 2:]
+    shifted = images.clamp(1e-4, 1) ** torch.exp(0.5 * gamma)[..., None, None]
+    shifted = (shifted - 0.5) * (1 + 0.3 * contrast)[..., None, None] + 0.5
+    shifted = (shifted * (1 + 0.12 * tint)[..., None, None]).clamp(0, 1)
+    return torch.where((strength > 0)[:, None, None, None], shifted, images)
 
 
 def to_grey(images: Tensor) -> Tensor:
@@ -204,19 +287,40 @@ def _within(limits: Range, draw: float) -> float:
     return low + (high - low) * draw
 
 
-def _shrink(image: Tensor, scale: float) -> Tensor:
-    if scale <= 1:
-        return image
-    height, width = (max(1, round(side / scale)) for side in image.shape[-2:])
-    return F.interpolate(
-        image, (height, width), mode="bicubic", align_corners=False, antialias=True
-    )
+def _resize(images: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=antialias)
 
 
-def _add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+def _add_noise(images: Tensor, draws: list[Draw]) -> Tensor:
     # Drawn on the CPU, so that every device sees the same noise.
-    noise = torch.randn(image.shape, generator=generator)
-    return image + noise.to(image) * (sigma / 255)
+    shape = (1, *images.shape[1:])
+    noise = torch.cat([torch.randn(shape, generator=draw.generator) for draw in draws])
+    sigmas = torch.tensor([draw.noise for draw in draws]).to(images)
+    return images + noise.to(images) * (sigmas / 255)[:, None, None, None]
+
+
+def _symmetric(images: Tensor, taps: Tensor, dim: int) -> Tensor:
+    """(N, C, H, W) correlated along `dim` with a kernel for each picture, edges replicated.
+
+    A sum of shifted pictures rather than a convolution: its rounding does not depend on what else
+    is in the batch.
+
+    Args:
+        images: the pictures.
+        taps: (N, radius + 1), the middle of the kernel and its one side.
+        dim: -1 or -2.
+    """
+    radius, side = taps.shape[1] - 1, images.shape[dim]
+    pad = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
+    padded = F.pad(images, pad, mode="replicate")
+    weights = taps[:, :, None, None, None]
+    total = images * weights[:, 0]
+    for offset in range(1, radius + 1):
+        pair = padded.narrow(dim, radius - offset, side) + padded.narrow(dim, radius + offset, side)
+        total += pair.mul_(weights[:, offset])
+    return total
 
 
 def _filter(images: Tensor, kernel: Tensor) -> Tensor:

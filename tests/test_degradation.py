@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen_core.degradation import (
+    LIMITS,
     PRESETS,
     Degradation,
     degrade,
@@ -34,8 +35,10 @@ def test_the_seed_decides(pictures, name):
     assert not torch.equal(degrade(pictures, name, seed=6), first)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (37, 41)])
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_picture_alone_is_damaged_as_in_a_batch(pictures, name):
+def test_a_picture_alone_is_damaged_as_in_a_batch(pictures, name, size):
+    pictures = torch.nn.functional.interpolate(pictures, size, mode="bilinear")
     batch = degrade(pictures, name, seed=9)
     for index in range(3):
         alone = degrade(pictures[index : index + 1], name, seed=9 + index)
@@ -86,6 +89,28 @@ def test_blurs_keep_a_flat_picture_flat(sigma, length, angle):
     assert torch.allclose(motion_blur(flat, length, angle), flat, atol=1e-5)
 
 
+def test_each_picture_of_a_batch_has_its_own_blur(pictures):
+    sigmas = torch.tensor([0.0, 0.7, 3.0])
+    blurred = gaussian_blur(pictures, sigmas)
+    assert torch.equal(blurred[0], pictures[0])
+    for index, sigma in enumerate(sigmas.tolist()):
+        assert torch.equal(gaussian_blur(pictures[index : index + 1], sigma)[0], blurred[index])
+
+
+def test_the_blur_is_kornias(pictures):
+    import kornia
+
+    ours = gaussian_blur(pictures, 1.5)
+    theirs = kornia.filters.gaussian_blur2d(pictures, (11, 11), (1.5, 1.5), "replicate")
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_the_widest_preset_reaches_every_limit():
+    for name, limits in LIMITS.items():
+        lowest = 2 if name == "scale" else limits[0]
+        assert getattr(PRESETS["wild"], name) == (lowest, limits[1])
+
+
 def test_motion_smears_along_its_angle():
     point = torch.zeros(1, 1, 31, 31)
     point[..., 15, 15] = 1
@@ -119,7 +144,7 @@ def test_an_impossible_range_is_named(ranges, name):
 
 
 def test_an_unknown_preset_lists_the_known(pictures):
-    with pytest.raises(InputError, match="'awful'; choose mild, medium, severe, old-photo"):
+    with pytest.raises(InputError, match="'awful'; choose mild, medium, severe, old-photo, wild"):
         degrade(pictures, "awful")
 
 
