@@ -51,7 +51,10 @@ def bench(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1.")] = "cpu",
     precision: Annotated[str, typer.Option("--precision", help="Of ours.")] = "fp32",
     against: Annotated[
-        str, typer.Option("--against", help="textbook, onnxruntime, both or none.")
+        str,
+        typer.Option(
+            "--against", help="textbook, onnxruntime (its export and ours), both or none."
+        ),
     ] = "textbook,onnxruntime",
     repeats: Annotated[int, typer.Option("--repeats", help="Turns; medians are shown.")] = 5,
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.")] = None,
@@ -106,6 +109,8 @@ def _contenders(against: str) -> list[str]:
     unknown = sorted(set(others) - set(NAMES))
     if unknown:
         raise InputError(f"--against knows textbook and onnxruntime, not {', '.join(unknown)}.")
+    if "onnxruntime" in others and "our-export" not in others:
+        others.insert(others.index("onnxruntime") + 1, "our-export")
     return [*others, "ours"]
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gpen_core.benchmark import cost, measure
 from gpen_core.benchmark.contenders import Task, build, random_state
-from gpen_core.cli_bench import SpacedValues, _repeat, bench
+from gpen_core.cli_bench import SpacedValues, _contenders, _repeat, bench
 from gpen_core.errors import InputError
 
 app = typer.Typer()
@@ -40,10 +40,10 @@ def test_values_in_a_row():
     assert " ".join(_repeat(args, {"--size", "--batch"})) == spread
 
 
-@pytest.mark.parametrize("name", ["textbook", "onnxruntime"])
+@pytest.mark.parametrize("name", ["textbook", "onnxruntime", "our-export"])
 @torch.inference_mode()
 def test_contenders_compute_the_same(name):
-    if name == "onnxruntime":
+    if name != "textbook":
         pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
         pytest.importorskip("onnx", reason="onnx is not installed")
     task = Task(64, batch=2)
@@ -55,6 +55,23 @@ def test_contenders_compute_the_same(name):
 def test_an_unknown_contender_is_named():
     with pytest.raises(InputError, match="no contender 'tensorflow'"):
         build("tensorflow", Task(64), {})
+
+
+def test_onnxruntime_measures_our_export_too():
+    assert _contenders("textbook, onnxruntime") == [
+        "textbook",
+        "onnxruntime",
+        "our-export",
+        "ours",
+    ]
+    assert _contenders("textbook") == ["textbook", "ours"]
+
+
+def test_the_memory_of_an_export_is_that_of_its_user():
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    used = measure.memory("our-export", Task(64))
+    assert used is not None and used["peak"] > used["before"] > 0
 
 
 def test_runs_take_turns():

@@ -1,4 +1,4 @@
-"""Who runs in a comparison: the textbook formulation, ONNX Runtime on its export, and ours."""
+"""Who runs in a comparison: the textbook formulation, ONNX Runtime on its export and ours, us."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..networks.gpen import GPEN, GPENConfig
 
 log = logging.getLogger(__name__)
 
-NAMES = ("textbook", "onnxruntime", "ours")
+NAMES = ("textbook", "onnxruntime", "our-export", "ours")
 OPSET = 17
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -73,10 +73,11 @@ def build(name: str, task: Task, state: Mapping[str, Tensor]) -> Run:
         InputError: no such contender.
         MissingDependencyError: its package is absent.
     """
-    makers = {"textbook": _textbook, "onnxruntime": _onnxruntime, "ours": _ours}
-    if name not in makers:
-        raise InputError(f"There is no contender {name!r}; there are {', '.join(makers)}.")
-    return makers[name](task, state)
+    if name not in NAMES:
+        raise InputError(f"There is no contender {name!r}; there are {', '.join(NAMES)}.")
+    if name in EXPORTERS:
+        return _onnxruntime(name, task, state)
+    return (_textbook if name == "textbook" else _ours)(task, state)
 
 
 def _ours(task: Task, state: Mapping[str, Tensor]) -> Run:
@@ -108,8 +109,14 @@ def _textbook(task: Task, state: Mapping[str, Tensor]) -> Run:
     return lambda x: network(x.to(task.device))
 
 
-def _onnxruntime(task: Task, state: Mapping[str, Tensor]) -> Run:
+def _onnxruntime(name: str, task: Task, state: Mapping[str, Tensor]) -> Run:
     """What users of an exported model run; batch and size are constants of the graph."""
+    with tempfile.TemporaryDirectory() as folder:
+        return open_session(EXPORTERS[name](task, state, Path(folder) / "model.onnx"), task)
+
+
+def open_session(path: Path, task: Task) -> Run:
+    """An exported file in ONNX Runtime, on the task's device and PyTorch's number of threads."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -122,9 +129,7 @@ def _onnxruntime(task: Task, state: Mapping[str, Tensor]) -> Run:
     providers = ["CPUExecutionProvider"]
     if task.device.startswith("cuda"):
         providers.insert(0, "CUDAExecutionProvider")
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_textbook(task, state, Path(folder) / "textbook.onnx")
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     if session.get_providers()[0] != providers[0]:
         log.warning("ONNX Runtime has no CUDA here; it runs on %s.", session.get_providers()[0])
 
@@ -156,3 +161,19 @@ def export_textbook(task: Task, state: Mapping[str, Tensor], path: Path) -> Path
             "Exporting needs the package onnx; pip install 'gpen[onnx]'."
         ) from error
     return path
+
+
+def export_ours(task: Task, state: Mapping[str, Tensor], path: Path) -> Path:
+    """The same weights as `gpen export` writes them."""
+    from ..export import export
+    from ..model import build_model
+
+    precision = "fp16" if task.precision == "fp16" else "fp32"
+    model = build_model(state, "the contender", torch.float32)
+    return export(model, path, precision, task.batch).path
+
+
+EXPORTERS: dict[str, Callable[[Task, Mapping[str, Tensor], Path], Path]] = {
+    "onnxruntime": export_textbook,
+    "our-export": export_ours,
+}

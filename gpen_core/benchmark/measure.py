@@ -14,6 +14,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from ..errors import GPENError
 from . import cost
-from .contenders import DTYPES, Run, Task, build, random_state
+from .contenders import DTYPES, EXPORTERS, Run, Task, build, open_session, random_state
 
 PEAK_SIDE = 2048
 
@@ -180,28 +181,19 @@ def _built_elsewhere(name: str, task: Task) -> Run:
 
     A user of an exported model never holds the PyTorch network, so its memory must not count.
     """
-    if name != "onnxruntime":
+    if name not in EXPORTERS:
         return build(name, task, random_state(task.config))
-    import tempfile
-
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "textbook.onnx"
+        path = Path(folder) / "model.onnx"
         code = (
             "import json, sys; from pathlib import Path;"
-            "from gpen_core.benchmark.contenders import Task, export_textbook, random_state;"
+            "from gpen_core.benchmark.contenders import EXPORTERS, Task, random_state;"
             "task = Task(**json.loads(sys.argv[1]));"
-            "export_textbook(task, random_state(task.config), Path(sys.argv[2]))"
+            "EXPORTERS[sys.argv[3]](task, random_state(task.config), Path(sys.argv[2]))"
         )
-        arguments = [sys.executable, "-c", code, json.dumps(asdict(task)), str(path)]
+        arguments = [sys.executable, "-c", code, json.dumps(asdict(task)), str(path), name]
         subprocess.run(arguments, check=True, capture_output=True)
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+        return open_session(path, task)
 
 
 if __name__ == "__main__":
