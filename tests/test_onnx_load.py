@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gpen_core.checkpoints.convert import convert, inspect
 from gpen_core.errors import CheckpointError
@@ -66,3 +67,16 @@ def test_inspect_and_convert_read_graphs(files, tmp_path):
 def test_a_graph_is_not_exported_again(files, tmp_path):
     with pytest.raises(CheckpointError, match="only GPEN v1"):
         export(load_model(files[1]), tmp_path / "again.onnx")
+
+
+def test_run_gpen_restores_with_a_graph(files, tmp_path):
+    from gpen_core.cli import run_gpen
+
+    photo = Path(__file__).resolve().parents[1] / "docs" / "samples" / "astronaut-damaged.jpg"
+    command = ["--input", str(photo), "--size", "64", "--face_align", "--model_path"]
+    for model in files:
+        target = tmp_path / f"{model.suffix[1:]}.png"
+        assert run_gpen([*command, str(model), "--output", str(target)]) == 0
+    ours, theirs = (np.asarray(Image.open(path), np.int16) for path in sorted(tmp_path.iterdir()))
+    before = np.asarray(Image.open(photo).convert("RGB"), np.int16)
+    assert np.abs(ours - theirs).max() <= 1 and np.abs(ours - before).max() > 1
