@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from .cli_bench import SpacedValues, bench
+from .cli_evaluate import evaluate
 from .cli_export import export
 from .cli_models import app as models
 from .cli_train import train
@@ -280,6 +281,7 @@ def convert(
 app.add_typer(models, name="models")
 app.command()(export)
 app.command()(train)
+app.command(cls=SpacedValues)(evaluate)
 app.command(cls=SpacedValues)(bench)
 
 

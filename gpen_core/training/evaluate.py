@@ -5,17 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..metrics.pixels import psnr
 from ..networks import GPEN
 from .dataset import Batch
 from .perceptual import PerceptualLosses
 
 _BATCH = 4
-
-
-def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
-    """(N,) dB of pictures (N, 3, H, W) -1..1, clamped, against the truth."""
-    error = (pictures.float().clamp(-1, 1) - truth).square().mean(dim=(1, 2, 3)) / 4
-    return -10 * torch.log10(error.clamp(min=1e-10))
 
 
 @torch.inference_mode()

@@ -1,0 +1,158 @@
+"""The loop: damage, restore, measure, a few faces at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..degradation import degrade, gaussian_blur, preset
+from ..errors import InputError
+from ..images import from_network, to_network
+from ..metrics.catalogue import METRICS, Measure
+from ..model import Model
+from ..restorer import Monitor, RestoreOptions, restore_crops
+from ..training.sources import Face
+from .faces import cut
+
+log = logging.getLogger(__name__)
+
+NOTHING, UNSHARP, MODEL, TRUTH = "do nothing", "bicubic + unsharp", "model", "truth"
+_UNSHARP_SIGMA, _UNSHARP_AMOUNT = 2.0, 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the faces are damaged and restored.
+
+    Attributes:
+        presets: names of `degradation.PRESETS`.
+        seed: of the damage; face i is damaged with `seed + i`.
+        batch_size: faces at a time, at least 1.
+        shown: how many faces are kept as pictures, spread evenly.
+    """
+
+    presets: tuple[str, ...] = ("medium",)
+    seed: int = 0
+    batch_size: int = 4
+    shown: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"The batch must hold at least 1 face, not {self.batch_size}.")
+        for name in self.presets:
+            preset(name)
+
+
+@dataclass
+class Shown:
+    """One face as pictures (3, S, S) 0..1: the truth, and per preset (degraded, restored)."""
+
+    face: Face
+    truth: Tensor
+    pairs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+@dataclass
+class Figures:
+    """What was measured.
+
+    Attributes:
+        faces: in the order of the figures.
+        values: preset -> who -> metric -> (N,) float64; who is `NOTHING`, `UNSHARP`, `MODEL` or
+            `TRUTH`, the last one only for metrics that need no truth.
+        shown: faces kept as pictures.
+        events: fall-backs of the restorer, one sentence each.
+    """
+
+    faces: list[Face]
+    values: dict[str, dict[str, dict[str, Tensor]]]
+    shown: list[Shown]
+    events: list[str]
+
+
+@torch.inference_mode()
+def compare(
+    model: Model,
+    faces: Sequence[Face],
+    measures: dict[str, Measure],
+    options: Options,
+    progress: Callable[[int], None] = lambda faces: None,
+) -> Figures:
+    """Measure a model against doing nothing and against sharpening, on the model's device.
+
+    Args:
+        model: of any size; damage and figures are of its output size.
+        faces: what to measure.
+        measures: of `metrics.catalogue.load_metrics`, on the same device.
+        options: see there.
+        progress: called with the number of faces just done with all presets.
+
+    Raises:
+        InputError: a picture cannot be used.
+    """
+    if model.info.template != "gpen":
+        log.warning(
+            "%s was made for faces in the template %r, but is measured in the GPEN template.",
+            model.info.name,
+            model.info.template,
+        )
+    parts: dict[tuple[str, str, str], list[Tensor]] = defaultdict(list)
+    count = min(options.shown, len(faces))
+    chosen = {index * len(faces) // count for index in range(count)}
+    shown: list[Shown] = []
+    monitor = Monitor()
+    for start in range(0, len(faces), options.batch_size):
+        group = faces[start : start + options.batch_size]
+        truth = cut(group, model.output_size).to(model.device)
+        kept = [index for index in range(len(group)) if start + index in chosen]
+        shown += [Shown(group[index], truth[index].cpu()) for index in kept]
+        known = {name: measure.prepare(to_network(truth)) for name, measure in measures.items()}
+        own = {name: m for name, m in measures.items() if METRICS[name].of_truth}
+        of_truth = {name: m.of(to_network(truth), known[name]) for name, m in own.items()}
+        for damage in options.presets:
+            damaged = degrade(truth, damage, options.seed + start)
+            answers = _answers(damaged, model, options, monitor)
+            for who, answer in answers.items():
+                for name, measure in measures.items():
+                    parts[damage, who, name].append(measure.of(answer, known[name]).cpu())
+            for name, found in of_truth.items():
+                parts[damage, TRUTH, name].append(found.cpu())
+            for picture, index in zip(shown[len(shown) - len(kept) :], kept, strict=True):
+                restored = from_network(answers[MODEL][index])
+                picture.pairs[damage] = (damaged[index].cpu(), restored.cpu())
+        progress(len(group))
+    return Figures(list(faces), _nested(parts), shown, list(dict.fromkeys(monitor.events)))
+
+
+def _answers(
+    damaged: Tensor, model: Model, options: Options, monitor: Monitor
+) -> dict[str, Tensor]:
+    """What each contender makes of damaged faces (N, 3, S, S) 0..1: the same shape, -1..1."""
+    crops = to_network(damaged)
+    restoring = RestoreOptions(batch_size=options.batch_size, seed=options.seed)
+    return {
+        NOTHING: crops,
+        UNSHARP: to_network(unsharp(damaged)),
+        MODEL: restore_crops(crops, model, restoring, monitor),
+    }
+
+
+def unsharp(images: Tensor) -> Tensor:
+    """(N, 3, H, W) 0..1 plus its difference to itself blurred (sigma 2), clamped to 0..1."""
+    detail = images - gaussian_blur(images, _UNSHARP_SIGMA)
+    return (images + _UNSHARP_AMOUNT * detail).clamp(0, 1)
+
+
+def _nested(
+    parts: dict[tuple[str, str, str], list[Tensor]],
+) -> dict[str, dict[str, dict[str, Tensor]]]:
+    values: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for (damage, who, name), found in parts.items():
+        of_preset = values.setdefault(damage, {})
+        of_preset.setdefault(who, {})[name] = torch.cat(found).double()
+    return values
