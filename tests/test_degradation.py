@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +19,11 @@ from gpen_core.degradation import (
     motion_blur,
 )
 from gpen_core.errors import InputError
+
+GOLDEN = Path(__file__).parent / "golden" / "degradation"
+_spec = importlib.util.spec_from_file_location("draw_degradations", GOLDEN / "draw.py")
+draw = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(draw)
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +159,14 @@ def test_an_unknown_preset_lists_the_known(pictures):
 def test_a_wrong_shape_is_named():
     with pytest.raises(InputError, match=r"\(N, 3, H, W\), not \(3, 8, 8\)"):
         degrade(torch.zeros(3, 8, 8), "mild")
+
+
+@pytest.mark.parametrize("name", draw.NAMES)
+def test_the_golden_sheets_have_not_changed(name):
+    """JPEG codecs differ by a few levels in a few pixels, and where a sum is rounded to a level."""
+    source = draw.read(GOLDEN / "source.png")
+    got = torch.from_numpy(draw.row(draw.sheet(name, source))).float()
+    difference = (got - draw.read(GOLDEN / f"{name}.png")[0].permute(1, 2, 0) * 255).abs()
+    lossy = name == "jpeg" or name in PRESETS
+    assert difference.mean() < (0.8 if lossy else 0.02)
+    assert difference.quantile(0.999) < (12 if lossy else 1.5)
