@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import InputError
+from .files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -254,29 +254,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         InputError: the folder cannot be made or written, or the disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise InputError(
-            f"{path}: the folder cannot be written ({error.strerror}); choose another."
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes private files; a written picture has the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: could not be written ({error.strerror}); free space or choose another folder."
-        ) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as scratch:
+        scratch.write_bytes(data)
 
 
 def encode(picture: Picture, file_format: str, name: str = "picture") -> bytes:

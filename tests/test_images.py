@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import cv2
@@ -187,30 +186,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
     target = tmp_path / "out.png"
     target.write_bytes(b"precious")
 
-    def no_space(*_):
+    def half_of_it(scratch, data):
+        with scratch.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", lambda handle, mode: _FullDisk(handle))
+    monkeypatch.setattr(Path, "write_bytes", half_of_it)
     with pytest.raises(InputError, match="No space left"):
         write_picture(target, Picture(torch.rand(3, 4, 4)), overwrite=True)
     assert target.read_bytes() == b"precious"
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
-
-
-class _FullDisk:
-    """A file on a full disk."""
-
-    def __init__(self, handle: int) -> None:
-        self.handle = handle
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        os.close(self.handle)
-
-    def write(self, data: bytes) -> None:
-        raise OSError(28, "No space left on device")
 
 
 def test_a_folder_in_place_of_the_output_folder_is_said(tmp_path):
