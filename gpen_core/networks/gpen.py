@@ -21,6 +21,7 @@ from .layers import (
     PixelNorm,
     StyledConv,
     ToRGB,
+    check_pictures,
     normal,
 )
 
@@ -229,12 +230,7 @@ class GPEN(nn.Module):
         Raises:
             InputError: `x` has another shape.
         """
-        size = self.config.in_size
-        if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
-            raise InputError(
-                f"This GPEN takes (N, 3, {size}, {size}) pictures, not {tuple(x.shape)}; "
-                f"resize the aligned faces to {size} px."
-            )
+        check_pictures(x, self.config.in_size)
         # Depthwise and strided convolutions are several times slower in NCHW on a CPU.
         encoded = self.encode(x.contiguous(memory_format=torch.channels_last))
         code = self.final_linear(encoded[0].flatten(1))

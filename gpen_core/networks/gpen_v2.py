@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
-from .layers import DEMODULATION_EPS, NEGATIVE_SLOPE, fused_leaky_relu
+from .layers import DEMODULATION_EPS, NEGATIVE_SLOPE, check_pictures, fused_leaky_relu
 
 _STAGES = 4
 _EXPANSION = 4
@@ -246,12 +246,7 @@ class GPENv2(nn.Module):
         Raises:
             InputError: `x` has another shape.
         """
-        size = self.config.in_size
-        if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
-            raise InputError(
-                f"This GPEN takes (N, 3, {size}, {size}) pictures, not {tuple(x.shape)}; "
-                f"resize the aligned faces to {size} px."
-            )
+        check_pictures(x, self.config.in_size)
         return self.generator(self.mapper(self.encoder(x)))
 
 

@@ -15,12 +15,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .fir import Blur, Upsample
 
 DEMODULATION_EPS = 1e-8
 PIXEL_NORM_EPS = 1e-8
 NEGATIVE_SLOPE = 0.2
 GAIN = math.sqrt(2.0)
+
+
+def check_pictures(x: Tensor, size: int) -> None:
+    """Refuse what is not (N, 3, size, size).
+
+    Raises:
+        InputError: `x` has another shape.
+    """
+    if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
+        raise InputError(
+            f"This GPEN takes (N, 3, {size}, {size}) pictures, not {tuple(x.shape)}; "
+            f"resize the aligned faces to {size} px."
+        )
 
 
 def normal(*shape: int, std: float = 1.0) -> Tensor:
