@@ -281,7 +281,7 @@ def convert(
 app.add_typer(models, name="models")
 app.command()(export)
 app.command()(train)
-app.command(cls=SpacedValues)(evaluate)
+app.command()(evaluate)
 app.command(cls=SpacedValues)(bench)
 
 
