@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.model import load_model
-from gpen_core.networks import GPEN, GPENConfig, strips, winograd
+from gpen_core.networks import GPEN, GPENConfig, buffers, columns, strips, winograd
 from gpen_core.networks import fast as fast_module
 from gpen_core.networks.fast import FastGPEN, plain, prepare
 from gpen_core.networks.graphs import Graphed
@@ -89,6 +89,21 @@ def test_winograd_and_small_strips_equal_textbook(config, batch, everything_fast
     fast = prepare(net)
     assert error(fast(x), Textbook(net.state_dict())(x)) < 2e-5
     assert any("winograd" in name for name in fast.prepared.names())
+
+
+@pytest.mark.parametrize("config", [STRIPS, SR_STRIPS], ids=["256", "128 to 256"])
+@torch.inference_mode()
+def test_strips_down_the_columns_equal_textbook(config, monkeypatch):
+    monkeypatch.setattr(fast_module, "COLUMNS_CHANNELS", 1)
+    monkeypatch.setattr(strips, "STRIP_BYTES", 1 << 16)
+    calls = []
+    convolve = columns.convolve
+    monkeypatch.setattr(
+        columns, "convolve", lambda *given: calls.append(given[0].shape) or convolve(*given)
+    )
+    net, x = network(config), faces(config, 2)
+    assert error(prepare(net)(x), Textbook(net.state_dict())(x)) < 1e-5
+    assert len(calls) > 2
 
 
 @pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["4 rows", "some", "one strip"])
@@ -363,3 +378,31 @@ def test_full_size_equals_textbook(name, batch):
     net = network(GPENConfig.from_state_dict(state))
     x = faces(net.config, batch)
     assert error(prepare(net)(x), Textbook(net.state_dict())(x)) < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width", "channels", "filters"), [(4, 9, 3, 5), (32, 70, 8, 4)])
+def test_convolving_down_the_columns_is_the_direct_convolution(
+    height: int, width: int, channels: int, filters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Several chunks, the last of them incomplete.
+    monkeypatch.setattr(columns, "CHUNK_BYTES", 3 * columns.TILE * (width + 2) * channels * 4)
+    generator = torch.Generator().manual_seed(height)
+    padded = torch.randn(1, height + 2, width + 2, channels, generator=generator).permute(
+        0, 3, 1, 2
+    )
+    weight = torch.randn(filters, channels, 3, 3, generator=generator)
+    bias = torch.randn(filters, generator=generator)
+    ours = columns.convolve(padded, columns.transform_weight(weight, bias))
+    exact = F.conv2d(padded.double(), weight.double(), bias.double())
+    assert ours.shape == exact.shape
+    assert (ours - exact).abs().max() < 1e-5 * exact.abs().max()
+
+
+def test_large_buffers_are_ordinary_tensors_that_outlive_their_views() -> None:
+    like = torch.zeros(1)
+    large = buffers.empty((3, buffers.LARGE_BYTES // 4), like)
+    assert large.is_contiguous() and large.dtype == like.dtype
+    row = large[1].fill_(7.0)
+    del large
+    assert row.sum() == 7.0 * len(row)
+    assert buffers.empty((2, 3), torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.bfloat16

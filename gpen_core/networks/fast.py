@@ -8,7 +8,8 @@
   joined buffer; the encoder's feature is written into the other half. Nothing is concatenated.
 - On a CPU, high resolutions run in strips of rows that stay in the cache from the transposed
   convolution to the RGB, and the largest features never exist as a whole.
-- On a CPU in float32, convolutions with many channels use Winograd's algorithm.
+- On a CPU in float32, convolutions use Winograd's algorithm: in both directions where the channels
+  are many, down the columns only where they are fewer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.func import functional_call
 from torch.profiler import record_function
 
 from ..errors import InputError
-from . import strips, winograd
+from . import columns, strips, winograd
 from .features import Computed, Feature, Stored, empty_rows
 from .gpen import GPEN, GPENConfig
 from .layers import (
@@ -40,6 +41,8 @@ from .prepared import Prepared
 STRIP_SIDE = 128
 # Sides and input channels from which Winograd's algorithm beats the direct convolution.
 WINOGRAD_SIDE, WINOGRAD_CHANNELS = 64, 256
+# Input channels from which the same down the columns only beats the direct convolution of a strip.
+COLUMNS_CHANNELS = 64
 # Rows of zeros around an encoder feature: the blur before the next step pads by two.
 MARGIN = 2
 # Elsewhere (MPS and others) nothing here has been tried: the plain network runs.
@@ -299,7 +302,7 @@ class FastGPEN(GPEN):
 
     def _same(
         self, layer: StyledConv, name: str, style: Tensor, like: Tensor, side: int
-    ) -> strips.Same | strips.WinogradSame:
+    ) -> strips.Same | strips.ColumnsSame | strips.WinogradSame:
         bias, beside = self._activation(layer, name)
         if self._by_winograd(layer.conv, side, like):
             factors, gain = self._modulation(layer.conv, name, style, like.dtype)
@@ -307,6 +310,8 @@ class FastGPEN(GPEN):
             return strips.WinogradSame(weight, factors, gain, bias, beside)
         factors, gain = self._modulation(layer.conv, name, style, torch.float32)
         weight = layer.conv.weight[0] * factors.view(1, -1, 1, 1) * gain.view(-1, 1, 1, 1)
+        if _by_columns(layer.conv, like):
+            return strips.ColumnsSame(columns.transform_weight(weight, bias), beside)
         return strips.Same(_channels_last(weight.to(like.dtype)), bias, beside)
 
     # Constants
@@ -395,18 +400,23 @@ class FastGPEN(GPEN):
         """(N, 2K, H, W) -> (N, 3, H, W), added to the upsampled RGB below."""
         n, _, h, w = x.shape
         flat = x.permute(0, 2, 3, 1).reshape(n, h * w, -1)
-        rgb = torch.bmm(flat, self._rgb_weight(layer, style)).view(n, h, w, 3).permute(0, 3, 1, 2)
+        weight = self._rgb_weight(layer, style).transpose(1, 2)
+        rgb = torch.bmm(flat, weight).view(n, h, w, 3).permute(0, 3, 1, 2)
         rgb = rgb + layer.bias
         return rgb if skip is None else rgb + layer.upsample(skip)
 
     def _rgb_weight(self, layer: ToRGB, style: Tensor) -> Tensor:
-        """(N, 2K, 3), modulated."""
+        """(N, 3, 2K), modulated."""
         factors = layer.conv.modulation(style) * layer.conv.scale
-        return factors[:, :, None] * layer.conv.weight.view(3, -1).t()
+        return factors[:, None] * layer.conv.weight.view(3, -1)
 
 
 def _in_strips(x: Tensor, side: int) -> bool:
     return x.device.type == "cpu" and side >= STRIP_SIDE
+
+
+def _by_columns(conv: ModulatedConv2d, like: Tensor) -> bool:
+    return like.dtype == torch.float32 and conv.weight.shape[2] >= COLUMNS_CHANNELS
 
 
 def _depthwise(kernel: Tensor, channels: int, like: Tensor) -> Tensor:

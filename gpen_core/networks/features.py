@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .buffers import empty
 from .layers import NEGATIVE_SLOPE
 
 
@@ -77,12 +77,7 @@ class Computed:
 
 def empty_rows(n: int, channels: int, side: int, margin: int, like: Tensor) -> Tensor:
     """(N, C, side + 2 margin, side), channels last, zero in the margins, unset elsewhere."""
-    padded = torch.empty(
-        (n, channels, side + 2 * margin, side),
-        dtype=like.dtype,
-        device=like.device,
-        memory_format=torch.channels_last,
-    )
+    padded = empty((n, side + 2 * margin, side, channels), like).permute(0, 3, 1, 2)
     if margin:
         padded[:, :, :margin] = 0
         padded[:, :, -margin:] = 0

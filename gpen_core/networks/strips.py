@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import winograd
+from . import columns, winograd
+from .buffers import empty
 from .features import Feature
 from .layers import NEGATIVE_SLOPE
 
@@ -87,6 +88,18 @@ class Same:
 
 
 @dataclass(frozen=True)
+class ColumnsSame:
+    """The same, by Winograd's algorithm down the columns."""
+
+    weight: columns.Columns
+    beside: Beside
+
+    def strip(self, padded: Tensor, out: Tensor) -> None:
+        """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
+        activate(columns.convolve(padded, self.weight), out)
+
+
+@dataclass(frozen=True)
 class WinogradSame:
     """The same, by Winograd's algorithm: `weight` (36, 2K, K), `style` (1, 2K), `gain` (1, K)."""
 
@@ -131,12 +144,12 @@ class Level:
     Attributes:
         x: (1, C, H + 2, W): the level below, with a row of zeros above and below.
         features: beside the first and the second convolution, (N, K, 2H, 2W).
-        rgb_weight: (2K, 3), modulated.
+        rgb_weight: (3, 2K), modulated; the product is several times slower the other way round.
     """
 
     x: Tensor
     up: Up
-    same: Same | WinogradSame
+    same: Same | ColumnsSame | WinogradSame
     features: tuple[Feature, Feature]
     rgb_weight: Tensor
     sample: int
@@ -160,7 +173,7 @@ class Level:
             feature = self.features[1].rows(self.sample, first, first + height)
             self.same.beside.write(feature, target[:, k:])
             flat = target[0].permute(1, 2, 0).reshape(height * side, 2 * k)
-            rgb = torch.mm(flat, self.rgb_weight)
+            rgb = F.linear(flat, self.rgb_weight)
             picture[first : first + height] += rgb.view(height, side, 3)
 
     def _fill(self, joined: Tensor, first: int, height: int, side: int) -> None:
@@ -179,9 +192,4 @@ class Level:
 
 
 def _nhwc(n: int, channels: int, height: int, width: int, like: Tensor) -> Tensor:
-    return torch.empty(
-        (n, channels, height, width),
-        dtype=like.dtype,
-        device=like.device,
-        memory_format=torch.channels_last,
-    )
+    return empty((n, height, width, channels), like).permute(0, 3, 1, 2)

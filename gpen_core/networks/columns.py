@@ -1,0 +1,85 @@
+"""3x3 convolution by Winograd's minimal filtering down the columns only, F(4, 3).
+
+Six row convolutions (1x3) make four rows of output where the direct form needs twelve: half the
+products. The two-dimensional algorithm in `winograd.py` needs a quarter, but its transforms read
+and write 36 values for every 16 pixels and win with many channels only. Here the transforms take
+whole rows as they lie in memory, as products of a 6x6 and a 4x6 matrix with them; nothing is
+gathered. That pays at high resolutions, where the channels are few (Lavin and Gray, 2016, give the
+algorithm; `winograd.matrices` its matrices).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .winograd import PATCH, TILE, matrices
+
+# Bytes of input that are transformed at a time; what is made of them should stay in the cache.
+CHUNK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Transformed weights: six of (K, C, 1, 3), channels last, and six biases (K,)."""
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+
+@functools.cache
+def _transforms(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A' (4, 6), G (6, 3), B' (6, 6), and the six shares of a bias: A' maps them to four ones."""
+    inverse, kernel, data = matrices()
+    shares = torch.linalg.pinv(inverse).sum(dim=1)
+    parts = [part.to(device, dtype) for part in (inverse, kernel, data, shares)]
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def transform_weight(weight: Tensor, bias: Tensor) -> Columns:
+    """Of a (K, C, 3, 3) convolution with its bias (K,)."""
+    _, kernel, _, shares = _transforms(weight.dtype, weight.device)
+    rows = torch.tensordot(kernel, weight, dims=([1], [2]))  # (6, K, C, 3)
+    weights = [row.unsqueeze(2).contiguous(memory_format=torch.channels_last) for row in rows]
+    return Columns(tuple(weights), tuple(shares[:, None] * bias))
+
+
+def convolve(padded: Tensor, weight: Columns) -> Tensor:
+    """The convolution without further padding: (1, C, H + 2, W + 2) -> (1, K, H, W).
+
+    Args:
+        padded: channels last, rows contiguous in memory; H a multiple of 4.
+        weight: of `transform_weight`.
+    """
+    _, c, height, width = padded.shape
+    height, k = height - 2, weight.biases[0].shape[0]
+    inverse, _, data, _ = _transforms(padded.dtype, padded.device)
+    rows = padded[0].permute(1, 2, 0).flatten(1)
+    out = padded.new_empty(height, (width - 2) * k)
+    tile_bytes = TILE * rows.shape[1] * rows.element_size()
+    tiles = height // TILE
+    chunk = min(tiles, max(1, CHUNK_BYTES // tile_bytes))
+    transformed = padded.new_empty(PATCH, chunk, rows.shape[1])
+    for first in range(0, tiles, chunk):
+        count = min(chunk, tiles - first)
+        for tile in range(count):
+            top = TILE * (first + tile)
+            torch.mm(data, rows[top : top + PATCH], out=transformed[:, tile])
+        products = _products(transformed.view(PATCH, chunk, width, c)[:, :count], weight)
+        for tile in range(count):
+            top = TILE * (first + tile)
+            torch.mm(inverse, products[:, tile], out=out[top : top + TILE])
+    return out.view(1, height, width - 2, k).permute(0, 3, 1, 2)
+
+
+def _products(transformed: Tensor, weight: Columns) -> Tensor:
+    """(6, tiles, W + 2, C) -> (6, tiles, W K): every point's rows through its own row filter."""
+    points = [
+        F.conv2d(rows[None].permute(0, 3, 1, 2), filters, bias).permute(0, 2, 3, 1)
+        for rows, filters, bias in zip(transformed, weight.weights, weight.biases, strict=True)
+    ]
+    return torch.cat(points).flatten(2)
