@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import folders, host, samples
+from .degrade import DegradeImage
 from .detect import DetectFaces
 from .load_model import LoadGPENModel
 from .paste import PasteFaces
@@ -14,11 +15,19 @@ from .select import SelectFaces
 
 
 class GPENExtension(ComfyExtension):
-    """The six nodes."""
+    """The seven nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """In the order of the menu."""
-        return [LoadGPENModel, RestoreImage, DetectFaces, SelectFaces, RestoreFaces, PasteFaces]
+        return [
+            LoadGPENModel,
+            RestoreImage,
+            DetectFaces,
+            SelectFaces,
+            RestoreFaces,
+            PasteFaces,
+            DegradeImage,
+        ]
 
 
 async def comfy_entrypoint() -> GPENExtension:

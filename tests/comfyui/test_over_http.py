@@ -51,7 +51,7 @@ def picture(server, image: dict) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(server.read(query))).convert("RGB"))
 
 
-def test_the_host_lists_the_six_nodes(server):
+def test_the_host_lists_the_seven_nodes(server):
     info = server.get("/object_info")
     ours = {key: value["display_name"] for key, value in info.items() if key.startswith("GPEN_")}
     assert ours == {
@@ -61,6 +61,7 @@ def test_the_host_lists_the_six_nodes(server):
         "GPEN_SelectFaces": "Select Faces",
         "GPEN_RestoreFaces": "Restore Faces",
         "GPEN_PasteFaces": "Paste Back",
+        "GPEN_DegradeImage": "Degrade Image",
     }
     files = info["GPEN_LoadModel"]["input"]["required"]["file"][1]["options"]
     assert "small.pth" in files

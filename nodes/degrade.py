@@ -1,0 +1,112 @@
+"""Degrade Image: damage with a known answer, to test a graph."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..gpen_core.degradation import LIMITS, PRESETS, Degradation, degrade, preset
+from ..gpen_core.images import from_comfy, to_comfy
+from . import frames, host, widgets
+from .schema import advanced, schema
+
+CUSTOM = "custom"
+_WIDEST = PRESETS["wild"]
+_WHAT = {
+    "scale": "Shrinking factor before enlarging back; 1 keeps the size.",
+    "blur": "Sigma of the lens blur in pixels.",
+    "motion": "Length of the motion blur in pixels; below 2 there is none.",
+    "noise": "Standard deviation of the noise, of 255, on the shrunk picture.",
+    "jpeg": "Quality of the JPEG file; 0 in both: none.",
+    "colour": "Strength of a shift in gamma, contrast and tint.",
+}
+
+
+class DegradeImage(io.ComfyNode):
+    """A good picture in, a bad one out, repeatably."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="GPEN_DegradeImage",
+            display_name="Degrade Image",
+            description="Damages a picture as time, small files and cheap lenses do: blur, colour "
+            "shift, shrinking, noise, JPEG. Restore it again and compare with the original.",
+            search_aliases=["add noise", "jpeg artifacts", "low resolution", "damage", "old photo"],
+            inputs=[
+                widgets.image(),
+                io.Combo.Input(
+                    id="preset",
+                    options=[*PRESETS, CUSTOM],
+                    default="medium",
+                    tooltip="How much damage. custom: drawn from the ranges below, which only "
+                    "then count.",
+                ),
+                io.Int.Input(
+                    id="seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFF,
+                    control_after_generate=False,
+                    tooltip="The same seed gives the same damage; every picture of a batch has "
+                    "the next one.",
+                ),
+                *(end for name in LIMITS for end in _range(name)),
+                advanced(
+                    io.Float.Input(
+                        id="grey",
+                        default=_WIDEST.grey,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        tooltip="custom: probability that the colours are lost.",
+                    )
+                ),
+            ],
+            outputs=[io.Image.Output(id="degraded", display_name="IMAGE")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: Tensor, preset: str, seed: int, grey: float, **ends: float
+    ) -> io.NodeOutput:
+        recipe = recipe_of(preset, grey, ends)
+        degraded, progress = frames.Assembled(len(image)), host.Progress(len(image))
+        for chosen in frames.groups(len(image)):
+            images, alpha = from_comfy(image[chosen])
+            piece = degrade(images.float(), recipe, seed + chosen.start)
+            degraded.put(chosen, to_comfy(piece, alpha).to(image.dtype))
+            progress.advance(len(images))
+        return io.NodeOutput(degraded.tensor)
+
+
+def recipe_of(name: str, grey: float, ends: dict[str, float]) -> Degradation:
+    """The preset, or the ranges of `<quantity>_min` and `<quantity>_max`.
+
+    Raises:
+        InputError: an unknown preset, or an impossible range.
+    """
+    if name != CUSTOM:
+        return preset(name)
+    ranges = {key: (ends[f"{key}_min"], ends[f"{key}_max"]) for key in LIMITS}
+    return Degradation(**ranges, grey=grey)
+
+
+def _range(name: str) -> list[io.Input]:
+    """The two widgets of a range, by default the widest one."""
+    lowest, highest = LIMITS[name]
+    values = dict(zip(("min", "max"), getattr(_WIDEST, name), strict=True))
+    return [
+        advanced(
+            io.Float.Input(
+                id=f"{name}_{end}",
+                default=float(value),
+                min=0.0 if name == "jpeg" else float(lowest),
+                max=float(highest),
+                step=0.05 if highest <= 3 else 0.5 if name == "scale" else 1.0,
+                tooltip=f"custom, {'at least' if end == 'min' else 'at most'}: {_WHAT[name]}",
+            )
+        )
+        for end, value in values.items()
+    ]
