@@ -52,6 +52,9 @@ def evaluate(
     config: Annotated[
         Path | None, _option("config", "Training config whose data section says who that is.")
     ] = None,
+    sources: Annotated[
+        list[str] | None, _option("sources", "Only faces of these sources, with commas.")
+    ] = None,
     faces: Annotated[
         str, _option("faces", "How the faces lie in their pictures: ffhq or gpen.")
     ] = "ffhq",
@@ -84,8 +87,19 @@ def evaluate(
         import torch
 
         torch.set_num_threads(threads)
+    shown = max(1, rows) if sheet is not None else 0
     chosen, options = _asked(
-        folder, preset, faces, rim, holdout, config, limit, seed, batch_size, rows, sheet
+        {
+            "folder": folder,
+            "template": faces,
+            "rim": rim,
+            "holdout": holdout,
+            "config": config,
+            "sources": tuple(_split(sources or [])),
+            "limit": limit,
+        },
+        {"seed": seed, "batch_size": batch_size, "shown": shown},
+        _split(preset or ["medium"]),
     )
     from .metrics.catalogue import load_metrics
     from .model import load_model
@@ -123,18 +137,9 @@ def _check_outputs(json_file: Path | None, sheet: Path | None, overwrite: bool) 
 
 
 def _asked(
-    folder: Path,
-    presets: list[str] | None,
-    template: str,
-    rim: float | None,
-    holdout: bool,
-    config: Path | None,
-    limit: int | None,
-    seed: int,
-    batch_size: int,
-    rows: int,
-    sheet: Path | None,
+    choice: dict[str, Any], options: dict[str, Any], presets: list[str]
 ) -> tuple[list[Face], Options]:
+    """The faces and the options, checked."""
     try:
         from .evaluation.compare import Options
         from .evaluation.faces import Choice
@@ -143,13 +148,13 @@ def _asked(
             f"Evaluating needs the package {error.name!r}; "
             f"install it with: pip install 'gpen[evaluate]'"
         ) from error
-    if template not in ("ffhq", "gpen"):
-        raise InputError(f"--faces is ffhq or gpen, not {template!r}.")
+    if choice["template"] not in ("ffhq", "gpen"):
+        raise InputError(f"--faces is ffhq or gpen, not {choice['template']!r}.")
+    rim = choice["rim"]
     if rim is not None and not 0 <= rim < 0.5:
         raise InputError(f"--rim is a share from 0 to 0.5, not {rim}.")
-    names = tuple(_split(presets or [])) or ("medium",)
-    options = Options(names, seed, batch_size, shown=max(1, rows) if sheet is not None else 0)
-    return Choice(folder, template, rim, holdout, config, limit).faces(), options
+    asked = Options(tuple(presets), **options)
+    return Choice(**choice).faces(), asked
 
 
 def _run(

@@ -153,6 +153,13 @@ def test_held_out_faces_are_those_of_training(training_faces, write_config):
     assert [face.path.name for face in by_default] == ["7.jpg"]
 
 
+def test_sources_may_be_chosen(training_faces):
+    chosen = Choice(training_faces, sources=("street",)).faces()
+    assert [face.path.stem for face in chosen] == ["8", "9"]
+    with pytest.raises(InputError, match="no face of the source 'film' .* studio, street"):
+        Choice(training_faces, sources=("film",)).faces()
+
+
 def test_a_limit_is_spread_over_all(training_faces):
     names = [face.path.stem for face in Choice(training_faces, limit=3).faces()]
     assert names == ["0", "3", "6"]

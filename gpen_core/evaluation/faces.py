@@ -29,6 +29,7 @@ class Choice:
         rim: share of a picture's side outside the template; None as in training.
         holdout: only those that training would keep for validation.
         config: a training config whose rule decides who that is; None takes the defaults.
+        sources: only those of these sources; none takes all.
         limit: at most so many, spread evenly over all; None takes all.
     """
 
@@ -37,6 +38,7 @@ class Choice:
     rim: float | None = None
     holdout: bool = False
     config: Path | None = None
+    sources: tuple[str, ...] = ()
     limit: int | None = None
 
     def faces(self) -> list[Face]:
@@ -48,10 +50,22 @@ class Choice:
         faces = read_faces(self._data())
         if self.holdout:
             faces = split(faces, self._data())[1]
+        if self.sources:
+            faces = self._of_sources(faces)
         if self.limit is not None and self.limit < 1:
             raise InputError(f"The limit of faces must be at least 1, not {self.limit}.")
         count = len(faces) if self.limit is None else min(self.limit, len(faces))
         return [faces[index * len(faces) // count] for index in range(count)]
+
+    def _of_sources(self, faces: list[Face]) -> list[Face]:
+        there = {face.source for face in faces}
+        unknown = sorted(set(self.sources) - there)
+        if unknown:
+            raise InputError(
+                f"{self.folder} has no face of the source {unknown[0]!r} to measure; "
+                f"there are {', '.join(sorted(there))}."
+            )
+        return [face for face in faces if face.source in self.sources]
 
     def _data(self) -> Data:
         if self.config is None:
