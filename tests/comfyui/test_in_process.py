@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -436,8 +437,6 @@ def test_inputs_are_not_written_to(fresh, portrait):
     [("html", "web page"), ("truncated", "truncated|damaged|cut"), ("other", "GPEN")],
 )
 def test_files_that_are_not_gpen_are_refused_with_the_reason(fresh, model_files, file, said):
-    import re
-
     text = failed(fresh.run(one(load(PORTRAIT), loader(model_files[file]))))
     assert model_files[file] in text
     assert re.search(said, text, re.IGNORECASE), text
@@ -687,7 +686,9 @@ def test_every_node_has_help_locales_and_tooltips(fresh):
     for key, cls in ours.items():
         info = cls.GET_NODE_INFO_V1()
         assert info["description"] and info["category"].startswith("GPEN")
-        assert (root / "web" / "docs" / f"{key}.md").is_file()
+        page = root / "web" / "docs" / f"{key}.md"
+        images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        assert images and all((page.parent / image).is_file() for image in images), key
         inputs = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
         for name, spec in inputs.items():
             assert spec[1].get("tooltip"), (key, name)
