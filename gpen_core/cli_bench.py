@@ -46,7 +46,10 @@ def _repeat(args: list[str], repeatable: set[str]) -> list[str]:
 
 
 def bench(
-    size: Annotated[list[int] | None, typer.Option("--size", help="Face sizes; 512.")] = None,
+    size: Annotated[
+        list[int] | None,
+        typer.Option("--size", help="Face sizes; 512. With --photo: of random weights."),
+    ] = None,
     batch: Annotated[list[int] | None, typer.Option("--batch", help="Faces per call; 1.")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1.")] = "cpu",
     precision: Annotated[str, typer.Option("--precision", help="Of ours.")] = "fp32",
@@ -87,7 +90,12 @@ def bench(
     facts = measure.machine(device)
     typer.echo("  ".join(f"{key}: {value}" for key, value in facts.items()))
     if photo is not None:
-        results = [_pipeline(photo, model_path, device, frames)]
+        if size and model_path is not None:
+            raise InputError(
+                "--size takes random weights, --model_path a file's; give one of them."
+            )
+        wanted: list[int | None] = [*size] if size else [None]
+        results = [_pipeline(photo, model_path, side, device, frames) for side in wanted]
     else:
         names = _contenders(against)
         tasks = _tasks(size or [512], batch or [1], device, precision)
@@ -175,14 +183,22 @@ def _profile(task: Any, repeats: int) -> dict[str, Any]:
     return {"task": asdict(task), "profile": rows}
 
 
-def _pipeline(photo: Path, model_path: str | None, device: str, frames: int) -> dict[str, Any]:
+def _pipeline(
+    photo: Path, model_path: str | None, size: int | None, device: str, frames: int
+) -> dict[str, Any]:
     from .benchmark.pipeline import of_model
 
-    result = of_model(photo, model_path, device, frames)
+    result = of_model(photo, model_path, size, device, frames)
     typer.echo(
         f"\n{result['pictures']} picture(s), {result['faces']} faces: {result['seconds']:.2f} s, "
         f"{result['outside_the_network']:.0%} of it outside of the network"
     )
-    for name, seconds in [*result["stages"].items(), *result["start_up"].items()]:
+    for part in [*result["growth"], result]:
+        peak = "" if part["peak_mb"] is None else f", {part['peak_mb']:.0f} MB more"
+        typer.echo(f"{part['faces']:>5} faces {part['seconds']:>8.3f} s{peak}")
+    for name, seconds in result["stages"].items():
         typer.echo(f"{name:<12} {seconds:>8.3f} s")
+    for name, value in result["start_up"].items():
+        unit = {"ratio": "x", "bytes read again": "B"}.get(name, "s")
+        typer.echo(f"{name:<16} {value:.3f} {unit}" if value is not None else f"{name:<16} ?")
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 from gpen_core.benchmark import cost, measure
 from gpen_core.benchmark.contenders import Task, build, random_state
 from gpen_core.cli_bench import SpacedValues, _contenders, _repeat, bench
-from gpen_core.errors import InputError
+from gpen_core.errors import InputError, MissingDependencyError
+from gpen_core.faces.detect import load_detector
 
 app = typer.Typer()
 app.command(cls=SpacedValues)(bench)
@@ -112,3 +114,42 @@ def test_a_wrong_option_is_named(options, message):
     result = CliRunner().invoke(app, options)
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)
+
+
+def test_the_pipeline_is_measured_stage_by_stage(tmp_path):
+    output = tmp_path / "results.json"
+    photo = Path(__file__).resolve().parents[1] / "docs" / "samples" / "solvay-1927.jpg"
+    try:
+        load_detector()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    result = CliRunner().invoke(app, ["--photo", str(photo), "--size", "64", "--json", str(output)])
+    assert result.exit_code == 0, result.output
+    (written,) = json.loads(output.read_text())["results"]
+    faces = written["faces"]
+    assert faces > 20
+    assert [part["faces"] for part in written["growth"]] == [faces // 4, faces // 2]
+    assert set(written["stages"]) == {"detect", "align", "restore", "mask", "paste"}
+    inside = 1 - written["stages"]["restore"] / written["seconds"]
+    assert written["outside_the_network"] == pytest.approx(inside)
+    start = written["start_up"]
+    compared = (start["load"] + start["first face"]) / (start["read file"] + start["next face"])
+    assert start["ratio"] == pytest.approx(compared)
+    # A cached model is not read again: what is counted is the asking.
+    assert start["bytes read again"] is None or start["bytes read again"] < 1000
+
+
+def test_random_weights_and_a_file_at_once_are_refused():
+    options = ["--photo", "a.jpg", "--size", "64", "--model_path", "b.pth"]
+    result = CliRunner().invoke(app, options)
+    assert isinstance(result.exception, InputError)
+    assert "give one of them" in str(result.exception)
+
+
+def test_the_peak_counts_from_the_reset():
+    before = measure.reset_peak()
+    if before is None:
+        pytest.skip("only Linux lets the peak be reset")
+    torch.ones(50_000_000)
+    assert measure.resident_peak() - before > 150
+    assert measure.reset_peak() - before < 100

@@ -148,8 +148,11 @@ def memory(name: str, task: Task) -> dict[str, float] | None:
     return found
 
 
-def _resident_peak() -> float | None:
-    """MB. Linux's `ru_maxrss` is inherited from the parent process, so it is the last resort."""
+def resident_peak() -> float | None:
+    """The most memory this process held, MB.
+
+    Linux's `ru_maxrss` is inherited from the parent process, so it is the last resort.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
@@ -163,14 +166,23 @@ def _resident_peak() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def reset_peak() -> float | None:
+    """Let `resident_peak` count from now on: what is resident now, MB; None but on Linux."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return resident_peak()
+
+
 def _measure_memory(name: str, task: Task) -> dict[str, float | None] | None:
-    before = _resident_peak()
+    before = resident_peak()
     if before is None:
         return None
     run = _built_elsewhere(name, task)
     with torch.inference_mode():
         run(task.picture())
-    found = {"before": before, "peak": _resident_peak()}
+    found = {"before": before, "peak": resident_peak()}
     if task.device.startswith("cuda"):
         found["cuda"] = torch.cuda.max_memory_allocated(task.device) / 1e6
     return found

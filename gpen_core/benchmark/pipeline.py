@@ -1,38 +1,57 @@
-"""Seconds per stage of the whole pipeline, and of starting up."""
+"""Seconds per stage of the whole pipeline, and how time and memory grow with the faces."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checkpoints.locate import locate
 from ..images import read_picture
 from ..model import Model, load_model
-from ..pipeline import restore_images
+from ..pipeline import Options, restore_images
+from .contenders import Task, random_state
+from .measure import reset_peak, resident_peak
+from .start_up import start_up
 
 STAGES = ("detect", "align", "restore", "mask", "paste")
 
 
-def pipeline(pictures: Tensor, model: Model) -> dict[str, Any]:
-    """Seconds per stage for (B, 3, H, W) 0..1 pictures, run twice; the second run counts."""
-    restore_images(pictures[:1], model)
-    start = time.perf_counter()
-    *_, report = restore_images(pictures, model)
-    seconds = time.perf_counter() - start
+def pipeline(pictures: Tensor, model: Model, options: Options | None = None) -> dict[str, Any]:
+    """Seconds per stage for (B, 3, H, W) 0..1 pictures.
+
+    `peak_mb` is the resident peak meanwhile, less what was resident at its start; None where the
+    operating system does not tell.
+    """
+    before = reset_peak()
+    start, start_cpu = time.perf_counter(), time.process_time()
+    *_, report = restore_images(pictures, model, options)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    peak = resident_peak()
     restoring = report.seconds.get("restore", 0.0)
     return {
         "pictures": len(pictures),
         "faces": sum(face.restored for face in report.faces),
         "seconds": seconds,
+        "cpu_seconds": cpu,
+        "peak_mb": None if before is None or peak is None else peak - before,
         "stages": {name: report.seconds.get(name, 0.0) for name in STAGES},
         "outside_the_network": 1 - restoring / seconds,
         "events": report.events,
     }
+
+
+def growth(picture: Tensor, model: Model, faces: int) -> list[dict[str, Any]]:
+    """`pipeline` of (1, 3, H, W) with a quarter and half of its faces restored."""
+    counts = [count for count in (faces // 4, faces // 2) if count]
+    return [pipeline(picture, model, Options(keep=count)) for count in counts]
 
 
 def photograph(path: Path, frames: int = 1) -> Tensor:
@@ -40,25 +59,32 @@ def photograph(path: Path, frames: int = 1) -> Tensor:
     return read_picture(path).pixels.expand(frames, -1, -1, -1).contiguous()
 
 
-def start_up(model_path: str | None) -> dict[str, float]:
-    """Seconds to import, to load, to the first face and to the second, in a fresh process."""
-    code = (
-        "import sys, time; t0 = time.perf_counter(); import gpen_core, torch;"
-        "t1 = time.perf_counter(); m = gpen_core.load_model(sys.argv[1] or None);"
-        "t2 = time.perf_counter(); x = torch.zeros(1, 3, m.input_size, m.input_size);"
-        "m(x); t3 = time.perf_counter(); m(x); t4 = time.perf_counter();"
-        "print(t1 - t0, t2 - t1, t3 - t2, t4 - t3)"
-    )
-    command = [sys.executable, "-c", code, model_path or ""]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=root)
-    names = ("import", "load", "first face", "next face")
-    return dict(zip(names, map(float, done.stdout.split()), strict=True))
+@contextmanager
+def model_file(model_path: str | None, size: int | None) -> Iterator[Path]:
+    """The file named, the embedded one, or of random weights of the published `size`."""
+    if size is None:
+        yield locate(model_path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"random-{size}.safetensors"
+        save_file(random_state(Task(size).config), path)
+        yield path
 
 
-def of_model(path: Path, model_path: str | None, device: str, frames: int) -> dict[str, Any]:
-    """`pipeline` and `start_up` of one model on one photograph."""
-    model = load_model(model_path, device)
-    with torch.inference_mode():
-        stages = pipeline(photograph(path, frames), model)
-    return {**stages, "start_up": start_up(model_path)}
+def of_model(
+    photo: Path, model_path: str | None, size: int | None, device: str, frames: int
+) -> dict[str, Any]:
+    """`pipeline`, `growth` and `start_up` of one model on one photograph."""
+    with model_file(model_path, size) as path:
+        model = load_model(path, device)
+        pictures = photograph(photo, frames)
+        with torch.inference_mode():
+            # Warm: the detector's weights, and what the network derives from its own.
+            restore_images(pictures[:1], model, Options(keep=1))
+            whole = pipeline(pictures, model)
+            parts = growth(pictures, model, whole["faces"]) if frames == 1 else []
+        return {
+            **whole,
+            "growth": parts,
+            "start_up": start_up(path, device, torch.get_num_threads()),
+        }
