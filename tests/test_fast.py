@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.model import load_model
-from gpen_core.networks import GPEN, GPENConfig, buffers, columns, strips, winograd
+from gpen_core.networks import GPEN, GPENConfig, columns, strips, winograd
 from gpen_core.networks import fast as fast_module
 from gpen_core.networks.fast import FastGPEN, plain, prepare
 from gpen_core.networks.graphs import Graphed
@@ -396,13 +396,3 @@ def test_convolving_down_the_columns_is_the_direct_convolution(
     exact = F.conv2d(padded.double(), weight.double(), bias.double())
     assert ours.shape == exact.shape
     assert (ours - exact).abs().max() < 1e-5 * exact.abs().max()
-
-
-def test_large_buffers_are_ordinary_tensors_that_outlive_their_views() -> None:
-    like = torch.zeros(1)
-    large = buffers.empty((3, buffers.LARGE_BYTES // 4), like)
-    assert large.is_contiguous() and large.dtype == like.dtype
-    row = large[1].fill_(7.0)
-    del large
-    assert row.sum() == 7.0 * len(row)
-    assert buffers.empty((2, 3), torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.bfloat16

@@ -60,19 +60,25 @@ def convolve(padded: Tensor, weight: Columns) -> Tensor:
     inverse, _, data, _ = _transforms(padded.dtype, padded.device)
     rows = padded[0].permute(1, 2, 0).flatten(1)
     out = padded.new_empty(height, (width - 2) * k)
-    tile_bytes = TILE * rows.shape[1] * rows.element_size()
+    length = rows.shape[1]
+    tile_bytes = TILE * length * rows.element_size()
     tiles = height // TILE
     chunk = min(tiles, max(1, CHUNK_BYTES // tile_bytes))
-    transformed = padded.new_empty(PATCH, chunk, rows.shape[1])
+    transformed = padded.new_empty(PATCH, chunk, length)
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
-        for tile in range(count):
-            top = TILE * (first + tile)
-            torch.mm(data, rows[top : top + PATCH], out=transformed[:, tile])
+        # All tiles at once: several small products share the threads better than one after another.
+        patches = rows.as_strided(
+            (count, PATCH, length), (TILE * length, length, 1),
+            rows.storage_offset() + first * TILE * length,
+        )  # fmt: skip
+        target = transformed[:, :count].permute(1, 0, 2)
+        torch.bmm(data.expand(count, PATCH, PATCH), patches, out=target)
         products = _products(transformed.view(PATCH, chunk, width, c)[:, :count], weight)
-        for tile in range(count):
-            top = TILE * (first + tile)
-            torch.mm(inverse, products[:, tile], out=out[top : top + TILE])
+        torch.bmm(
+            inverse.expand(count, TILE, PATCH), products.permute(1, 0, 2),
+            out=out[TILE * first : TILE * (first + count)].view(count, TILE, -1),
+        )  # fmt: skip
     return out.view(1, height, width - 2, k).permute(0, 3, 1, 2)
 
 

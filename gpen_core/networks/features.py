@@ -12,7 +12,6 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from .buffers import empty
 from .layers import NEGATIVE_SLOPE
 
 
@@ -77,7 +76,7 @@ class Computed:
 
 def empty_rows(n: int, channels: int, side: int, margin: int, like: Tensor) -> Tensor:
     """(N, C, side + 2 margin, side), channels last, zero in the margins, unset elsewhere."""
-    padded = empty((n, side + 2 * margin, side, channels), like).permute(0, 3, 1, 2)
+    padded = like.new_empty(n, side + 2 * margin, side, channels).permute(0, 3, 1, 2)
     if margin:
         padded[:, :, :margin] = 0
         padded[:, :, -margin:] = 0

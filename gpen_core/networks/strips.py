@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import columns, winograd
-from .buffers import empty
 from .features import Feature
 from .layers import NEGATIVE_SLOPE
 
@@ -192,4 +191,4 @@ class Level:
 
 
 def _nhwc(n: int, channels: int, height: int, width: int, like: Tensor) -> Tensor:
-    return empty((n, height, width, channels), like).permute(0, 3, 1, 2)
+    return like.new_empty(n, height, width, channels).permute(0, 3, 1, 2)

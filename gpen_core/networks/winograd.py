@@ -16,8 +16,6 @@ import functools
 import torch
 from torch import Tensor
 
-from .buffers import empty
-
 TILE = 4
 PATCH = 6
 # The sixth point is infinity. Points near one keep the powers small: a third of the rounding of the
@@ -125,7 +123,7 @@ class _Scratch:
 
     def __init__(self, like: Tensor, tiles: int, c: int, k: int) -> None:
         self.c, self.k = c, k
-        self.flat = [empty((size * tiles,), like) for size in (36 * c, 36 * c, 36 * k, 16 * k)]
+        self.flat = [like.new_empty(size * tiles) for size in (36 * c, 36 * c, 36 * k, 16 * k)]
 
     def views(self, tiles: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Patches and transformed patches (36, T, C), products (36, T, K), tiles (16, T, K)."""
