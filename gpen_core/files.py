@@ -1,8 +1,9 @@
-"""Files put in place whole or not at all, and told apart by their hash."""
+"""Files put in place whole or not at all, told apart by their hash, found inside wheels."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import tempfile
 from collections.abc import Iterator
@@ -54,3 +55,17 @@ def sha256(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def wheel_file(package: str, end: str) -> Path | None:
+    """The file of an installed package whose path ends with `end`; nothing of it is imported.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: the package is not installed.
+    """
+    for file in importlib.metadata.files(package) or []:
+        if file.as_posix().endswith(end):
+            path = Path(str(file.locate()))
+            if path.is_file():
+                return path
+    return None

@@ -10,7 +10,6 @@ a multiplication; results are given with pixel centres at integers.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import logging
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import CheckpointError, MissingDependencyError
+from ..files import sha256, wheel_file
 from .boxes import square_boxes, suppress
 
 log = logging.getLogger(__name__)
@@ -347,8 +347,7 @@ def load_mtcnn(device: torch.device | str = "cpu") -> MTCNNDetector:
 def _read_arrays(name: str) -> list[np.ndarray]:
     """The arrays of one network; the hash is compared before anything is unpickled."""
     path = _weights_path(name)
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
+    found = sha256(path)
     if found != _HASHES[name]:
         raise CheckpointError(
             f"{path} is damaged or of another release: its SHA-256 is {found}, not "
@@ -367,17 +366,14 @@ def _read_arrays(name: str) -> list[np.ndarray]:
 
 def _weights_path(name: str) -> Path:
     try:
-        files = importlib.metadata.files("mtcnn") or []
+        path = wheel_file("mtcnn", f"mtcnn/assets/weights/{name}.lz4")
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
             f"The MTCNN face detector needs the weights in the package mtcnn 1.0.0, which is not "
             f"installed; {_INSTALL}, or choose another detector."
         ) from error
-    for file in files:
-        if file.as_posix() == f"mtcnn/assets/weights/{name}.lz4":
-            path = Path(str(file.locate()))
-            if path.is_file():
-                return path
+    if path is not None:
+        return path
     raise MissingDependencyError(
         f"The installed package mtcnn lacks {name}.lz4; {_INSTALL} --force-reinstall."
     )

