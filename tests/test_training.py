@@ -26,6 +26,7 @@ pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is n
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
 config_module = pytest.importorskip("gpen_core.training.config")
 loop = pytest.importorskip("gpen_core.training.loop")
+optimiser_module = pytest.importorskip("gpen_core.training.optimiser")
 schedule = pytest.importorskip("gpen_core.training.schedule")
 start = pytest.importorskip("gpen_core.training.start")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
@@ -58,10 +59,15 @@ def same(ours: object, theirs: object) -> bool:
     return torch.equal(ours, theirs) if isinstance(theirs, torch.Tensor) else ours == theirs
 
 
-@pytest.mark.parametrize("losses", [{}, GAME], ids=["pixels", "adversarial"])
-def test_a_resumed_run_equals_an_unbroken_one(write_config, losses):
-    whole = train(write_config("whole", losses, steps=8))
-    path = write_config("halves", losses, steps=8)
+@pytest.mark.parametrize(
+    ("losses", "method"),
+    [({}, "adam"), ({}, "muon"), (GAME, "adam")],
+    ids=["pixels", "muon", "adversarial"],
+)
+def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
+    optimiser = {"lr": 0.005, "warmup": 2, "method": method}
+    whole = train(write_config("whole", losses, steps=8, optimiser=optimiser))
+    path = write_config("halves", losses, steps=8, optimiser=optimiser)
     trainer = trainer_module.Trainer(config_module.read_config(path))
     for _ in range(5):
         trainer.train_step()
@@ -74,8 +80,33 @@ def test_a_resumed_run_equals_an_unbroken_one(write_config, losses):
     ours, theirs = checkpoint.load_last(halves), checkpoint.load_last(whole)
     assert ours["step"] == theirs["step"] == 8
     parts = {"g", "g_ema", "g_optim"} | ({"d", "d_patch", "d_optim"} if losses else set())
+    parts |= {"g_muon"} if method == "muon" else set()
     assert theirs.keys() == parts | {"step", "seconds"}
     assert all(same(ours[part], theirs[part]) for part in parts)
+
+
+def test_muon_turns_convolutions_and_adam_the_rest():
+    rate = 0.01
+    net = GPEN(GPENConfig.create(64, 1 / 16, 1))
+    options = config_module.Optimiser(method="muon", lr=rate)
+    both = optimiser_module.optimisers(net, options)
+    held = [p.data_ptr() for one in both.values() for g in one.param_groups for p in g["params"]]
+    assert sorted(held) == sorted(parameter.data_ptr() for parameter in net.parameters())
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    net(
+        torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    ).square().mean().backward()
+    for one in both.values():
+        one.step()
+    moved = {name: value.detach() - before[name] for name, value in net.named_parameters()}
+    matrix = moved["generator.convs.0.conv.weight"].flatten(2)[0]
+    # Nearly one singular value for all: Newton and Schulz's iteration ends early.
+    values = torch.linalg.svdvals(matrix) / (rate * 0.2 * max(matrix.shape) ** 0.5)
+    assert (values > 0.5).float().mean() > 0.75
+    assert values.max() < 1.5
+    # Adam's first step has the size of its rate.
+    step = moved["generator.to_rgbs.0.conv.weight"].abs()
+    assert step.max().item() == pytest.approx(rate, rel=0.01)
 
 
 def test_passes_that_are_summed_equal_one_larger_batch(write_config):
@@ -310,6 +341,7 @@ def test_the_example_config_is_a_config():
         ({"losses": {"lpips": -1}}, "losses.lpips"),
         ({"discriminators": {"style": False, "patch": False}}, "both discriminators are off"),
         ({"optimiser": {"decay": "never"}}, "optimiser.decay"),
+        ({"optimiser": {"method": "sgd"}}, "optimiser.method"),
         ({"optimiser": {"betas": [0.9, 1]}}, "betas"),
         ({"jitter": {"scale": [1.2, 0.9]}}, "scale must be a range"),
         ({"device": "toaster"}, "device"),

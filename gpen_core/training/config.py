@@ -186,6 +186,13 @@ class Adam(_Part):
         return self
 
 
+class Optimiser(Adam):
+    """The generator's."""
+
+    method: Literal["adam", "muon"] = "adam"
+    """`muon`: that for the convolutions, at the same rate, and Adam for the rest."""
+
+
 class DiscriminatorAdam(Adam):
     """The same for the discriminators; without momentum, as StyleGAN2 has it."""
 
@@ -242,7 +249,7 @@ class TrainConfig(_Part):
     jitter: Jitter = Jitter()
     losses: Losses = Losses()
     backbones: Backbones = Backbones()
-    optimiser: Adam = Adam()
+    optimiser: Optimiser = Optimiser()
     discriminators: Discriminators = Discriminators()
     ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

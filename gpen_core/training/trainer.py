@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..errors import CheckpointError, InputError
@@ -26,6 +26,7 @@ from .dataset import Batch, PairSampler, validation_pairs
 from .evaluate import compare, restore_pairs, sheet
 from .losses import regression_losses
 from .network import new_network
+from .optimiser import adam, optimisers
 from .perceptual import Corner, PerceptualLosses, random_corners, seen
 from .processes import Processes
 from .schedule import learning_rate
@@ -34,6 +35,8 @@ from .sources import Face, check_pictures, read_faces, split
 log = logging.getLogger(__name__)
 VALIDATION_PRESET = "medium"
 _GPU_WORKERS = 4
+# Where a checkpoint keeps the generator's optimisers.
+_STATES = {"adam": "g_optim", "muon": "g_muon"}
 # Keeps the squares' seeds apart from the pictures'.
 _CROP_SEED = 7919
 
@@ -70,10 +73,12 @@ class Trainer:
             net = GPEN(config.model.shape()).train()
         self.net = net.to(self.device)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self.optimiser = _adam(self.net, config.optimiser)
+        self.optimisers = optimisers(self.net, config.optimiser)
         self.adversary = self._new_adversary()
         self.d_optimiser = (
-            _adam(self.adversary, config.discriminators.optimiser) if self.adversary else None
+            adam(list(self.adversary.parameters()), config.discriminators.optimiser)
+            if self.adversary
+            else None
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         if last is not None:
@@ -88,14 +93,18 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         """One step on the batches of `self.step`; its losses, weighted, of this process."""
         playing = self.adversary is not None and self.playing
-        optimisers = [self.optimiser] + ([self.d_optimiser] if playing and self.d_optimiser else [])
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad()
+        if self.adversary is not None:
+            self.adversary.zero_grad()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         for part in range(self.config.accumulate):
             for name, value in self._backward(self._next_batch(), part, playing).items():
                 sums[name] = sums[name] + value / self.config.accumulate
-        self._update(optimisers)
+        for optimiser in self.optimisers.values():
+            self._update(optimiser, self.config.optimiser)
+        if playing and self.d_optimiser is not None:
+            self._update(self.d_optimiser, self.config.discriminators.optimiser)
+        self.scaler.update()
         self.step += 1
         self._update_average()
         return dict(sums)
@@ -137,7 +146,7 @@ class Trainer:
         state: dict[str, object] = {
             "g": self.net.state_dict(),
             "g_ema": self.average.state_dict(),
-            "g_optim": self.optimiser.state_dict(),
+            **{_STATES[name]: one.state_dict() for name, one in self.optimisers.items()},
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -239,14 +248,11 @@ class Trainer:
     def _add_gradients(self, loss: Tensor) -> None:
         self.scaler.scale(loss / self.config.accumulate).backward()
 
-    def _update(self, optimisers: list[torch.optim.Adam]) -> None:
-        options = (self.config.optimiser, self.config.discriminators.optimiser)
-        for optimiser, schedule in zip(optimisers, options, strict=False):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(self.step, self.config.steps, schedule)
-                self.processes.average_gradients(group["params"])
-            self.scaler.step(optimiser)
-        self.scaler.update()
+    def _update(self, optimiser: torch.optim.Optimizer, options: Adam) -> None:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, self.config.steps, options)
+            self.processes.average_gradients(group["params"])
+        self.scaler.step(optimiser)
 
     def _corners(self, part: int) -> list[Corner]:
         """The squares of this process's pass `part`, drawn for the whole step as the faces are."""
@@ -272,7 +278,8 @@ class Trainer:
         try:
             self.net.load_state_dict(state["g"])  # type: ignore[arg-type]
             self.average.load_state_dict(state["g_ema"])  # type: ignore[arg-type]
-            self.optimiser.load_state_dict(state["g_optim"])  # type: ignore[arg-type]
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(state[_STATES[name]])  # type: ignore[arg-type]
             self._resume_adversary(state)
             if self.scaler.is_enabled() and "scaler" in state:
                 self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
@@ -304,7 +311,3 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     """Ctrl-C reaches the workers too; the trainer ends them after its last step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _adam(net: nn.Module, options: Adam) -> torch.optim.Adam:
-    return torch.optim.Adam(net.parameters(), lr=options.lr, betas=options.betas)
