@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from gpen_core.networks import GPEN, GPENConfig, columns, strips, winograd
 from gpen_core.networks import fast as fast_module
 from gpen_core.networks.fast import FastGPEN, plain, prepare
 from gpen_core.networks.graphs import Graphed
+from gpen_core.networks.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT.parent / "shared" / "golden"
@@ -239,6 +241,40 @@ def test_derived_constants_are_made_once():
     assert kept == {name: id(fast.prepared.get_unchecked(name)) for name in fast.prepared.names()}
 
 
+def test_a_result_outlives_the_workspace_it_was_made_in():
+    fast, net = prepare(network(STRIPS)), network(STRIPS)
+    pictures = [faces(STRIPS), faces(STRIPS, 3)[1:], faces(STRIPS).flip(3)]
+    with torch.inference_mode():
+        results = [fast(pictures[0])]
+    results += [fast(x) for x in pictures[1:]]
+    textbook = Textbook(net.state_dict())
+    for x, result in zip(pictures, results, strict=True):
+        assert error(result, textbook(x)) < 1e-5
+
+
+def test_large_buffers_are_kept_and_given_back():
+    fast, x = prepare(network(STRIPS)), faces(STRIPS)
+    assert len(fast.workspace) == 0
+    fast(x)
+    held = len(fast.workspace)
+    assert held > x.nbytes
+    fast(x)
+    assert len(fast.workspace) == held
+    assert len(copy.deepcopy(fast).workspace) == 0
+    fast.to("cpu")
+    assert len(fast.workspace) == 0
+
+
+def test_threads_do_not_share_a_workspace():
+    fast = prepare(network(STRIPS))
+    pictures = [faces(STRIPS), faces(STRIPS).flip(2)]
+    alone = [fast(x) for x in pictures]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(4):
+            together = list(pool.map(fast, pictures))
+            assert all(map(torch.equal, together, alone))
+
+
 def test_the_noise_of_super_resolution_follows_its_generator():
     fast, net, x = prepare(network(SR_STRIPS)), network(SR_STRIPS), faces(SR_STRIPS)
     other = fast(x, torch.Generator().manual_seed(7))
@@ -312,6 +348,7 @@ def test_winograd_is_the_convolution(n, rows, columns, c, k, chunk):
             gain,
             bias,
             found,
+            Workspace(),
         )
     finally:
         winograd.CHUNK_BYTES = old
@@ -392,7 +429,7 @@ def test_convolving_down_the_columns_is_the_direct_convolution(
     )
     weight = torch.randn(filters, channels, 3, 3, generator=generator)
     bias = torch.randn(filters, generator=generator)
-    ours = columns.convolve(padded, columns.transform_weight(weight, bias))
+    ours = columns.convolve(padded, columns.transform_weight(weight, bias), Workspace())
     exact = F.conv2d(padded.double(), weight.double(), bias.double())
     assert ours.shape == exact.shape
     assert (ours - exact).abs().max() < 1e-5 * exact.abs().max()

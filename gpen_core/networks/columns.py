@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .winograd import PATCH, TILE, matrices
+from .workspace import Workspace
 
 # Bytes of input that are transformed at a time; what is made of them should stay in the cache.
 CHUNK_BYTES = 4 << 20
@@ -48,23 +49,26 @@ def transform_weight(weight: Tensor, bias: Tensor) -> Columns:
     return Columns(tuple(weights), tuple(shares[:, None] * bias))
 
 
-def convolve(padded: Tensor, weight: Columns) -> Tensor:
+def convolve(padded: Tensor, weight: Columns, workspace: Workspace) -> Tensor:
     """The convolution without further padding: (1, C, H + 2, W + 2) -> (1, K, H, W).
+
+    What it gives lives in the workspace.
 
     Args:
         padded: channels last, rows contiguous in memory; H a multiple of 4.
         weight: of `transform_weight`.
+        workspace: keeps the intermediate results of a chunk.
     """
     _, c, height, width = padded.shape
     height, k = height - 2, weight.biases[0].shape[0]
     inverse, _, data, _ = _transforms(padded.dtype, padded.device)
     rows = padded[0].permute(1, 2, 0).flatten(1)
-    out = padded.new_empty(height, (width - 2) * k)
+    out = workspace.take("rows", (height, (width - 2) * k), padded)
     length = rows.shape[1]
     tile_bytes = TILE * length * rows.element_size()
     tiles = height // TILE
     chunk = min(tiles, max(1, CHUNK_BYTES // tile_bytes))
-    transformed = padded.new_empty(PATCH, chunk, length)
+    transformed = workspace.take("transformed", (PATCH, chunk, length), padded)
     for first in range(0, tiles, chunk):
         count = min(chunk, tiles - first)
         # All tiles at once: several small products share the threads better than one after another.

@@ -23,7 +23,7 @@ from torch.func import functional_call
 from torch.profiler import record_function
 
 from . import columns, strips, winograd
-from .features import Computed, Feature, Stored, empty_rows
+from .features import Computed, Feature, Stored
 from .gpen import GPEN, GPENConfig
 from .layers import (
     DEMODULATION_EPS,
@@ -36,6 +36,7 @@ from .layers import (
     check_pictures,
 )
 from .prepared import Prepared
+from .workspace import Workspace
 
 # Below this side whole pictures fit the cache, and the weights are larger than the activations.
 STRIP_SIDE = 128
@@ -83,9 +84,11 @@ class FastGPEN(GPEN):
     def __init__(self, config: GPENConfig) -> None:
         super().__init__(config)
         self.prepared = Prepared()
+        self.workspace = Workspace()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastGPEN:
         self.prepared.clear()
+        self.workspace = Workspace()
         super()._apply(fn, recurse)
         return self
 
@@ -137,7 +140,7 @@ class FastGPEN(GPEN):
     def _next(self, index: int, feature: Feature, x: Tensor) -> Feature:
         """Step `index` of the encoder."""
         step, side = self._down(index), x.shape[3] >> index
-        out = empty_rows(len(x), len(step.weight), side, MARGIN, x)
+        out = self.workspace.rows(f"ecd{index}", len(x), len(step.weight), side, MARGIN, x)
         if _in_strips(x, side):
             strips.encode(feature, step, out, MARGIN)
         else:
@@ -210,7 +213,7 @@ class FastGPEN(GPEN):
         bias, beside = self._activation(layer, name)
         k = len(bias)
         side = x.shape[3] * (2 if layer.conv.upsample else 1)
-        joined = empty_rows(len(x), 2 * k, side, 0, x)
+        joined = self.workspace.rows(self.workspace.other(x), len(x), 2 * k, side, 0, x)
         self._convolve(layer.conv, name, x, factors, gain, bias, joined[:, :k])
         torch.addcmul(beside.bias, feature.whole(), beside.gain, out=joined[:, k:])
         return F.leaky_relu_(joined, strips.NEGATIVE_SLOPE)
@@ -230,7 +233,7 @@ class FastGPEN(GPEN):
             padded = F.pad(x, (1, 1, 1, 1)).contiguous(memory_format=torch.channels_last)
             weight = self._winograd_weight(conv, name)
             rows, target = padded.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
-            winograd.convolve(rows, weight, factors, gain, bias, target)
+            winograd.convolve(rows, weight, factors, gain, bias, target, self.workspace)
             return
         x = x * factors[:, :, None, None]
         if conv.upsample:
@@ -274,7 +277,8 @@ class FastGPEN(GPEN):
         k = convs[0].conv.weight.shape[1]
         up = to_rgb.upsample(picture).permute(0, 2, 3, 1).contiguous()
         up += to_rgb.bias.view(3)
-        out = None if last else empty_rows(len(x), 2 * k, side, 1, x)
+        free = self.workspace.other(x)
+        out = None if last else self.workspace.rows(free, len(x), 2 * k, side, 1, x)
         rgb_weight = self._rgb_weight(to_rgb, style)
         for sample in range(len(x)):
             own = style[sample : sample + 1]
@@ -285,7 +289,7 @@ class FastGPEN(GPEN):
                 pair,
                 rgb_weight[sample],
                 sample,
-            ).run(up[sample], None if out is None else out[sample : sample + 1])
+            ).run(up[sample], None if out is None else out[sample : sample + 1], self.workspace)
         return (up if out is None else out), up.permute(0, 3, 1, 2)
 
     def _up(self, layer: StyledConv, name: str, style: Tensor, dtype: torch.dtype) -> strips.Up:

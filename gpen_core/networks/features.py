@@ -72,12 +72,3 @@ class Computed:
         # On three channels PyTorch's 1x1 convolution is several times slower than the product.
         feature = F.linear(picture.permute(0, 2, 3, 1), self.weight, self.bias)
         return F.leaky_relu_(feature, NEGATIVE_SLOPE).permute(0, 3, 1, 2)
-
-
-def empty_rows(n: int, channels: int, side: int, margin: int, like: Tensor) -> Tensor:
-    """(N, C, side + 2 margin, side), channels last, zero in the margins, unset elsewhere."""
-    padded = like.new_empty(n, side + 2 * margin, side, channels).permute(0, 3, 1, 2)
-    if margin:
-        padded[:, :, :margin] = 0
-        padded[:, :, -margin:] = 0
-    return padded

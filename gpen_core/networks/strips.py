@@ -16,6 +16,7 @@ from torch import Tensor
 from . import columns, winograd
 from .features import Feature
 from .layers import NEGATIVE_SLOPE
+from .workspace import Workspace
 
 # Bytes of the widest buffer of a strip: small enough for the last cache level beside its like.
 STRIP_BYTES = 8 << 20
@@ -81,7 +82,7 @@ class Same:
     bias: Tensor
     beside: Beside
 
-    def strip(self, padded: Tensor, out: Tensor) -> None:
+    def strip(self, padded: Tensor, out: Tensor, workspace: Workspace) -> None:
         """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
         activate(F.conv2d(padded, self.weight, self.bias), out)
 
@@ -93,9 +94,9 @@ class ColumnsSame:
     weight: columns.Columns
     beside: Beside
 
-    def strip(self, padded: Tensor, out: Tensor) -> None:
+    def strip(self, padded: Tensor, out: Tensor, workspace: Workspace) -> None:
         """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
-        activate(columns.convolve(padded, self.weight), out)
+        activate(columns.convolve(padded, self.weight, workspace), out)
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,13 @@ class WinogradSame:
     bias: Tensor
     beside: Beside
 
-    def strip(self, padded: Tensor, out: Tensor) -> None:
+    def strip(self, padded: Tensor, out: Tensor, workspace: Workspace) -> None:
         """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
         rows = out.permute(0, 2, 3, 1)
         winograd.convolve(
-            padded.permute(0, 2, 3, 1), self.weight, self.style, self.gain, self.bias, rows
-        )
+            padded.permute(0, 2, 3, 1), self.weight, self.style, self.gain, self.bias, rows,
+            workspace,
+        )  # fmt: skip
         activate(out, out)
 
 
@@ -153,7 +155,7 @@ class Level:
     rgb_weight: Tensor
     sample: int
 
-    def run(self, picture: Tensor, out: Tensor | None) -> None:
+    def run(self, picture: Tensor, out: Tensor | None, workspace: Workspace) -> None:
         """Add this resolution's RGB to `picture`; keep its activations in `out`.
 
         Args:
@@ -162,13 +164,12 @@ class Level:
         """
         side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
         height = strip_height(2 * k, side, self.x.element_size())
-        joined = _nhwc(1, 2 * k, height + CARRY, side + 2, self.x).zero_()
-        scratch = None if out is not None else _nhwc(1, 2 * k, height, side, self.x)
+        joined = workspace.nhwc("joined", 1, 2 * k, height + CARRY, side + 2, self.x).zero_()
+        scratch = workspace.nhwc("strip", 1, 2 * k, height, side, self.x)
         for first in range(0, side, height):
             self._fill(joined, first, height, side)
             target = scratch if out is None else out[:, :, first + 1 : first + 1 + height]
-            assert target is not None
-            self.same.strip(joined[:, :, : height + 2], target[:, :k])
+            self.same.strip(joined[:, :, : height + 2], target[:, :k], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
             self.same.beside.write(feature, target[:, k:])
             flat = target[0].permute(1, 2, 0).reshape(height * side, 2 * k)
@@ -188,7 +189,3 @@ class Level:
             activate(self.up.strip(rows), target[:, :k])
             self.up.beside.write(self.features[0].rows(self.sample, start, last), target[:, k:])
         joined[:, :, at + max(last - start, 0) :] = 0
-
-
-def _nhwc(n: int, channels: int, height: int, width: int, like: Tensor) -> Tensor:
-    return like.new_empty(n, height, width, channels).permute(0, 3, 1, 2)

@@ -16,6 +16,8 @@ import functools
 import torch
 from torch import Tensor
 
+from .workspace import Workspace
+
 TILE = 4
 PATCH = 6
 # The sixth point is infinity. Points near one keep the powers small: a third of the rounding of the
@@ -71,7 +73,7 @@ def transform_weight(weight: Tensor) -> Tensor:
 
 
 def convolve(padded: Tensor, weight: Tensor, style: Tensor, gain: Tensor, bias: Tensor,
-             out: Tensor) -> None:  # fmt: skip
+             out: Tensor, workspace: Workspace) -> None:  # fmt: skip
     """`out = conv3x3(padded * style) * gain + bias`, without further padding.
 
     Args:
@@ -81,6 +83,7 @@ def convolve(padded: Tensor, weight: Tensor, style: Tensor, gain: Tensor, bias: 
         gain: (N, K), factors of the output channels.
         bias: (K,).
         out: (N, H, W, K) view that is written.
+        workspace: keeps the intermediate results of a chunk.
     """
     n, height, width, k = out.shape
     c = padded.shape[3]
@@ -90,10 +93,18 @@ def convolve(padded: Tensor, weight: Tensor, style: Tensor, gain: Tensor, bias: 
     inverse, data = _squares(padded.dtype, padded.device)
     style = style.view(n, 1, 1, c)
     gain, bias = gain.view(n, 1, 1, 1, 1, k), bias.view(1, 1, 1, 1, 1, k)
-    scratch = _Scratch(padded, n * chunk * columns, c, k)
     for first in range(0, rows, chunk):
         count = min(chunk, rows - first)
-        patches, transformed, products, tiles = scratch.views(n * count * columns)
+        size = n * count * columns
+        patches, transformed, products, tiles = (
+            workspace.take(name, (points, size, width), padded)
+            for name, points, width in (
+                ("patches", 36, c),
+                ("transformed", 36, c),
+                ("products", 36, k),
+                ("tiles", 16, k),
+            )
+        )
         torch.mul(
             _patches(padded, first, count, columns), style,
             out=patches.view(PATCH, PATCH, n, count, columns, c),
@@ -116,20 +127,3 @@ def _patches(padded: Tensor, first: int, rows: int, columns: int) -> Tensor:
         (row, column, sample, TILE * row, TILE * column, 1),
         padded.storage_offset() + first * TILE * row,
     )
-
-
-class _Scratch:
-    """The intermediate results of one chunk, allocated once for all chunks."""
-
-    def __init__(self, like: Tensor, tiles: int, c: int, k: int) -> None:
-        self.c, self.k = c, k
-        self.flat = [like.new_empty(size * tiles) for size in (36 * c, 36 * c, 36 * k, 16 * k)]
-
-    def views(self, tiles: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Patches and transformed patches (36, T, C), products (36, T, K), tiles (16, T, K)."""
-        shapes = ((36, self.c), (36, self.c), (36, self.k), (16, self.k))
-        a, b, c, d = (
-            flat[: count * tiles * width].view(count, tiles, width)
-            for flat, (count, width) in zip(self.flat, shapes, strict=True)
-        )
-        return a, b, c, d
