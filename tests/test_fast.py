@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.model import load_model
-from gpen_core.networks import GPEN, GPENConfig, columns, strips, winograd
+from gpen_core.networks import GPEN, GPENConfig, columns, strips, transposed, winograd
 from gpen_core.networks import fast as fast_module
 from gpen_core.networks.fast import FastGPEN, plain, prepare
 from gpen_core.networks.graphs import Graphed
@@ -106,6 +106,17 @@ def test_strips_down_the_columns_equal_textbook(config, monkeypatch):
     net, x = network(config), faces(config, 2)
     assert error(prepare(net)(x), Textbook(net.state_dict())(x)) < 1e-5
     assert len(calls) > 2
+
+
+@pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["4 rows", "some", "one strip"])
+@torch.inference_mode()
+def test_transposed_columns_equal_textbook(height_bytes, monkeypatch):
+    monkeypatch.setattr(fast_module, "TRANSPOSED_CHANNELS", 1)
+    monkeypatch.setattr(strips, "STRIP_BYTES", height_bytes)
+    net, x = network(STRIPS), faces(STRIPS, 2)
+    fast = prepare(net)
+    assert error(fast(x), Textbook(net.state_dict())(x)) < 1e-5
+    assert any("columns" in name for name in fast.prepared.names())
 
 
 @pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["4 rows", "some", "one strip"])
@@ -433,3 +444,34 @@ def test_convolving_down_the_columns_is_the_direct_convolution(
     exact = F.conv2d(padded.double(), weight.double(), bias.double())
     assert ours.shape == exact.shape
     assert (ours - exact).abs().max() < 1e-5 * exact.abs().max()
+
+
+@given(
+    low=st.integers(1, 6).map(lambda tiles: 4 * tiles),
+    height=st.sampled_from([4, 8, 16, 64]),
+    width=st.integers(1, 9),
+    channels=st.integers(1, 8),
+    filters=st.integers(1, 8),
+)
+@settings(deadline=None, max_examples=40)
+def test_transposed_rows_equal_the_direct_convolution(low, height, width, channels, filters):
+    """Asked for as a level asks: two rows ahead, three rows again."""
+    generator = torch.Generator().manual_seed(low * width)
+    x = torch.randn(1, low, width, channels, generator=generator).permute(0, 3, 1, 2)
+    padded = F.pad(x, (0, 0, 1, 1)).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(channels, filters, 3, 3, generator=generator)
+    exact = F.conv_transpose2d(x.double(), weight.double(), stride=2)
+    exact = F.pad(exact, (0, 0, 1, 1))
+    ways = (
+        transposed.Direct(padded, weight),
+        transposed.Columns(padded, transposed.transform_weight(weight), height + 3, Workspace()),
+    )
+    for first in range(0, 2 * low, height):
+        start, last = (first + 2 if first else 0), min(first + height + 2, 2 * low)
+        if start >= last:
+            continue
+        expected = exact[:, :, start : last + 3]
+        for way in ways:
+            found = way.rows(start - 1, last + 2)
+            assert found.shape == expected.shape
+            assert (found - expected).abs().max() < 1e-5 * exact.abs().max()

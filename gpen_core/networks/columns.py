@@ -78,7 +78,9 @@ def convolve(padded: Tensor, weight: Columns, workspace: Workspace) -> Tensor:
         )  # fmt: skip
         target = transformed[:, :count].permute(1, 0, 2)
         torch.bmm(data.expand(count, PATCH, PATCH), patches, out=target)
-        products = _products(transformed.view(PATCH, chunk, width, c)[:, :count], weight)
+        points = _points(transformed.view(PATCH, chunk, width, c)[:, :count], weight)
+        shape = (PATCH, count, (width - 2) * k)
+        products = torch.cat(points, out=workspace.take("products", shape, padded))
         torch.bmm(
             inverse.expand(count, TILE, PATCH), products.permute(1, 0, 2),
             out=out[TILE * first : TILE * (first + count)].view(count, TILE, -1),
@@ -86,10 +88,9 @@ def convolve(padded: Tensor, weight: Columns, workspace: Workspace) -> Tensor:
     return out.view(1, height, width - 2, k).permute(0, 3, 1, 2)
 
 
-def _products(transformed: Tensor, weight: Columns) -> Tensor:
-    """(6, tiles, W + 2, C) -> (6, tiles, W K): every point's rows through its own row filter."""
-    points = [
-        F.conv2d(rows[None].permute(0, 3, 1, 2), filters, bias).permute(0, 2, 3, 1)
+def _points(transformed: Tensor, weight: Columns) -> list[Tensor]:
+    """(6, tiles, W + 2, C) -> six of (1, tiles, W K): every point's rows through its own filter."""
+    return [
+        F.conv2d(rows[None].permute(0, 3, 1, 2), filters, bias).permute(0, 2, 3, 1).flatten(2)
         for rows, filters, bias in zip(transformed, weight.weights, weight.biases, strict=True)
     ]
-    return torch.cat(points).flatten(2)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.profiler import record_function
 
-from . import columns, strips, winograd
+from . import columns, strips, transposed, winograd
 from .features import Computed, Feature, Stored
 from .gpen import GPEN, GPENConfig
 from .layers import (
@@ -44,6 +44,8 @@ STRIP_SIDE = 128
 WINOGRAD_SIDE, WINOGRAD_CHANNELS = 64, 256
 # Input channels from which the same down the columns only beats the direct convolution of a strip.
 COLUMNS_CHANNELS = 64
+# The same for the transposed convolution.
+TRANSPOSED_CHANNELS = 256
 # Rows of zeros around an encoder feature: the blur before the next step pads by two.
 MARGIN = 2
 # Elsewhere (MPS and others) nothing here has been tried: the plain network runs.
@@ -295,9 +297,12 @@ class FastGPEN(GPEN):
     def _up(self, layer: StyledConv, name: str, style: Tensor, dtype: torch.dtype) -> strips.Up:
         bias, beside = self._activation(layer, name)
         factors, gain = self._modulation(layer.conv, name, style, torch.float32)
-        weight = self._transposed_weight(layer.conv, name)
-        weight = weight * factors.view(-1, 1, 1, 1) * gain.view(1, -1, 1, 1)
-        return strips.Up(weight.to(dtype), self._blur(layer.conv, name), bias, beside)
+        blur = self._blur(layer.conv, name) * gain.view(-1, 1, 1, 1)
+        if dtype == torch.float32 and layer.conv.weight.shape[2] >= TRANSPOSED_CHANNELS:
+            weight = self._columns_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
+        else:
+            weight = self._transposed_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
+        return strips.Up(weight.to(dtype), blur.to(dtype), bias, beside)
 
     def _same(
         self, layer: StyledConv, name: str, style: Tensor, like: Tensor, side: int
@@ -375,6 +380,14 @@ class FastGPEN(GPEN):
             f"{name}.transposed",
             (conv.weight,),
             lambda: _channels_last(conv.weight.detach()[0].transpose(0, 1)),
+        )
+
+    def _columns_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:
+        """The upsampling convolution's for `transposed.Columns`: twice the size."""
+        return self.prepared.get(
+            f"{name}.columns",
+            (conv.weight,),
+            lambda: transposed.transform_weight(conv.weight.detach()[0].transpose(0, 1)),
         )
 
     def _winograd_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:

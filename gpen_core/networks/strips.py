@@ -16,6 +16,7 @@ from torch import Tensor
 from . import columns, winograd
 from .features import Feature
 from .layers import NEGATIVE_SLOPE
+from .transposed import Columns, Direct, Transposed
 from .workspace import Workspace
 
 # Bytes of the widest buffer of a strip: small enough for the last cache level beside its like.
@@ -58,9 +59,12 @@ class Beside:
 
 @dataclass(frozen=True)
 class Up:
-    """The upsampling convolution of one sample, modulated: `weight` (C, K, 3, 3), transposed.
+    """The upsampling convolution of one sample, modulated.
 
-    `blur` is (K, 1, 4, 4), `bias` (K,); style, demodulation and gain are in the weight.
+    Attributes:
+        weight: (C, K, 3, 3) for `transposed.Direct`, or (6, C, 1, 3, K) for `transposed.Columns`.
+        blur: (K, 1, 4, 4), carrying demodulation and gain.
+        bias: (K,).
     """
 
     weight: Tensor
@@ -68,9 +72,14 @@ class Up:
     bias: Tensor
     beside: Beside
 
-    def strip(self, rows: Tensor) -> Tensor:
-        """(1, C, h / 2 + 2, W), one row of margin on either side -> (1, K, h, 2W)."""
-        high = F.conv_transpose2d(rows, self.weight, stride=2, padding=(1, 0))
+    def rows(self, x: Tensor, height: int, workspace: Workspace) -> Transposed:
+        """What stands between `x` (1, C, H + 2, W) and the blur, by up to `height` rows."""
+        if self.weight.ndim == 4:
+            return Direct(x, self.weight)
+        return Columns(x, self.weight, height, workspace)
+
+    def strip(self, high: Tensor) -> Tensor:
+        """(1, K, h + 3, 2W + 1), one row of margin above and two below -> (1, K, h, 2W)."""
         return F.conv2d(high, self.blur, self.bias, padding=(0, 1), groups=len(self.blur))
 
 
@@ -166,8 +175,9 @@ class Level:
         height = strip_height(2 * k, side, self.x.element_size())
         joined = workspace.nhwc("joined", 1, 2 * k, height + CARRY, side + 2, self.x).zero_()
         scratch = workspace.nhwc("strip", 1, 2 * k, height, side, self.x)
+        high = self.up.rows(self.x, height + CARRY, workspace)
         for first in range(0, side, height):
-            self._fill(joined, first, height, side)
+            self._fill(joined, high, first, height)
             target = scratch if out is None else out[:, :, first + 1 : first + 1 + height]
             self.same.strip(joined[:, :, : height + 2], target[:, :k], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
@@ -176,8 +186,9 @@ class Level:
             rgb = F.linear(flat, self.rgb_weight)
             picture[first : first + height] += rgb.view(height, side, 3)
 
-    def _fill(self, joined: Tensor, first: int, height: int, side: int) -> None:
+    def _fill(self, joined: Tensor, high: Transposed, first: int, height: int) -> None:
         """The first convolution's activations, rows `first - 1` to `first + height + 1`."""
+        side = joined.shape[3] - 2
         start, last = (first + 2 if first else 0), min(first + height + 2, side)
         k = self.up.blur.shape[0]
         if first:
@@ -185,7 +196,6 @@ class Level:
         at = start - first + 1
         if last > start:
             target = joined[:, :, at : at + last - start, 1:-1]
-            rows = self.x[:, :, start // 2 : last // 2 + 2]
-            activate(self.up.strip(rows), target[:, :k])
+            activate(self.up.strip(high.rows(start - 1, last + 2)), target[:, :k])
             self.up.beside.write(self.features[0].rows(self.sample, start, last), target[:, k:])
         joined[:, :, at + max(last - start, 0) :] = 0

@@ -28,18 +28,22 @@ CHUNK_BYTES = 10 << 20
 
 
 @functools.cache
-def matrices() -> tuple[Tensor, Tensor, Tensor]:
-    """A' (4, 6), G (6, 3) and B' (6, 6) in float64, by Lagrange interpolation at `POINTS`."""
-    points = torch.tensor(POINTS, dtype=torch.float64)
-    inverse = torch.zeros(TILE, PATCH, dtype=torch.float64)
-    kernel = torch.zeros(PATCH, 3, dtype=torch.float64)
-    data = torch.zeros(PATCH, PATCH, dtype=torch.float64)
-    for j in range(len(POINTS)):
+def matrices(taps: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """A' (4, P), G (P, taps) and B' (P, P) in float64, by Lagrange interpolation at `POINTS`.
+
+    P is `taps + 3`, infinity counted; two taps need the first four of the others.
+    """
+    size = TILE + taps - 1
+    points = torch.tensor(POINTS[: size - 1], dtype=torch.float64)
+    inverse = torch.zeros(TILE, size, dtype=torch.float64)
+    kernel = torch.zeros(size, taps, dtype=torch.float64)
+    data = torch.zeros(size, size, dtype=torch.float64)
+    for j in range(len(points)):
         others = torch.cat((points[:j], points[j + 1 :]))
         norm = (points[j] - others).prod()
         inverse[:, j] = points[j] ** torch.arange(TILE)
-        kernel[j] = points[j] ** torch.arange(3) / norm
-        data[j, : PATCH - 1] = _polynomial(others)
+        kernel[j] = points[j] ** torch.arange(taps) / norm
+        data[j, : size - 1] = _polynomial(others)
     inverse[-1, -1] = kernel[-1, -1] = 1.0
     data[-1] = _polynomial(points)
     return inverse, kernel, data

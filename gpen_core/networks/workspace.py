@@ -33,6 +33,8 @@ class Workspace(threading.local):
         size = math.prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.dtype != like.dtype or len(flat) < size:
+            if not self._flat:
+                _keep_small_blocks()
             self._flat.pop(name, None)  # first give back, then take
             # One made in inference mode could not be written to outside of it.
             with torch.inference_mode(mode=False):
@@ -69,3 +71,13 @@ class Workspace(threading.local):
     def __len__(self) -> int:
         """Bytes held for this thread."""
         return sum(flat.numel() * flat.element_size() for flat in self._flat.values())
+
+
+def _keep_small_blocks() -> None:
+    """Have glibc keep what the strips' smaller temporaries give back, too.
+
+    A block of nearly 32 MB that is freed raises, up to that size, what counts as large and returns
+    to the system at once (mallopt(3), M_MMAP_THRESHOLD). It is never written to, so it costs
+    nothing; other C libraries do not care.
+    """
+    torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)

@@ -1,0 +1,139 @@
+"""The transposed 3x3 convolution with stride 2 of one sample, row by row from top to bottom.
+
+With rows x[i] of height H, zero outside, and the kernel's rows w[0], w[1], w[2]:
+`y[2i] = w[0] x[i] + w[2] x[i - 1]` and `y[2i + 1] = w[1] x[i]`, 2H + 1 rows. `Direct` computes what
+is asked for. `Columns` keeps what it made for the next strip and makes four even rows from five row
+convolutions where eight were, by Winograd's F(4, 2) down the columns: 9 for 12 in all (see
+`columns.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .winograd import TILE, matrices
+from .workspace import Workspace
+
+POINTS = TILE + 1
+# Rows of y that one tile of x becomes.
+STEP = 2 * TILE
+
+
+class Transposed(Protocol):
+    """Rows of y, asked for from top to bottom."""
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """(1, K, last - first, 2W + 1): rows `first` (odd) to `last - 1`; y[-1] is zero."""
+
+
+class Direct:
+    """Any rows at once.
+
+    Args:
+        x: (1, C, H + 2, W), a row of zeros above and below.
+        weight: (C, K, 3, 3), modulated.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor) -> None:
+        self.x, self.weight = x, weight
+
+    def rows(self, first: int, last: int) -> Tensor:
+        x = self.x[:, :, (first + 1) // 2 : last // 2 + 1]
+        return F.conv_transpose2d(x, self.weight, stride=2, padding=(1, 0))
+
+
+def transform_weight(weight: Tensor) -> Tensor:
+    """(C, K, 3, 3) -> (6, C, 1, 3, K): five points of the even rows, and the odd rows' own."""
+    _, kernel, _ = matrices(2)
+    rows = weight.permute(2, 0, 3, 1)  # (3, C, 3, K)
+    even = torch.tensordot(kernel.to(weight), rows[[2, 0]], dims=1)
+    return torch.cat((even, rows[1:2])).unsqueeze(2).contiguous()
+
+
+@functools.cache
+def _transforms(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """B' (5, 5), and (8, 9): five points and four odd rows -> eight rows in order."""
+    inverse, _, data = matrices(2)
+    joined = torch.zeros(STEP, POINTS + TILE, dtype=torch.float64)
+    joined[::2, :POINTS] = inverse
+    joined[1::2, POINTS:] = torch.eye(TILE, dtype=torch.float64)
+    return data.to(device, dtype), joined.to(device, dtype)
+
+
+class Columns:
+    """No row twice, and fewer products.
+
+    Args:
+        x: (1, C, H + 2, W), a row of zeros above and below; rows contiguous, H a multiple of 4.
+        weight: (6, C, 1, 3, K) of `transform_weight`, modulated.
+        height: rows of y that are asked for at most.
+        workspace: keeps the rows and the intermediate results.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, height: int, workspace: Workspace) -> None:
+        self.filters = [part.permute(0, 3, 1, 2) for part in weight]
+        self.low = x[0].permute(1, 2, 0)  # (H + 2, W, C)
+        self.width = 2 * x.shape[3] + 1
+        self.k = weight.shape[-1]
+        self.workspace = workspace
+        shape = (height + 2 * STEP, self.width * self.k)
+        self.made = workspace.take("transposed", shape, x)
+        self.made[0] = 0
+        self.first, self.last = -1, 0  # which rows `made` starts with and ends before
+
+    def rows(self, first: int, last: int) -> Tensor:
+        kept = self.made[first - self.first : self.last - self.first]
+        self.made[: len(kept)] = kept.clone()
+        self.first = first
+        bottom = 2 * (len(self.low) - 2)
+        tiles = (min(last, bottom) - self.last + STEP - 1) // STEP
+        if tiles > 0:
+            self._make(tiles)
+        if last > bottom:
+            self._end()
+        rows = self.made[: last - first].view(1, last - first, self.width, self.k)
+        return rows.permute(0, 3, 1, 2)
+
+    def _make(self, tiles: int) -> None:
+        """The next rows: eight from each of `tiles` groups of four rows of x."""
+        _, width, c = self.low.shape
+        begin, length = self.last // 2, width * c
+        data, inverse = _transforms(self.low.dtype, self.low.device)
+        patches = self.low.flatten(1).as_strided(
+            (tiles, POINTS, length), (TILE * length, length, 1),
+            self.low.storage_offset() + begin * length,
+        )  # fmt: skip
+        points = self.workspace.take("transformed", (POINTS, tiles, length), self.low)
+        torch.bmm(data.expand(tiles, POINTS, POINTS), patches, out=points.permute(1, 0, 2))
+        parts = [
+            self._row_convolution(rows.view(tiles, width, c), filters)[None]
+            for rows, filters in zip(points, self.filters, strict=False)
+        ]
+        own = self.low[begin + 1 : begin + 1 + TILE * tiles]
+        odd = self._row_convolution(own, self.filters[POINTS])
+        parts.append(odd.view(tiles, TILE, -1).transpose(0, 1))
+        shape = (POINTS + TILE, tiles, self.width * self.k)
+        products = torch.cat(parts, out=self.workspace.take("products", shape, self.low))
+        target = self.made[self.last - self.first :][: STEP * tiles]
+        torch.bmm(
+            inverse.expand(tiles, STEP, POINTS + TILE), products.transpose(0, 1),
+            out=target.view(tiles, STEP, -1),
+        )  # fmt: skip
+        self.last += STEP * tiles
+
+    def _end(self) -> None:
+        """y[2H] = w[2] x[H - 1], and the row of zeros below it."""
+        _, kernel, _ = matrices(2)
+        end = self.made[self.last - self.first :]
+        end[0] = self._row_convolution(self.low[-2:-1], self.filters[0])[0] / kernel[0, 0].item()
+        end[1] = 0
+
+    def _row_convolution(self, rows: Tensor, filters: Tensor) -> Tensor:
+        """(R, W, C) -> (R, (2W + 1) K)."""
+        y = F.conv_transpose2d(rows[None].permute(0, 3, 1, 2), filters, stride=(1, 2))
+        return y[0].permute(1, 2, 0).flatten(1)
