@@ -111,6 +111,7 @@ def test_strips_down_the_columns_equal_textbook(config, monkeypatch):
 @pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["4 rows", "some", "one strip"])
 @torch.inference_mode()
 def test_transposed_columns_equal_textbook(height_bytes, monkeypatch):
+    monkeypatch.setattr(fast_module, "LARGE", 256)
     monkeypatch.setattr(fast_module, "TRANSPOSED_CHANNELS", 1)
     monkeypatch.setattr(strips, "STRIP_BYTES", height_bytes)
     net, x = network(STRIPS), faces(STRIPS, 2)

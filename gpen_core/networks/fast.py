@@ -44,8 +44,11 @@ STRIP_SIDE = 128
 WINOGRAD_SIDE, WINOGRAD_CHANNELS = 64, 256
 # Input channels from which the same down the columns only beats the direct convolution of a strip.
 COLUMNS_CHANNELS = 64
-# The same for the transposed convolution.
-TRANSPOSED_CHANNELS = 256
+# From this size of picture on, 100 MB of derived weights are little beside the activations; they go
+# to a lower WINOGRAD_SIDE and to transposed convolutions of so many input channels.
+LARGE, LARGE_WINOGRAD_SIDE, TRANSPOSED_CHANNELS = 1024, 32, 256
+# Up to this side, and below LARGE, reordering a weight at each call (10 ms) saves its copy (19 MB).
+REORDERED_SIDE = 8
 # Rows of zeros around an encoder feature: the blur before the next step pads by two.
 MARGIN = 2
 # Elsewhere (MPS and others) nothing here has been tried: the plain network runs.
@@ -239,7 +242,12 @@ class FastGPEN(GPEN):
             return
         x = x * factors[:, :, None, None]
         if conv.upsample:
-            y = F.conv_transpose2d(x, self._transposed_weight(conv, name), stride=2)
+            small = x.shape[3] <= REORDERED_SIDE and x.device.type == "cpu" and not self._is_large
+            if small:
+                weight = conv.weight[0].transpose(0, 1)
+            else:
+                weight = self._transposed_weight(conv, name)
+            y = F.conv_transpose2d(x, weight, stride=2)
             blur = self._blur(conv, name)
             y = F.conv2d(y, blur, padding=1, groups=len(blur))
         else:
@@ -298,7 +306,8 @@ class FastGPEN(GPEN):
         bias, beside = self._activation(layer, name)
         factors, gain = self._modulation(layer.conv, name, style, torch.float32)
         blur = self._blur(layer.conv, name) * gain.view(-1, 1, 1, 1)
-        if dtype == torch.float32 and layer.conv.weight.shape[2] >= TRANSPOSED_CHANNELS:
+        wide = layer.conv.weight.shape[2] >= TRANSPOSED_CHANNELS
+        if wide and self._is_large and dtype == torch.float32:
             weight = self._columns_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
         else:
             weight = self._transposed_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
@@ -319,6 +328,10 @@ class FastGPEN(GPEN):
         return strips.Same(_channels_last(weight.to(like.dtype)), bias, beside)
 
     # Constants
+
+    @property
+    def _is_large(self) -> bool:
+        return self.config.out_size >= LARGE
 
     def _modulation(
         self, conv: ModulatedConv2d, name: str, style: Tensor, dtype: torch.dtype
@@ -402,7 +415,7 @@ class FastGPEN(GPEN):
             not conv.upsample
             and like.device.type == "cpu"
             and like.dtype == torch.float32
-            and side >= WINOGRAD_SIDE
+            and side >= (LARGE_WINOGRAD_SIDE if self._is_large else WINOGRAD_SIDE)
             and conv.weight.shape[2] >= WINOGRAD_CHANNELS
         )
 

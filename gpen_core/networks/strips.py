@@ -174,7 +174,9 @@ class Level:
         side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
         height = strip_height(2 * k, side, self.x.element_size())
         joined = workspace.nhwc("joined", 1, 2 * k, height + CARRY, side + 2, self.x).zero_()
-        scratch = workspace.nhwc("strip", 1, 2 * k, height, side, self.x)
+        # Where nothing is kept, strips pass through the buffer that `x` does not live in.
+        free = workspace.other(self.x)
+        scratch = workspace.nhwc(free, 1, 2 * k, height, side, self.x) if out is None else out
         high = self.up.rows(self.x, height + CARRY, workspace)
         for first in range(0, side, height):
             self._fill(joined, high, first, height)

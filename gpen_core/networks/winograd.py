@@ -24,7 +24,7 @@ PATCH = 6
 # usual 0, 1, -1, 2, -2 (measured with 512 channels).
 POINTS = (0.0, 2 / 3, -2 / 3, 4 / 3, -4 / 3)
 # The gathered patches of one chunk should stay within the last cache level, in bytes.
-CHUNK_BYTES = 10 << 20
+CHUNK_BYTES = 5 << 20
 
 
 @functools.cache

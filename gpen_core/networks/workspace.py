@@ -12,6 +12,9 @@ import threading
 import torch
 from torch import Tensor
 
+# Bytes of a buffer of pictures beside whose memory 30 MB more do not count.
+_LARGE = 100 << 20
+
 
 class Workspace(threading.local):
     """Named buffers, each grown to the largest size asked for; every thread has its own.
@@ -33,7 +36,7 @@ class Workspace(threading.local):
         size = math.prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.dtype != like.dtype or len(flat) < size:
-            if not self._flat:
+            if size * like.element_size() > _LARGE:
                 _keep_small_blocks()
             self._flat.pop(name, None)  # first give back, then take
             # One made in inference mode could not be written to outside of it.
