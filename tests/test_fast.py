@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.model import load_model
-from gpen_core.networks import GPEN, GPENConfig, columns, strips, transposed, winograd
+from gpen_core.networks import GPEN, GPENConfig, columns, strips, transposed, winograd, workspace
 from gpen_core.networks import fast as fast_module
 from gpen_core.networks.fast import FastGPEN, plain, prepare
 from gpen_core.networks.graphs import Graphed
@@ -266,15 +266,25 @@ def test_a_result_outlives_the_workspace_it_was_made_in():
 
 def test_large_buffers_are_kept_and_given_back():
     fast, x = prepare(network(STRIPS)), faces(STRIPS)
-    assert len(fast.workspace) == 0
+    assert fast.workspace.nbytes == 0
     fast(x)
-    held = len(fast.workspace)
+    held = fast.workspace.nbytes
     assert held > x.nbytes
     fast(x)
-    assert len(fast.workspace) == held
-    assert len(copy.deepcopy(fast).workspace) == 0
+    assert fast.workspace.nbytes == held
+    assert copy.deepcopy(fast).workspace.nbytes == 0
     fast.to("cpu")
-    assert len(fast.workspace) == 0
+    assert fast.workspace.nbytes == 0
+
+
+def test_what_is_too_large_to_keep_is_not_kept(monkeypatch):
+    fast, x = prepare(network(STRIPS)), faces(STRIPS, 2)
+    kept = fast(x)
+    assert fast.workspace.nbytes > 0
+    monkeypatch.setattr(workspace, "KEPT_BYTES", 0)
+    fast.to("cpu")
+    assert torch.equal(fast(x), kept)
+    assert fast.workspace.nbytes == 0
 
 
 def test_threads_do_not_share_a_workspace():

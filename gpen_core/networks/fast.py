@@ -242,12 +242,7 @@ class FastGPEN(GPEN):
             return
         x = x * factors[:, :, None, None]
         if conv.upsample:
-            small = x.shape[3] <= REORDERED_SIDE and x.device.type == "cpu" and not self._is_large
-            if small:
-                weight = conv.weight[0].transpose(0, 1)
-            else:
-                weight = self._transposed_weight(conv, name)
-            y = F.conv_transpose2d(x, weight, stride=2)
+            y = F.conv_transpose2d(x, self._transposed_weight(conv, name, x), stride=2)
             blur = self._blur(conv, name)
             y = F.conv2d(y, blur, padding=1, groups=len(blur))
         else:
@@ -294,7 +289,7 @@ class FastGPEN(GPEN):
             own = style[sample : sample + 1]
             strips.Level(
                 x[sample : sample + 1],
-                self._up(convs[0], f"convs.{2 * level}", own, x.dtype),
+                self._up(convs[0], f"convs.{2 * level}", own, x),
                 self._same(convs[1], f"convs.{2 * level + 1}", own, x, side),
                 pair,
                 rgb_weight[sample],
@@ -302,16 +297,16 @@ class FastGPEN(GPEN):
             ).run(up[sample], None if out is None else out[sample : sample + 1], self.workspace)
         return (up if out is None else out), up.permute(0, 3, 1, 2)
 
-    def _up(self, layer: StyledConv, name: str, style: Tensor, dtype: torch.dtype) -> strips.Up:
+    def _up(self, layer: StyledConv, name: str, style: Tensor, x: Tensor) -> strips.Up:
         bias, beside = self._activation(layer, name)
         factors, gain = self._modulation(layer.conv, name, style, torch.float32)
         blur = self._blur(layer.conv, name) * gain.view(-1, 1, 1, 1)
         wide = layer.conv.weight.shape[2] >= TRANSPOSED_CHANNELS
-        if wide and self._is_large and dtype == torch.float32:
+        if wide and self._is_large and x.dtype == torch.float32:
             weight = self._columns_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
         else:
-            weight = self._transposed_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
-        return strips.Up(weight.to(dtype), blur.to(dtype), bias, beside)
+            weight = self._transposed_weight(layer.conv, name, x) * factors.view(-1, 1, 1, 1)
+        return strips.Up(weight.to(x.dtype), blur.to(x.dtype), bias, beside)
 
     def _same(
         self, layer: StyledConv, name: str, style: Tensor, like: Tensor, side: int
@@ -387,12 +382,13 @@ class FastGPEN(GPEN):
             lambda: _channels_last(weight.detach().view(weight.shape[-4:])),
         )
 
-    def _transposed_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:
+    def _transposed_weight(self, conv: ModulatedConv2d, name: str, x: Tensor) -> Tensor:
         """(C, K, 3, 3), channels last: otherwise every call would reorder it."""
+        weight = conv.weight.detach()[0].transpose(0, 1)
+        if x.device.type == "cpu" and x.shape[3] <= REORDERED_SIDE and not self._is_large:
+            return weight
         return self.prepared.get(
-            f"{name}.transposed",
-            (conv.weight,),
-            lambda: _channels_last(conv.weight.detach()[0].transpose(0, 1)),
+            f"{name}.transposed", (conv.weight,), lambda: _channels_last(weight)
         )
 
     def _columns_weight(self, conv: ModulatedConv2d, name: str) -> Tensor:

@@ -14,6 +14,9 @@ from torch import Tensor
 
 # Bytes of a buffer of pictures beside whose memory 30 MB more do not count.
 _LARGE = 100 << 20
+# Larger ones, those of batches, are not kept: idle memory would cost more than page faults do. One
+# face of 2048 px needs 270 MB.
+KEPT_BYTES = 300 << 20
 
 
 class Workspace(threading.local):
@@ -29,14 +32,15 @@ class Workspace(threading.local):
     def take(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """A contiguous tensor of `shape`, of unset values, with the type and device of `like`.
 
-        Only on a CPU it is kept: elsewhere PyTorch's own allocator keeps memory.
+        Kept up to `KEPT_BYTES`, on a CPU: elsewhere PyTorch's own allocator keeps memory.
         """
-        if like.device.type != "cpu":
-            return like.new_empty(shape)
         size = math.prod(shape)
+        bytes_asked = size * like.element_size()
+        if like.device.type != "cpu" or bytes_asked > KEPT_BYTES:
+            return like.new_empty(shape)
         flat = self._flat.get(name)
         if flat is None or flat.dtype != like.dtype or len(flat) < size:
-            if size * like.element_size() > _LARGE:
+            if bytes_asked > _LARGE:
                 _keep_small_blocks()
             self._flat.pop(name, None)  # first give back, then take
             # One made in inference mode could not be written to outside of it.
@@ -71,8 +75,9 @@ class Workspace(threading.local):
         """Copies of a network start without."""
         return Workspace, ()
 
-    def __len__(self) -> int:
-        """Bytes held for this thread."""
+    @property
+    def nbytes(self) -> int:
+        """Held for this thread."""
         return sum(flat.numel() * flat.element_size() for flat in self._flat.values())
 
 
