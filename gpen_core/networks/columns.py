@@ -21,7 +21,7 @@ from .winograd import PATCH, TILE, matrices
 from .workspace import Workspace
 
 # Bytes of input that are transformed at a time; what is made of them should stay in the cache.
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)

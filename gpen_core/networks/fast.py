@@ -41,7 +41,7 @@ from .workspace import Workspace
 # Below this side whole pictures fit the cache, and the weights are larger than the activations.
 STRIP_SIDE = 128
 # Sides and input channels from which Winograd's algorithm beats the direct convolution.
-WINOGRAD_SIDE, WINOGRAD_CHANNELS = 64, 256
+WINOGRAD_SIDE, WINOGRAD_CHANNELS = 64, 512
 # Input channels from which the same down the columns only beats the direct convolution of a strip.
 COLUMNS_CHANNELS = 64
 # From this size of picture on, 100 MB of derived weights are little beside the activations; they go
