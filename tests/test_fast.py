@@ -108,7 +108,7 @@ def test_strips_down_the_columns_equal_textbook(config, monkeypatch):
     assert len(calls) > 2
 
 
-@pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["4 rows", "some", "one strip"])
+@pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["8 rows", "some", "one strip"])
 @torch.inference_mode()
 def test_transposed_columns_equal_textbook(height_bytes, monkeypatch):
     monkeypatch.setattr(fast_module, "LARGE", 256)
@@ -120,7 +120,7 @@ def test_transposed_columns_equal_textbook(height_bytes, monkeypatch):
     assert any("columns" in name for name in fast.prepared.names())
 
 
-@pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["4 rows", "some", "one strip"])
+@pytest.mark.parametrize("height_bytes", [1, 1 << 15, 1 << 30], ids=["8 rows", "some", "one strip"])
 @torch.inference_mode()
 def test_the_height_of_a_strip_does_not_matter(height_bytes, monkeypatch):
     net, x = network(STRIPS), faces(STRIPS)
@@ -439,12 +439,10 @@ def test_full_size_equals_textbook(name, batch):
     assert error(prepare(net)(x), Textbook(net.state_dict())(x)) < 1e-4
 
 
-@pytest.mark.parametrize(("height", "width", "channels", "filters"), [(4, 9, 3, 5), (32, 70, 8, 4)])
+@pytest.mark.parametrize(("height", "width", "channels", "filters"), [(8, 9, 3, 5), (32, 70, 8, 4)])
 def test_convolving_down_the_columns_is_the_direct_convolution(
-    height: int, width: int, channels: int, filters: int, monkeypatch: pytest.MonkeyPatch
+    height: int, width: int, channels: int, filters: int
 ) -> None:
-    # Several chunks, the last of them incomplete.
-    monkeypatch.setattr(columns, "CHUNK_BYTES", 3 * columns.TILE * (width + 2) * channels * 4)
     generator = torch.Generator().manual_seed(height)
     padded = torch.randn(1, height + 2, width + 2, channels, generator=generator).permute(
         0, 3, 1, 2

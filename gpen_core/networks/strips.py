@@ -129,8 +129,8 @@ class WinogradSame:
 
 
 def strip_height(channels: int, side: int, element_size: int) -> int:
-    """Rows per strip, a multiple of 4 that divides `side`, so that a strip fills `STRIP_BYTES`."""
-    height = 4
+    """Rows per strip, a multiple of 8 that divides `side`, so that a strip fills `STRIP_BYTES`."""
+    height = 8
     while 2 * height <= side and 2 * height * side * channels * element_size <= STRIP_BYTES:
         height *= 2
     return height

@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .winograd import TILE, matrices
+from .minimal_filter import matrices
 from .workspace import Workspace
 
+# Even rows of y, and the row convolutions they need.
+TILE = 4
 POINTS = TILE + 1
 # Rows of y that one tile of x becomes.
 STEP = 2 * TILE
@@ -49,7 +51,7 @@ class Direct:
 
 def transform_weight(weight: Tensor) -> Tensor:
     """(C, K, 3, 3) -> (6, C, 1, 3, K): five points of the even rows, and the odd rows' own."""
-    _, kernel, _ = matrices(2)
+    _, kernel, _ = matrices(TILE, 2)
     rows = weight.permute(2, 0, 3, 1)  # (3, C, 3, K)
     even = torch.tensordot(kernel.to(weight), rows[[2, 0]], dims=1)
     return torch.cat((even, rows[1:2])).unsqueeze(2).contiguous()
@@ -58,7 +60,7 @@ def transform_weight(weight: Tensor) -> Tensor:
 @functools.cache
 def _transforms(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """B' (5, 5), and (8, 9): five points and four odd rows -> eight rows in order."""
-    inverse, _, data = matrices(2)
+    inverse, _, data = matrices(TILE, 2)
     joined = torch.zeros(STEP, POINTS + TILE, dtype=torch.float64)
     joined[::2, :POINTS] = inverse
     joined[1::2, POINTS:] = torch.eye(TILE, dtype=torch.float64)
@@ -128,7 +130,7 @@ class Columns:
 
     def _end(self) -> None:
         """y[2H] = w[2] x[H - 1], and the row of zeros below it."""
-        _, kernel, _ = matrices(2)
+        _, kernel, _ = matrices(TILE, 2)
         end = self.made[self.last - self.first :]
         end[0] = self._row_convolution(self.low[-2:-1], self.filters[0])[0] / kernel[0, 0].item()
         end[1] = 0

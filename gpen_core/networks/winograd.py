@@ -16,61 +16,26 @@ import functools
 import torch
 from torch import Tensor
 
+from .minimal_filter import matrices
 from .workspace import Workspace
 
 TILE = 4
-PATCH = 6
-# The sixth point is infinity. Points near one keep the powers small: a third of the rounding of the
-# usual 0, 1, -1, 2, -2 (measured with 512 channels).
-POINTS = (0.0, 2 / 3, -2 / 3, 4 / 3, -4 / 3)
+PATCH = TILE + 2
 # The gathered patches of one chunk should stay within the last cache level, in bytes.
 CHUNK_BYTES = 5 << 20
 
 
 @functools.cache
-def matrices(taps: int = 3) -> tuple[Tensor, Tensor, Tensor]:
-    """A' (4, P), G (P, taps) and B' (P, P) in float64, by Lagrange interpolation at `POINTS`.
-
-    P is `taps + 3`, infinity counted; two taps need the first four of the others.
-    """
-    size = TILE + taps - 1
-    points = torch.tensor(POINTS[: size - 1], dtype=torch.float64)
-    inverse = torch.zeros(TILE, size, dtype=torch.float64)
-    kernel = torch.zeros(size, taps, dtype=torch.float64)
-    data = torch.zeros(size, size, dtype=torch.float64)
-    for j in range(len(points)):
-        others = torch.cat((points[:j], points[j + 1 :]))
-        norm = (points[j] - others).prod()
-        inverse[:, j] = points[j] ** torch.arange(TILE)
-        kernel[j] = points[j] ** torch.arange(taps) / norm
-        data[j, : size - 1] = _polynomial(others)
-    inverse[-1, -1] = kernel[-1, -1] = 1.0
-    data[-1] = _polynomial(points)
-    return inverse, kernel, data
-
-
-def _polynomial(roots: Tensor) -> Tensor:
-    """Coefficients of `prod(x - root)`, ascending."""
-    coefficients = torch.ones(1, dtype=torch.float64)
-    for root in roots:
-        grown = torch.zeros(len(coefficients) + 1, dtype=torch.float64)
-        grown[1:] += coefficients
-        grown[:-1] -= root * coefficients
-        coefficients = grown
-    return coefficients
-
-
-@functools.cache
 def _squares(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The Kronecker squares (16, 36) of A' and (36, 36) of B'."""
-    inverse, _, data = matrices()
+    inverse, _, data = matrices(TILE, 3)
     squares = (torch.kron(m, m).to(device, dtype).contiguous() for m in (inverse, data))
     return next(squares), next(squares)
 
 
 def transform_weight(weight: Tensor) -> Tensor:
     """(K, C, 3, 3) -> (36, C, K): four times the memory, made once."""
-    _, kernel, _ = matrices()
+    _, kernel, _ = matrices(TILE, 3)
     square = torch.kron(kernel, kernel).to(weight)
     k, c = weight.shape[:2]
     return (square @ weight.permute(2, 3, 1, 0).reshape(9, c * k)).view(PATCH * PATCH, c, k)
