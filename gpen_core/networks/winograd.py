@@ -1,12 +1,12 @@
 """3x3 convolution by Winograd's minimal filtering, F(4x4, 3x3): 36 products where 144 were.
 
 Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016. Each 4x4 tile of the
-output comes from a 6x6 patch of the input: `Y = A' [(G g G') * (B' d B)] A`. Both transforms are
-written as matrix products with Kronecker squares, so that plain PyTorch runs them at the speed of
-a matrix multiplication, and the elementwise product in the middle becomes one batched product over
-channels. The transforms cost about 1300/K + 600/C multiplications per product saved: worth it for
-many channels only. Rounding is about five times that of the direct convolution, 1e-6 relative in
-float32; half precision would lose too much.
+output comes from a 6x6 patch of the input: `Y = A' [(G g G') * (B' d B)] A`. The transforms are
+matrix products, first down the columns and then along the rows, and the elementwise product in the
+middle is one batched product over channels: plain PyTorch runs all of it at the speed of matrix
+products. But 36 values are read and written for every 16 pixels, which pays with many channels
+only. Rounding is about five times that of the direct convolution, 1e-6 relative in float32; half
+precision would lose too much.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .workspace import Workspace
 
 TILE = 4
 PATCH = TILE + 2
-# The gathered patches of one chunk should stay within the last cache level, in bytes.
-CHUNK_BYTES = 5 << 20
+# Bytes of patches in one chunk: more than stay in the cache, because each reads all of the weights,
+# up to 75 MB.
+CHUNK_BYTES = 18 << 20
 
 
 @functools.cache
-def _squares(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The Kronecker squares (16, 36) of A' and (36, 36) of B'."""
+def _transforms(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A' (4, 6) and B' (6, 6)."""
     inverse, _, data = matrices(TILE, 3)
-    squares = (torch.kron(m, m).to(device, dtype).contiguous() for m in (inverse, data))
-    return next(squares), next(squares)
+    return inverse.to(device, dtype), data.to(device, dtype)
 
 
 def transform_weight(weight: Tensor) -> Tensor:
@@ -59,40 +59,43 @@ def convolve(padded: Tensor, weight: Tensor, style: Tensor, gain: Tensor, bias: 
     rows, columns = height // TILE, width // TILE
     row_bytes = PATCH * PATCH * n * columns * c * padded.element_size()
     chunk = min(rows, max(1, CHUNK_BYTES // row_bytes))
-    inverse, data = _squares(padded.dtype, padded.device)
-    style = style.view(n, 1, 1, c)
+    inverse, data = _transforms(padded.dtype, padded.device)
     gain, bias = gain.view(n, 1, 1, 1, 1, k), bias.view(1, 1, 1, 1, 1, k)
     for first in range(0, rows, chunk):
         count = min(chunk, rows - first)
         size = n * count * columns
-        patches, transformed, products, tiles = (
-            workspace.take(name, (points, size, width), padded)
-            for name, points, width in (
-                ("patches", 36, c),
-                ("transformed", 36, c),
-                ("products", 36, k),
-                ("tiles", 16, k),
-            )
-        )
-        torch.mul(
-            _patches(padded, first, count, columns), style,
-            out=patches.view(PATCH, PATCH, n, count, columns, c),
-        )  # fmt: skip
-        torch.mm(data, patches.view(36, -1), out=transformed.view(36, -1))
-        torch.bmm(transformed, weight, out=products)
-        torch.mm(inverse, products.view(36, -1), out=tiles.view(16, -1))
+        # Each step reads one of two buffers and writes the other.
+        patches = _patches(padded, style, first, count, workspace).view(PATCH, PATCH, -1)
+        transformed = workspace.take("transformed", (PATCH, PATCH, size * c), padded)
+        torch.bmm(data.expand(PATCH, PATCH, PATCH), patches, out=transformed)
+        products = workspace.take("products", (PATCH * PATCH, size, k), padded)
+        torch.bmm(transformed.view(PATCH * PATCH, size, c), weight, out=products)
+        half = workspace.take("transformed", (PATCH, TILE, size * k), padded)
+        torch.bmm(inverse.expand(PATCH, TILE, PATCH), products.view(PATCH, PATCH, -1), out=half)
+        tiles = workspace.take("products", (TILE, TILE * size * k), padded)
+        torch.mm(inverse, half.view(PATCH, -1), out=tiles)
         target = out[:, first * TILE : (first + count) * TILE]
         target = target.unflatten(1, (count, TILE)).unflatten(3, (columns, TILE))
         tiles = tiles.view(TILE, TILE, n, count, columns, k).permute(2, 3, 0, 4, 1, 5)
         torch.addcmul(bias, tiles, gain, out=target)
 
 
-def _patches(padded: Tensor, first: int, rows: int, columns: int) -> Tensor:
-    """The overlapping 6x6 patches of `rows` rows of tiles: a view (6, 6, N, rows, columns, C)."""
-    n, _, _, c = padded.shape
-    sample, row, column, _ = padded.stride()
-    return padded.as_strided(
-        (PATCH, PATCH, n, rows, columns, c),
-        (row, column, sample, TILE * row, TILE * column, 1),
-        padded.storage_offset() + first * TILE * row,
+def _patches(padded: Tensor, style: Tensor, first: int, count: int, workspace: Workspace) -> Tensor:
+    """Of `count` rows of tiles, transformed down the columns: (6, 6, N, count, columns, C)."""
+    n, _, width, c = padded.shape
+    columns = width // TILE
+    _, data = _transforms(padded.dtype, padded.device)
+    row = padded.stride(1)
+    transformed = workspace.take("transformed", (PATCH, n, count, width * c), padded)
+    for sample in range(n):
+        rows = padded[sample, first * TILE :].as_strided(
+            (count, PATCH, width * c), (TILE * row, row, 1)
+        )
+        target = transformed[:, sample].transpose(0, 1)
+        torch.bmm(data.expand(count, PATCH, PATCH), rows, out=target)
+    overlapping = transformed.as_strided(
+        (PATCH, PATCH, n, count, columns, c),
+        (n * count * width * c, c, count * width * c, width * c, TILE * c, 1),
     )
+    patches = workspace.take("products", tuple(overlapping.shape), padded)
+    return torch.mul(overlapping, style.view(n, 1, 1, c), out=patches)
