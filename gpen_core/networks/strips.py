@@ -21,6 +21,8 @@ from .workspace import Workspace
 
 # Bytes of the widest buffer of a strip: small enough for the last cache level beside its like.
 STRIP_BYTES = 8 << 20
+# By Winograd's algorithm strips are taller by this: each reads and reorders the weights anew.
+WINOGRAD_FACTOR = 2
 # Rows of the predecessor's activations that a strip needs: one above, two computed ahead.
 CARRY = 3
 
@@ -128,10 +130,10 @@ class WinogradSame:
         activate(out, out)
 
 
-def strip_height(channels: int, side: int, element_size: int) -> int:
-    """Rows per strip, a multiple of 8 that divides `side`, so that a strip fills `STRIP_BYTES`."""
-    height = 8
-    while 2 * height <= side and 2 * height * side * channels * element_size <= STRIP_BYTES:
+def strip_height(channels: int, side: int, element_size: int, factor: int = 1) -> int:
+    """Rows per strip, a multiple of 8 that divides `side`, to fill `factor` times `STRIP_BYTES`."""
+    height, most = 8, factor * STRIP_BYTES
+    while 2 * height <= side and 2 * height * side * channels * element_size <= most:
         height *= 2
     return height
 
@@ -172,7 +174,8 @@ class Level:
             out: (1, 2K, 2H + 2, 2W), written but for its first and last row, or None.
         """
         side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
-        height = strip_height(2 * k, side, self.x.element_size())
+        factor = 1 if isinstance(self.same, Same) else WINOGRAD_FACTOR
+        height = strip_height(2 * k, side, self.x.element_size(), factor)
         joined = workspace.nhwc("joined", 1, 2 * k, height + CARRY, side + 2, self.x).zero_()
         # Where nothing is kept, strips pass through the buffer that `x` does not live in.
         free = workspace.other(self.x)
