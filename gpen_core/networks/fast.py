@@ -272,30 +272,33 @@ class FastGPEN(GPEN):
     ) -> tuple[Tensor, Tensor]:
         """One resolution in strips, sample by sample.
 
-        `x` is (N, 2C, H, W) from a whole level or (N, 2C, H + 2, W) from another in strips.
+        `x` and `picture` are (N, C, H, W) from a whole level or (N, C, H + 2, W) from another in
+        strips.
         """
-        to_rgb = self._to_rgb(level)
         side, last = 8 << level, level + 1 == len(self.generator.to_rgbs)
         if x.shape[2] == x.shape[3]:
-            x = F.pad(x, (0, 0, 1, 1)).contiguous(memory_format=torch.channels_last)
-        convs = self._convs(level)
-        k = convs[0].conv.weight.shape[1]
-        up = to_rgb.upsample(picture).permute(0, 2, 3, 1).contiguous()
-        up += to_rgb.bias.view(3)
-        free = self.workspace.other(x)
-        out = None if last else self.workspace.rows(free, len(x), 2 * k, side, 1, x)
-        rgb_weight = self._rgb_weight(to_rgb, style)
-        for sample in range(len(x)):
-            own = style[sample : sample + 1]
+            x, picture = (_channels_last(F.pad(low, (0, 0, 1, 1))) for low in (x, picture))
+        n, convs = len(x), self._convs(level)
+        if last:
+            out, rgb = None, x.new_empty(n, 3, side, side)
+            target = rgb
+        else:
+            k = convs[0].conv.weight.shape[1]
+            out = self.workspace.rows(self.workspace.other(x), n, 2 * k, side, 1, x)
+            rgb = self.workspace.rows(f"rgb{level % 2}", n, 3, side, 1, x)
+            target = rgb[:, :, 1:-1]
+        for sample in range(n):
+            one = slice(sample, sample + 1)
+            own = style[one]
             strips.Level(
-                x[sample : sample + 1],
+                x[one],
                 self._up(convs[0], f"convs.{2 * level}", own, x),
                 self._same(convs[1], f"convs.{2 * level + 1}", own, x, side),
                 pair,
-                rgb_weight[sample],
+                self._rgb_rows(self._to_rgb(level), own, picture[one]),
                 sample,
-            ).run(up[sample], None if out is None else out[sample : sample + 1], self.workspace)
-        return (up if out is None else out), up.permute(0, 3, 1, 2)
+            ).run(target[one], None if out is None else out[one], self.workspace)
+        return (x if out is None else out), rgb
 
     def _up(self, layer: StyledConv, name: str, style: Tensor, x: Tensor) -> strips.Up:
         bias, beside = self._activation(layer, name)
@@ -425,6 +428,11 @@ class FastGPEN(GPEN):
         rgb = torch.bmm(flat, weight).view(n, h, w, 3).permute(0, 3, 1, 2)
         rgb = rgb + layer.bias
         return rgb if skip is None else rgb + layer.upsample(skip)
+
+    def _rgb_rows(self, layer: ToRGB, style: Tensor, below: Tensor) -> strips.RGB:
+        kernel = layer.upsample.kernel.to(below.dtype).expand(3, 1, 4, 4)
+        weight = self._rgb_weight(layer, style)[0]
+        return strips.RGB(weight, layer.bias.view(3), kernel, below)
 
     def _rgb_weight(self, layer: ToRGB, style: Tensor) -> Tensor:
         """(N, 3, 2K), modulated."""

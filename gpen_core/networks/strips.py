@@ -130,6 +130,32 @@ class WinogradSame:
         activate(out, out)
 
 
+@dataclass(frozen=True)
+class RGB:
+    """The step to RGB of one sample, added to the RGB of the resolution below.
+
+    Attributes:
+        weight: (3, 2K), modulated; the product is several times slower the other way round.
+        bias: (3,).
+        kernel: (3, 1, 4, 4) of the upsampling.
+        below: (1, 3, H + 2, W), a row of zeros above and below.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    kernel: Tensor
+    below: Tensor
+
+    def strip(self, x: Tensor, first: int, out: Tensor) -> None:
+        """Rows of activations (1, 2K, h, 2W), `first` the first of them -> `out` (1, 3, h, 2W)."""
+        _, channels, height, side = x.shape
+        flat = x[0].permute(1, 2, 0).reshape(height * side, channels)
+        rgb = F.linear(flat, self.weight, self.bias).view(1, height, side, 3)
+        low = self.below[:, :, first // 2 : (first + height) // 2 + 2]
+        up = F.conv_transpose2d(low, self.kernel, stride=2, padding=(3, 1), groups=3)
+        torch.add(rgb.permute(0, 3, 1, 2), up, out=out)
+
+
 def strip_height(channels: int, side: int, element_size: int, factor: int = 1) -> int:
     """Rows per strip, a multiple of 8 that divides `side`, to fill `factor` times `STRIP_BYTES`."""
     height, most = 8, factor * STRIP_BYTES
@@ -156,21 +182,20 @@ class Level:
     Attributes:
         x: (1, C, H + 2, W): the level below, with a row of zeros above and below.
         features: beside the first and the second convolution, (N, K, 2H, 2W).
-        rgb_weight: (3, 2K), modulated; the product is several times slower the other way round.
     """
 
     x: Tensor
     up: Up
     same: Same | ColumnsSame | WinogradSame
     features: tuple[Feature, Feature]
-    rgb_weight: Tensor
+    rgb: RGB
     sample: int
 
     def run(self, picture: Tensor, out: Tensor | None, workspace: Workspace) -> None:
-        """Add this resolution's RGB to `picture`; keep its activations in `out`.
+        """The RGB up to this resolution into `picture`, its activations into `out`.
 
         Args:
-            picture: (2H, 2W, 3) float, added to.
+            picture: (1, 3, 2H, 2W), written.
             out: (1, 2K, 2H + 2, 2W), written but for its first and last row, or None.
         """
         side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
@@ -187,9 +212,7 @@ class Level:
             self.same.strip(joined[:, :, : height + 2], target[:, :k], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
             self.same.beside.write(feature, target[:, k:])
-            flat = target[0].permute(1, 2, 0).reshape(height * side, 2 * k)
-            rgb = F.linear(flat, self.rgb_weight)
-            picture[first : first + height] += rgb.view(height, side, 3)
+            self.rgb.strip(target, first, picture[:, :, first : first + height])
 
     def _fill(self, joined: Tensor, high: Transposed, first: int, height: int) -> None:
         """The first convolution's activations, rows `first - 1` to `first + height + 1`."""
