@@ -103,7 +103,7 @@ class FastGPEN(GPEN):
         check_pictures(x, self.config.in_size)
         if x.device.type not in FAST_DEVICES:
             return super().forward(x, generator)
-        encoded = self.features(x.contiguous(memory_format=torch.channels_last))
+        encoded = self.features(self.workspace.nhwc("input", *x.shape, x).copy_(x))
         lowest = encoded[0].whole()
         style = self._style(lowest.flatten(1))
         pairs = [(feature, feature) for feature in encoded]
