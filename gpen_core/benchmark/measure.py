@@ -29,6 +29,8 @@ from . import cost
 from .contenders import DTYPES, EXPORTERS, Run, Task, build, open_session, random_state
 
 PEAK_SIDE = 2048
+# Seconds before each turn.
+PAUSE = 0.5
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -100,11 +102,15 @@ def compare(names: list[str], task: Task, repeats: int) -> dict[str, Any]:
 def interleaved(
     runs: Mapping[str, Callable[[], object]], repeats: int, device: str
 ) -> dict[str, dict[str, Any]]:
-    """Medians of wall and CPU seconds of each function, run in turn `repeats` times."""
+    """Medians of wall and CPU seconds of each function, run in turn `repeats` times.
+
+    Between two of them is a pause: ONNX Runtime's threads go on spinning for a while.
+    """
     wall: dict[str, list[float]] = {name: [] for name in runs}
     cpu: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
+            time.sleep(PAUSE)
             start, start_cpu = time.perf_counter(), time.process_time()
             run()
             if device.startswith("cuda"):
