@@ -31,8 +31,8 @@ from .restorer import Monitor, RestoreOptions, restore
 
 log = logging.getLogger(__name__)
 
-# Aligned and restored crops held at once, bytes.
-_PIXEL_MEMORY = 256 << 20
+# Aligned and restored crops held at once, bytes; ten faces of 512 px.
+_PIXEL_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -213,9 +213,10 @@ def _restore_group(
 
 
 def _parts(faces: Faces, model: Model, options: Options) -> Iterator[Faces]:
-    """The faces in parts whose pixels fit a fixed memory, however many they are."""
+    """The faces in parts of whole batches whose pixels fit a fixed memory."""
     pixels = 3 * 4 * (model.input_size**2 + model.output_size**2)
-    step = max(options.restore.batch_size, _PIXEL_MEMORY // pixels)
+    batch = options.restore.batch_size
+    step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
     for start in range(0, len(faces), step):
         yield faces.take(range(start, min(start + step, len(faces))))
 

@@ -17,6 +17,7 @@ from ..checkpoints.locate import locate
 from ..images import read_picture
 from ..model import Model, load_model
 from ..pipeline import Options, restore_images
+from ..restorer import RestoreOptions
 from .contenders import Task, random_state
 from .measure import reset_peak, resident_peak
 from .start_up import start_up
@@ -79,8 +80,9 @@ def of_model(
         model = load_model(path, device)
         pictures = photograph(photo, frames)
         with torch.inference_mode():
-            # Warm: the detector's weights, and what the network derives from its own.
-            restore_images(pictures[:1], model, Options(keep=1))
+            # Warm: the detector's weights, what the network derives from its own, and its
+            # buffers for a full batch.
+            restore_images(pictures[:1], model, Options(keep=RestoreOptions().batch_size))
             whole = pipeline(pictures, model)
             parts = growth(pictures, model, whole["faces"]) if frames == 1 else []
         return {

@@ -103,7 +103,9 @@ class FastGPEN(GPEN):
         check_pictures(x, self.config.in_size)
         if x.device.type not in FAST_DEVICES:
             return super().forward(x, generator)
-        encoded = self.features(self.workspace.nhwc("input", *x.shape, x).copy_(x))
+        n, channels, height, width = x.shape
+        picture = self.workspace.nhwc("input", n, channels, height, width, x).copy_(x)
+        encoded = self.features(picture)
         lowest = encoded[0].whole()
         style = self._style(lowest.flatten(1))
         pairs = [(feature, feature) for feature in encoded]
