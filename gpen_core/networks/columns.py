@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .minimal_filter import matrices
+from .minimal_filter import matrices, transform_rows
 from .workspace import Workspace
 
 # Rows of output, and the row convolutions they need.
@@ -64,13 +64,9 @@ def convolve(padded: Tensor, weight: Columns, workspace: Workspace) -> Tensor:
     inverse, _, data, _ = _transforms(padded.dtype, padded.device)
     rows = padded[0].permute(1, 2, 0).flatten(1)
     out = workspace.take("rows", (height, (width - 2) * k), padded)
-    tiles, length = height // TILE, rows.shape[1]
-    # All tiles at once: several small products share the threads better than one after another.
-    patches = rows.as_strided(
-        (tiles, PATCH, length), (TILE * length, length, 1), rows.storage_offset()
-    )
-    transformed = workspace.take("transformed", (PATCH, tiles, length), padded)
-    torch.bmm(data.expand(tiles, PATCH, PATCH), patches, out=transformed.permute(1, 0, 2))
+    tiles = height // TILE
+    transformed = workspace.take("transformed", (PATCH, tiles, rows.shape[1]), padded)
+    transform_rows(rows, data, TILE, transformed)
     points = _points(transformed.view(PATCH, tiles, width, c), weight)
     products = torch.cat(
         points, out=workspace.take("products", (PATCH, tiles, (width - 2) * k), padded)

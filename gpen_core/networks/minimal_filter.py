@@ -40,6 +40,22 @@ def matrices(tile: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
     return inverse, kernel, data
 
 
+def transform_rows(rows: Tensor, data: Tensor, step: int, out: Tensor) -> None:
+    """B' down the columns: `out[p, t] = sum_i data[p, i] rows[step * t + i]`.
+
+    All tiles at once: several small products share the threads better than one after another.
+
+    Args:
+        rows: (R, L), whole rows of a picture as they lie in memory.
+        data: (P, P), the matrix B'.
+        step: rows from one tile to the next; fewer than P, so tiles overlap.
+        out: (P, tiles, L), written.
+    """
+    tiles, (length, stride) = out.shape[1], (rows.shape[1], rows.stride(0))
+    patches = rows.as_strided((tiles, len(data), length), (step * stride, stride, 1))
+    torch.bmm(data.expand(tiles, *data.shape), patches, out=out.transpose(0, 1))
+
+
 def _polynomial(roots: Tensor) -> Tensor:
     """Coefficients of `prod(x - root)`, ascending."""
     coefficients = torch.ones(1, dtype=torch.float64)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .minimal_filter import matrices
+from .minimal_filter import matrices, transform_rows
 from .workspace import Workspace
 
 # Even rows of y, and the row convolutions they need.
@@ -104,14 +104,10 @@ class Columns:
     def _make(self, tiles: int) -> None:
         """The next rows: eight from each of `tiles` groups of four rows of x."""
         _, width, c = self.low.shape
-        begin, length = self.last // 2, width * c
+        begin = self.last // 2
         data, inverse = _transforms(self.low.dtype, self.low.device)
-        patches = self.low.flatten(1).as_strided(
-            (tiles, POINTS, length), (TILE * length, length, 1),
-            self.low.storage_offset() + begin * length,
-        )  # fmt: skip
-        points = self.workspace.take("transformed", (POINTS, tiles, length), self.low)
-        torch.bmm(data.expand(tiles, POINTS, POINTS), patches, out=points.permute(1, 0, 2))
+        points = self.workspace.take("transformed", (POINTS, tiles, width * c), self.low)
+        transform_rows(self.low[begin:].flatten(1), data, TILE, points)
         parts = [
             self._row_convolution(rows.view(tiles, width, c), filters)[None]
             for rows, filters in zip(points, self.filters, strict=False)

@@ -16,7 +16,7 @@ import functools
 import torch
 from torch import Tensor
 
-from .minimal_filter import matrices
+from .minimal_filter import matrices, transform_rows
 from .workspace import Workspace
 
 TILE = 4
@@ -85,14 +85,10 @@ def _patches(padded: Tensor, style: Tensor, first: int, count: int, workspace: W
     n, _, width, c = padded.shape
     columns = width // TILE
     _, data = _transforms(padded.dtype, padded.device)
-    row = padded.stride(1)
     transformed = workspace.take("transformed", (PATCH, n, count, width * c), padded)
     for sample in range(n):
-        rows = padded[sample, first * TILE :].as_strided(
-            (count, PATCH, width * c), (TILE * row, row, 1)
-        )
-        target = transformed[:, sample].transpose(0, 1)
-        torch.bmm(data.expand(count, PATCH, PATCH), rows, out=target)
+        rows = padded[sample, first * TILE :].flatten(1)
+        transform_rows(rows, data, TILE, transformed[:, sample])
     overlapping = transformed.as_strided(
         (PATCH, PATCH, n, count, columns, c),
         (n * count * width * c, c, count * width * c, width * c, TILE * c, 1),
