@@ -27,7 +27,7 @@ from .faces.paste import Canvas, PasteOptions
 from .faces.select import select
 from .images import from_comfy, is_grey, to_comfy
 from .model import Model
-from .restorer import Monitor, RestoreOptions, restore
+from .restorer import Monitor, RestoreOptions, at_once, restore
 
 log = logging.getLogger(__name__)
 
@@ -213,9 +213,9 @@ def _restore_group(
 
 
 def _parts(faces: Faces, model: Model, options: Options) -> Iterator[Faces]:
-    """The faces in parts of whole batches whose pixels fit a fixed memory."""
+    """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
     pixels = 3 * 4 * (model.input_size**2 + model.output_size**2)
-    batch = options.restore.batch_size
+    batch = at_once(model, options.restore)
     step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
     for start in range(0, len(faces), step):
         yield faces.take(range(start, min(start + step, len(faces))))

@@ -102,7 +102,7 @@ def restore_crops(crops: Tensor, model: Model, options: RestoreOptions, monitor:
     """(N, 3, S, S) -1..1 -> (N, 3, T, T) -1..1 on the same device, in batches."""
     total, size = len(crops), model.output_size
     restored = torch.empty(total, 3, size, size, dtype=torch.float32, device=crops.device)
-    batch, done = min(_at_once(model, options), total), 0
+    batch, done = min(at_once(model, options), total), 0
     runner = model
     while done < total:
         chunk = crops[done : done + batch]
@@ -119,8 +119,8 @@ def restore_crops(crops: Tensor, model: Model, options: RestoreOptions, monitor:
     return restored
 
 
-def _at_once(model: Model, options: RestoreOptions) -> int:
-    """How many faces a pass of the network gets: large ones go alone on a CPU.
+def at_once(model: Model, options: RestoreOptions) -> int:
+    """How many faces a pass of the network gets at most: large ones go alone on a CPU.
 
     There they take as long in a batch (512 and 1024 px: within 2 % a face), and memory for each.
     """

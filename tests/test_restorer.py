@@ -11,6 +11,7 @@ from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.found import Faces
 from gpen_core.model import build_model
 from gpen_core.networks import GPEN, GPENConfig
+from gpen_core.pipeline import Options, _parts
 from gpen_core.restorer import Monitor, RestoreOptions, is_out_of_memory, restore, restore_crops
 
 
@@ -162,7 +163,7 @@ def test_progress_counts_faces_and_may_stop_the_run(small_model):
         restore_crops(crops_of(5), small_model, options, Monitor(progress=stop))
 
 
-def test_large_faces_go_through_a_cpu_one_by_one():
+def test_large_faces_go_through_a_cpu_one_by_one(monkeypatch):
     network = GPEN(GPENConfig.create(512, 1 / 32, 1))
     model = build_model(network.state_dict(), "narrow", torch.float32)
     passes = []
@@ -170,3 +171,5 @@ def test_large_faces_go_through_a_cpu_one_by_one():
     restored = restore_crops(crops_of(3, 512), model, RestoreOptions(batch_size=4), monitor)
     assert restored.shape == (3, 3, 512, 512)
     assert passes == [1, 1, 1]
+    monkeypatch.setattr("gpen_core.pipeline._PIXEL_MEMORY", 1)
+    assert [len(part) for part in _parts(faces_of(3), model, Options())] == [1, 1, 1]

@@ -17,7 +17,7 @@ from ..checkpoints.locate import locate
 from ..images import read_picture
 from ..model import Model, load_model
 from ..pipeline import Options, restore_images
-from ..restorer import RestoreOptions
+from ..restorer import RestoreOptions, at_once
 from .contenders import Task, random_state
 from .measure import reset_peak, resident_peak
 from .start_up import start_up
@@ -82,7 +82,7 @@ def of_model(
         with torch.inference_mode():
             # Warm: the detector's weights, what the network derives from its own, and its
             # buffers for a full batch.
-            restore_images(pictures[:1], model, Options(keep=RestoreOptions().batch_size))
+            restore_images(pictures[:1], model, Options(keep=at_once(model, RestoreOptions())))
             whole = pipeline(pictures, model)
             parts = growth(pictures, model, whole["faces"]) if frames == 1 else []
         return {
