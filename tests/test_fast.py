@@ -266,25 +266,25 @@ def test_a_result_outlives_the_workspace_it_was_made_in():
 
 def test_large_buffers_are_kept_and_given_back():
     fast, x = prepare(network(STRIPS)), faces(STRIPS)
-    assert fast.workspace.nbytes == 0
+    assert fast.lanes.nbytes == 0
     fast(x)
-    held = fast.workspace.nbytes
+    held = fast.lanes.nbytes
     assert held > x.nbytes
     fast(x)
-    assert fast.workspace.nbytes == held
-    assert copy.deepcopy(fast).workspace.nbytes == 0
+    assert fast.lanes.nbytes == held
+    assert copy.deepcopy(fast).lanes.nbytes == 0
     fast.to("cpu")
-    assert fast.workspace.nbytes == 0
+    assert fast.lanes.nbytes == 0
 
 
 def test_what_is_too_large_to_keep_is_not_kept(monkeypatch):
     fast, x = prepare(network(STRIPS)), faces(STRIPS, 2)
     kept = fast(x)
-    assert fast.workspace.nbytes > 0
+    assert fast.lanes.nbytes > 0
     monkeypatch.setattr(workspace, "KEPT_BYTES", 0)
     fast.to("cpu")
     assert torch.equal(fast(x), kept)
-    assert fast.workspace.nbytes == 0
+    assert fast.lanes.nbytes == 0
 
 
 def test_threads_do_not_share_a_workspace():
@@ -473,7 +473,7 @@ def test_transposed_rows_equal_the_direct_convolution(low, height, width, channe
     exact = F.pad(exact, (0, 0, 1, 1))
     ways = (
         transposed.Direct(padded, weight),
-        transposed.Columns(padded, transposed.transform_weight(weight), height + 3, Workspace()),
+        transposed.Columns(padded, transposed.transform_weight(weight), 0, height + 3, Workspace()),
     )
     for first in range(0, 2 * low, height):
         start, last = (first + 2 if first else 0), min(first + height + 2, 2 * low)

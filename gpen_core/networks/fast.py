@@ -25,6 +25,7 @@ from torch.profiler import record_function
 from . import columns, strips, transposed, winograd
 from .features import Computed, Feature, Stored
 from .gpen import GPEN, GPENConfig
+from .lanes import Lanes
 from .layers import (
     DEMODULATION_EPS,
     GAIN,
@@ -89,13 +90,18 @@ class FastGPEN(GPEN):
     def __init__(self, config: GPENConfig) -> None:
         super().__init__(config)
         self.prepared = Prepared()
-        self.workspace = Workspace()
+        self.lanes = Lanes()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastGPEN:
         self.prepared.clear()
-        self.workspace = Workspace()
+        self.lanes = Lanes()
         super()._apply(fn, recurse)
         return self
+
+    @property
+    def workspace(self) -> Workspace:
+        """The buffers of the calling thread."""
+        return self.lanes.workspace
 
     @torch.no_grad()
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -299,7 +305,7 @@ class FastGPEN(GPEN):
                 pair,
                 self._rgb_rows(self._to_rgb(level), own, picture[one]),
                 sample,
-            ).run(target[one], None if out is None else out[one], self.workspace)
+            ).run(target[one], None if out is None else out[one], self.lanes)
         return (x if out is None else out), rgb
 
     def _up(self, layer: StyledConv, name: str, style: Tensor, x: Tensor) -> strips.Up:

@@ -7,6 +7,7 @@ the last three rows of its predecessor, so nothing is computed twice.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from . import columns, winograd
 from .features import Feature
+from .lanes import Lanes
 from .layers import NEGATIVE_SLOPE
 from .transposed import Columns, Direct, Transposed
 from .workspace import Workspace
@@ -25,6 +27,8 @@ STRIP_BYTES = 8 << 20
 WINOGRAD_FACTOR = 2
 # Rows of the predecessor's activations that a strip needs: one above, two computed ahead.
 CARRY = 3
+# Rows of a band at least: of fewer, too many would be computed twice.
+BAND_ROWS = 32
 
 
 def activate(x: Tensor, out: Tensor) -> None:
@@ -74,11 +78,11 @@ class Up:
     bias: Tensor
     beside: Beside
 
-    def rows(self, x: Tensor, height: int, workspace: Workspace) -> Transposed:
-        """What stands between `x` (1, C, H + 2, W) and the blur, by up to `height` rows."""
+    def rows(self, x: Tensor, top: int, height: int, workspace: Workspace) -> Transposed:
+        """What stands between `x` (1, C, H + 2, W) and the blur of rows `top` and on."""
         if self.weight.ndim == 4:
             return Direct(x, self.weight)
-        return Columns(x, self.weight, height, workspace)
+        return Columns(x, self.weight, top, height, workspace)
 
     def strip(self, high: Tensor) -> Tensor:
         """(1, K, h + 3, 2W + 1), one row of margin above and two below -> (1, K, h, 2W)."""
@@ -156,12 +160,23 @@ class RGB:
         torch.add(rgb.permute(0, 3, 1, 2), up, out=out)
 
 
-def strip_height(channels: int, side: int, element_size: int, factor: int = 1) -> int:
-    """Rows per strip, a multiple of 8 that divides `side`, to fill `factor` times `STRIP_BYTES`."""
+def strip_height(channels: int, side: int, element_size: int, factor: float = 1) -> int:
+    """Rows per strip, 8 times a power of two, to fill `factor` times `STRIP_BYTES`."""
     height, most = 8, factor * STRIP_BYTES
     while 2 * height <= side and 2 * height * side * channels * element_size <= most:
         height *= 2
     return height
+
+
+def bands(side: int, lanes: int) -> list[tuple[int, int]]:
+    """First and last rows of the bands in which `lanes` share a picture; one if they are too low.
+
+    All but the first compute up to nine rows that the one above computes too.
+    """
+    if side < lanes * BAND_ROWS:
+        return [(0, side)]
+    rows = 8 * math.ceil(side / lanes / 8)
+    return [(top, min(top + rows, side)) for top in range(0, side, rows)]
 
 
 def encode(feature: Feature, step: Down, out: Tensor, margin: int) -> None:
@@ -191,36 +206,63 @@ class Level:
     rgb: RGB
     sample: int
 
-    def run(self, picture: Tensor, out: Tensor | None, workspace: Workspace) -> None:
+    def run(self, picture: Tensor, out: Tensor | None, lanes: Lanes) -> None:
         """The RGB up to this resolution into `picture`, its activations into `out`.
 
         Args:
             picture: (1, 3, 2H, 2W), written.
             out: (1, 2K, 2H + 2, 2W), written but for its first and last row, or None.
+            lanes: share the rows.
         """
+        parts = bands(2 * self.x.shape[3], lanes.count)
+
+        def work(rows: tuple[int, int], workspace: Workspace) -> None:
+            self._band(*rows, len(parts), picture, out, workspace)
+
+        lanes.each(work, parts)
+
+    def _band(
+        self,
+        top: int,
+        bottom: int,
+        share: int,
+        picture: Tensor,
+        out: Tensor | None,
+        workspace: Workspace,
+    ) -> None:
+        """Rows `top` to `bottom - 1`, in strips that fill one `share`-th of the cache."""
         side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
         factor = 1 if isinstance(self.same, Same) else WINOGRAD_FACTOR
-        height = strip_height(2 * k, side, self.x.element_size(), factor)
-        joined = workspace.nhwc("joined", 1, 2 * k, height + CARRY, side + 2, self.x).zero_()
-        # Where nothing is kept, strips pass through the buffer that `x` does not live in.
-        free = workspace.other(self.x)
-        scratch = workspace.nhwc(free, 1, 2 * k, height, side, self.x) if out is None else out
-        high = self.up.rows(self.x, height + CARRY, workspace)
-        for first in range(0, side, height):
-            self._fill(joined, high, first, height)
-            target = scratch if out is None else out[:, :, first + 1 : first + 1 + height]
+        most = strip_height(2 * k, side, self.x.element_size(), factor / share)
+        joined = workspace.nhwc("joined", 1, 2 * k, most + CARRY, side + 2, self.x).zero_()
+        scratch = workspace.nhwc("scratch", 1, 2 * k, most, side, self.x) if out is None else out
+        high = self.up.rows(self.x, top, most + CARRY, workspace)
+        for first in range(top, bottom, most):
+            height = min(most, bottom - first)
+            self._fill(joined, high, first, height, carried=first > top)
+            if out is None:
+                target = scratch[:, :, :height]
+            else:
+                target = out[:, :, first + 1 : first + 1 + height]
             self.same.strip(joined[:, :, : height + 2], target[:, :k], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
             self.same.beside.write(feature, target[:, k:])
             self.rgb.strip(target, first, picture[:, :, first : first + height])
 
-    def _fill(self, joined: Tensor, high: Transposed, first: int, height: int) -> None:
-        """The first convolution's activations, rows `first - 1` to `first + height + 1`."""
+    def _fill(
+        self, joined: Tensor, high: Transposed, first: int, height: int, carried: bool
+    ) -> None:
+        """The first convolution's activations, rows `first - 1` to `first + height + 1`.
+
+        Where `carried`, the first three are the last of the strip before.
+        """
         side = joined.shape[3] - 2
-        start, last = (first + 2 if first else 0), min(first + height + 2, side)
+        if carried:
+            most = joined.shape[2] - CARRY
+            joined[:, :, :CARRY] = joined[:, :, most:].clone()
+        start = first + 2 if carried else max(first - 1, 0)
+        last = min(first + height + 2, side)
         k = self.up.blur.shape[0]
-        if first:
-            joined[:, :, :CARRY] = joined[:, :, height:].clone()
         at = start - first + 1
         if last > start:
             target = joined[:, :, at : at + last - start, 1:-1]

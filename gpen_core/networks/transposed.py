@@ -30,7 +30,7 @@ class Transposed(Protocol):
     """Rows of y, asked for from top to bottom."""
 
     def rows(self, first: int, last: int) -> Tensor:
-        """(1, K, last - first, 2W + 1): rows `first` (odd) to `last - 1`; y[-1] is zero."""
+        """(1, K, last - first, 2W + 1): rows `first` to `last - 1`; y[-1] is zero."""
 
 
 class Direct:
@@ -45,8 +45,9 @@ class Direct:
         self.x, self.weight = x, weight
 
     def rows(self, first: int, last: int) -> Tensor:
-        x = self.x[:, :, (first + 1) // 2 : last // 2 + 1]
-        return F.conv_transpose2d(x, self.weight, stride=2, padding=(1, 0))
+        even = first % 2 == 0
+        x = self.x[:, :, (first + 1 - even) // 2 : last // 2 + 1]
+        return F.conv_transpose2d(x, self.weight, stride=2, padding=(1, 0))[:, :, even:]
 
 
 def transform_weight(weight: Tensor) -> Tensor:
@@ -73,32 +74,35 @@ class Columns:
     Args:
         x: (1, C, H + 2, W), a row of zeros above and below; rows contiguous, H a multiple of 4.
         weight: (6, C, 1, 3, K) of `transform_weight`, modulated.
-        height: rows of y that are asked for at most.
+        top: an even row before which only two are asked for, or zero.
+        height: rows of y that are asked for at once, at most.
         workspace: keeps the rows and the intermediate results.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor, height: int, workspace: Workspace) -> None:
+    def __init__(self, x: Tensor, weight: Tensor, top: int, height: int, workspace: Workspace) -> None:
         self.filters = [part.permute(0, 3, 1, 2) for part in weight]
         self.low = x[0].permute(1, 2, 0)  # (H + 2, W, C)
         self.width = 2 * x.shape[3] + 1
         self.k = weight.shape[-1]
         self.workspace = workspace
-        shape = (height + 2 * STEP, self.width * self.k)
+        shape = (height + 3 * STEP, self.width * self.k)
         self.made = workspace.take("transposed", shape, x)
         self.made[0] = 0
-        self.first, self.last = -1, 0  # which rows `made` starts with and ends before
+        # Which rows `made` starts with and ends before: y[-1], or none yet.
+        self.first, self.last = (top - STEP, top - STEP) if top else (-1, 0)
 
     def rows(self, first: int, last: int) -> Tensor:
-        kept = self.made[first - self.first : self.last - self.first]
+        past = max(min(first, self.last) - self.first, 0)
+        kept = self.made[past : self.last - self.first]
         self.made[: len(kept)] = kept.clone()
-        self.first = first
+        self.first += past
         bottom = 2 * (len(self.low) - 2)
         tiles = (min(last, bottom) - self.last + STEP - 1) // STEP
         if tiles > 0:
             self._make(tiles)
         if last > bottom:
             self._end()
-        rows = self.made[: last - first].view(1, last - first, self.width, self.k)
+        rows = self.made[first - self.first : last - self.first].view(1, last - first, self.width, self.k)
         return rows.permute(0, 3, 1, 2)
 
     def _make(self, tiles: int) -> None:

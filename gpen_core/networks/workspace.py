@@ -7,7 +7,6 @@ pass. What was written once is reused as it is.
 from __future__ import annotations
 
 import math
-import threading
 
 import torch
 from torch import Tensor
@@ -19,8 +18,8 @@ _LARGE = 100 << 20
 KEPT_BYTES = 300 << 20
 
 
-class Workspace(threading.local):
-    """Named buffers, each grown to the largest size asked for; every thread has its own.
+class Workspace:
+    """Named buffers, each grown to the largest size asked for; for one thread at a time.
 
     What a name gives is valid until the name is asked for again, so nothing that leaves the network
     may live here.
@@ -71,13 +70,9 @@ class Workspace(threading.local):
         lives = even is not None and x.untyped_storage().data_ptr() == even.data_ptr()
         return "odd" if lives else "even"
 
-    def __reduce__(self) -> tuple[type[Workspace], tuple[()]]:
-        """Copies of a network start without."""
-        return Workspace, ()
-
     @property
     def nbytes(self) -> int:
-        """Held for this thread."""
+        """Held."""
         return sum(flat.numel() * flat.element_size() for flat in self._flat.values())
 
 

@@ -1,0 +1,98 @@
+"""Lanes: threads that each compute a part of a picture of their own, with buffers of their own.
+
+PyTorch splits every operation among its threads and has them wait for each other after each one,
+thousands of times a pass. A lane runs its operations whole; the lanes meet once a resolution.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import torch
+
+from .workspace import Workspace
+
+T = TypeVar("T")
+
+
+class Lanes(threading.local):
+    """As many lanes as PyTorch has threads where it is called; every calling thread has its own.
+
+    Attributes:
+        workspace: of the first lane, and of the calling thread.
+    """
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
+        self._others: list[Workspace] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    @property
+    def count(self) -> int:
+        return torch.get_num_threads() if _threads_are_counted_each() else 1
+
+    def each(self, work: Callable[[T, Workspace], None], parts: Sequence[T]) -> None:
+        """`work(part, workspace)` for up to `count` parts at once, each in a lane.
+
+        A single part runs in the calling thread, where PyTorch splits operations as ever. What
+        `work` raises is raised once all lanes have stopped.
+        """
+        if len(parts) == 1:
+            work(parts[0], self.workspace)
+            return
+        inference = torch.is_inference_mode_enabled()
+
+        def run(part: T, workspace: Workspace) -> None:
+            with torch.inference_mode(inference), torch.no_grad():
+                work(part, workspace)
+
+        self._others += [Workspace() for _ in range(len(parts) - 1 - len(self._others))]
+        workspaces = (self.workspace, *self._others)
+        pool = self._threads()
+        futures = [pool.submit(run, *args) for args in zip(parts, workspaces, strict=False)]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._size != self.count:
+            self._size = self.count
+            self._pool = _start(self._size)
+        return self._pool
+
+    def __reduce__(self) -> tuple[type[Lanes], tuple[()]]:
+        """Copies of a network start without."""
+        return Lanes, ()
+
+    @property
+    def nbytes(self) -> int:
+        """Held for this thread and its lanes."""
+        return sum(workspace.nbytes for workspace in (self.workspace, *self._others))
+
+
+@functools.cache
+def _threads_are_counted_each() -> bool:
+    """With OpenMP, every thread has its own number of threads to split operations among."""
+    return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
+
+
+def _start(count: int) -> ThreadPoolExecutor:
+    pool = ThreadPoolExecutor(count, "gpen-lane")
+    started = threading.Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        # At its first operation a thread takes over the number that was set last, anywhere.
+        torch.get_num_threads()
+        started.wait()
+
+    for _ in range(count):
+        pool.submit(start)
+    started.wait()
+    torch.set_num_threads(count)
+    return pool
