@@ -223,12 +223,14 @@ class FastGPEN(GPEN):
     ) -> Tensor:
         """One styled convolution of whole pictures, (N, C, H, W) -> (N, 2K, H', W')."""
         factors, gain = self._modulation(layer.conv, name, style, x.dtype)
-        bias, beside = self._activation(layer, name)
+        bias, bias_beside, gain_beside = self._activation(layer, name)
         k = len(bias)
         side = x.shape[3] * (2 if layer.conv.upsample else 1)
         joined = self.workspace.rows(self.workspace.other(x), len(x), 2 * k, side, 0, x)
         self._convolve(layer.conv, name, x, factors, gain, bias, joined[:, :k])
-        torch.addcmul(beside.bias, feature.whole(), beside.gain, out=joined[:, k:])
+        torch.addcmul(
+            bias_beside.view(1, -1, 1, 1), feature.whole(), gain_beside, out=joined[:, k:]
+        )
         return F.leaky_relu_(joined, strips.NEGATIVE_SLOPE)
 
     def _convolve(
@@ -285,7 +287,8 @@ class FastGPEN(GPEN):
         """
         side, last = 8 << level, level + 1 == len(self.generator.to_rgbs)
         if x.shape[2] == x.shape[3]:
-            x, picture = (_channels_last(F.pad(low, (0, 0, 1, 1))) for low in (x, picture))
+            x = _channels_last(F.pad(x, (0, 0, 1, 1)))
+            picture = F.pad(picture, (0, 0, 1, 1)).contiguous()
         n, convs = len(x), self._convs(level)
         if last:
             out, rgb = None, x.new_empty(n, 3, side, side)
@@ -293,7 +296,8 @@ class FastGPEN(GPEN):
         else:
             k = convs[0].conv.weight.shape[1]
             out = self.workspace.rows(self.workspace.other(x), n, 2 * k, side, 1, x)
-            rgb = self.workspace.rows(f"rgb{level % 2}", n, 3, side, 1, x)
+            rgb = self.workspace.take(f"rgb{level % 2}", (n, 3, side + 2, side), x)
+            rgb[:, :, 0] = rgb[:, :, -1] = 0
             target = rgb[:, :, 1:-1]
         for sample in range(n):
             one = slice(sample, sample + 1)
@@ -309,7 +313,8 @@ class FastGPEN(GPEN):
         return (x if out is None else out), rgb
 
     def _up(self, layer: StyledConv, name: str, style: Tensor, x: Tensor) -> strips.Up:
-        bias, beside = self._activation(layer, name)
+        bias = self._activation(layer, name)[0]
+        beside = self._beside(layer, name, 2 * x.shape[3])
         factors, gain = self._modulation(layer.conv, name, style, torch.float32)
         blur = self._blur(layer.conv, name) * gain.view(-1, 1, 1, 1)
         wide = layer.conv.weight.shape[2] >= TRANSPOSED_CHANNELS
@@ -317,12 +322,13 @@ class FastGPEN(GPEN):
             weight = self._columns_weight(layer.conv, name) * factors.view(-1, 1, 1, 1)
         else:
             weight = self._transposed_weight(layer.conv, name, x) * factors.view(-1, 1, 1, 1)
-        return strips.Up(weight.to(x.dtype), blur.to(x.dtype), bias, beside)
+        return strips.Up(weight.to(x.dtype), transposed.Blur(blur.to(x.dtype), bias), beside)
 
     def _same(
         self, layer: StyledConv, name: str, style: Tensor, like: Tensor, side: int
     ) -> strips.Same | strips.ColumnsSame | strips.WinogradSame:
-        bias, beside = self._activation(layer, name)
+        bias = self._activation(layer, name)[0]
+        beside = self._beside(layer, name, side)
         if self._by_winograd(layer.conv, side, like):
             factors, gain = self._modulation(layer.conv, name, style, like.dtype)
             weight = self._winograd_weight(layer.conv, name)
@@ -360,18 +366,21 @@ class FastGPEN(GPEN):
         gain = torch.rsqrt(F.linear(factors.square(), energy) + eps) * GAIN
         return factors.to(dtype), gain.to(dtype)
 
-    def _activation(self, layer: StyledConv, name: str) -> tuple[Tensor, strips.Beside]:
-        """The bias (K,) after the convolution, and what the feature beside it is given."""
+    def _activation(self, layer: StyledConv, name: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The bias after the convolution and that of the feature beside it, (K,); its gain, (1,)."""
 
-        def make() -> tuple[Tensor, strips.Beside]:
+        def make() -> tuple[Tensor, Tensor, Tensor]:
             own, other = (layer.activate.bias.detach() * GAIN).chunk(2)
-            gain = (layer.noise.weight.detach() * GAIN).expand(len(other)).contiguous()
-            shape = (1, -1, 1, 1)
-            return own.contiguous(), strips.Beside(gain.view(shape), other.view(shape))
+            return own.contiguous(), other.contiguous(), layer.noise.weight.detach() * GAIN
 
         return self.prepared.get(
             f"{name}.activation", (layer.activate.bias, layer.noise.weight), make
         )
+
+    def _beside(self, layer: StyledConv, name: str, side: int) -> strips.Beside:
+        _, bias, gain = self._activation(layer, name)
+        row = self.prepared.get(f"{name}.row", (layer.activate.bias,), lambda: bias.repeat(side))
+        return strips.Beside(float(gain), row)
 
     def _blur(self, conv: ModulatedConv2d, name: str) -> Tensor:
         kernel, k = conv.blur.kernel, conv.weight.shape[1]

@@ -8,6 +8,7 @@ the last three rows of its predecessor, so nothing is computed twice.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from . import columns, winograd
 from .features import Feature
 from .lanes import Lanes
 from .layers import NEGATIVE_SLOPE
-from .transposed import Columns, Direct, Transposed
+from .transposed import Blur, Columns, Direct, Upsampled
 from .workspace import Workspace
 
 # Bytes of the widest buffer of a strip: small enough for the last cache level beside its like.
@@ -52,15 +53,17 @@ class Down:
 
 @dataclass(frozen=True)
 class Beside:
-    """How a feature is activated beside a convolution's output: `gain` and `bias` (1, C, 1, 1)."""
+    """How a feature becomes half of a strip: its one `gain`, and `bias` (W C,) of a whole row."""
 
-    gain: Tensor
+    gain: float
     bias: Tensor
 
-    def write(self, feature: Tensor, out: Tensor) -> None:
-        """`out = leaky_relu(feature * gain + bias)`."""
-        torch.addcmul(self.bias, feature, self.gain, out=out)
-        activate(out, out)
+    def strip(self, feature: Tensor, workspace: Workspace) -> Tensor:
+        """`feature * gain + bias`, (1, C, h, W); it lives in the workspace."""
+        _, c, h, w = feature.shape
+        out = workspace.take("beside", (h, w * c), feature)
+        torch.add(self.bias, _flat(feature), alpha=self.gain, out=out)
+        return out.view(1, h, w, c).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -69,24 +72,18 @@ class Up:
 
     Attributes:
         weight: (C, K, 3, 3) for `transposed.Direct`, or (6, C, 1, 3, K) for `transposed.Columns`.
-        blur: (K, 1, 4, 4), carrying demodulation and gain.
-        bias: (K,).
+        blur: carrying demodulation and gain.
     """
 
     weight: Tensor
-    blur: Tensor
-    bias: Tensor
+    blur: Blur
     beside: Beside
 
-    def rows(self, x: Tensor, top: int, height: int, workspace: Workspace) -> Transposed:
-        """What stands between `x` (1, C, H + 2, W) and the blur of rows `top` and on."""
+    def rows(self, x: Tensor, top: int, height: int, workspace: Workspace) -> Upsampled:
+        """Of `x` (1, C, H + 2, W): row `top` and below, up to `height` at once."""
         if self.weight.ndim == 4:
-            return Direct(x, self.weight)
-        return Columns(x, self.weight, top, height, workspace)
-
-    def strip(self, high: Tensor) -> Tensor:
-        """(1, K, h + 3, 2W + 1), one row of margin above and two below -> (1, K, h, 2W)."""
-        return F.conv2d(high, self.blur, self.bias, padding=(0, 1), groups=len(self.blur))
+            return Direct(x, self.weight, self.blur, top)
+        return Columns(x, self.weight, self.blur, top, height, workspace)
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,9 @@ class Same:
     bias: Tensor
     beside: Beside
 
-    def strip(self, padded: Tensor, out: Tensor, workspace: Workspace) -> None:
-        """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
-        activate(F.conv2d(padded, self.weight, self.bias), out)
+    def strip(self, padded: Tensor, workspace: Workspace) -> Tensor:
+        """(1, 2K, h + 2, W + 2) -> (1, K, h, W)."""
+        return F.conv2d(padded, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,9 @@ class ColumnsSame:
     weight: columns.Columns
     beside: Beside
 
-    def strip(self, padded: Tensor, out: Tensor, workspace: Workspace) -> None:
-        """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
-        activate(columns.convolve(padded, self.weight, workspace), out)
+    def strip(self, padded: Tensor, workspace: Workspace) -> Tensor:
+        """(1, 2K, h + 2, W + 2) -> (1, K, h, W); it lives in the workspace."""
+        return columns.convolve(padded, self.weight, workspace)
 
 
 @dataclass(frozen=True)
@@ -124,14 +121,15 @@ class WinogradSame:
     bias: Tensor
     beside: Beside
 
-    def strip(self, padded: Tensor, out: Tensor, workspace: Workspace) -> None:
-        """(1, 2K, h + 2, W + 2) -> `out` (1, K, h, W), activated."""
-        rows = out.permute(0, 2, 3, 1)
+    def strip(self, padded: Tensor, workspace: Workspace) -> Tensor:
+        """(1, 2K, h + 2, W + 2) -> (1, K, h, W); it lives in the workspace."""
+        height, width, k = padded.shape[2] - 2, padded.shape[3] - 2, len(self.bias)
+        out = workspace.take("rows", (1, height, width, k), padded)
         winograd.convolve(
-            padded.permute(0, 2, 3, 1), self.weight, self.style, self.gain, self.bias, rows,
+            padded.permute(0, 2, 3, 1), self.weight, self.style, self.gain, self.bias, out,
             workspace,
         )  # fmt: skip
-        activate(out, out)
+        return out.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -139,10 +137,10 @@ class RGB:
     """The step to RGB of one sample, added to the RGB of the resolution below.
 
     Attributes:
-        weight: (3, 2K), modulated; the product is several times slower the other way round.
+        weight: (3, 2K), modulated.
         bias: (3,).
         kernel: (3, 1, 4, 4) of the upsampling.
-        below: (1, 3, H + 2, W), a row of zeros above and below.
+        below: (1, 3, H + 2, W), a row of zeros above and below; planes, not channels last.
     """
 
     weight: Tensor
@@ -150,14 +148,28 @@ class RGB:
     kernel: Tensor
     below: Tensor
 
-    def strip(self, x: Tensor, first: int, out: Tensor) -> None:
-        """Rows of activations (1, 2K, h, 2W), `first` the first of them -> `out` (1, 3, h, 2W)."""
-        _, channels, height, side = x.shape
-        flat = x[0].permute(1, 2, 0).reshape(height * side, channels)
-        rgb = F.linear(flat, self.weight, self.bias).view(1, height, side, 3)
-        low = self.below[:, :, first // 2 : (first + height) // 2 + 2]
-        up = F.conv_transpose2d(low, self.kernel, stride=2, padding=(3, 1), groups=3)
-        torch.add(rgb.permute(0, 3, 1, 2), up, out=out)
+    def strip(self, halves: Sequence[Tensor], first: int, out: Tensor) -> None:
+        """Two times (1, K, h, 2W), `first` the first of their rows -> `out` (1, 3, h, 2W)."""
+        rows = self.below[:, :, first // 2 : (first + out.shape[2]) // 2 + 2]
+        up = F.conv_transpose2d(rows, self.kernel, stride=2, padding=(3, 1), groups=3)
+        # Planes: with pixels as rows of three values the product takes twice as long.
+        own, beside = (half.permute(0, 2, 3, 1).flatten(0, 2).t() for half in halves)
+        weights = self.weight.chunk(2, dim=1)
+        rgb = torch.addmm(self.bias[:, None], weights[0], own).addmm_(weights[1], beside)
+        torch.add(rgb.view(out.shape), up, out=out)
+
+
+def _join(halves: Sequence[Tensor], out: Tensor) -> Sequence[Tensor]:
+    """Two times (1, K, h, W), activated, side by side into `out` (1, 2K, h, W)."""
+    targets = out.chunk(2, dim=1)
+    for half, target in zip(halves, targets, strict=True):
+        activate(half, target)
+    return targets
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(1, C, H, W), channels last -> (H, W C)."""
+    return x[0].permute(1, 2, 0).flatten(1)
 
 
 def strip_height(channels: int, side: int, element_size: int, factor: float = 1) -> int:
@@ -231,26 +243,31 @@ class Level:
         workspace: Workspace,
     ) -> None:
         """Rows `top` to `bottom - 1`, in strips that fill one `share`-th of the cache."""
-        side, k = 2 * self.x.shape[3], self.up.blur.shape[0]
+        side, k = 2 * self.x.shape[3], len(self.up.blur.bias)
         factor = 1 if isinstance(self.same, Same) else WINOGRAD_FACTOR
         most = strip_height(2 * k, side, self.x.element_size(), factor / share)
         joined = workspace.nhwc("joined", 1, 2 * k, most + CARRY, side + 2, self.x).zero_()
-        scratch = workspace.nhwc("scratch", 1, 2 * k, most, side, self.x) if out is None else out
         high = self.up.rows(self.x, top, most + CARRY, workspace)
         for first in range(top, bottom, most):
             height = min(most, bottom - first)
-            self._fill(joined, high, first, height, carried=first > top)
-            if out is None:
-                target = scratch[:, :, :height]
-            else:
-                target = out[:, :, first + 1 : first + 1 + height]
-            self.same.strip(joined[:, :, : height + 2], target[:, :k], workspace)
+            self._fill(joined, high, first, height, first > top, workspace)
+            own = self.same.strip(joined[:, :, : height + 2], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
-            self.same.beside.write(feature, target[:, k:])
-            self.rgb.strip(target, first, picture[:, :, first : first + height])
+            halves: Sequence[Tensor] = (own, self.same.beside.strip(feature, workspace))
+            if out is None:
+                halves = [F.leaky_relu_(half, NEGATIVE_SLOPE) for half in halves]
+            else:
+                halves = _join(halves, out[:, :, first + 1 : first + 1 + height])
+            self.rgb.strip(halves, first, picture[:, :, first : first + height])
 
     def _fill(
-        self, joined: Tensor, high: Transposed, first: int, height: int, carried: bool
+        self,
+        joined: Tensor,
+        high: Upsampled,
+        first: int,
+        height: int,
+        carried: bool,
+        workspace: Workspace,
     ) -> None:
         """The first convolution's activations, rows `first - 1` to `first + height + 1`.
 
@@ -262,10 +279,11 @@ class Level:
             joined[:, :, :CARRY] = joined[:, :, most:].clone()
         start = first + 2 if carried else max(first - 1, 0)
         last = min(first + height + 2, side)
-        k = self.up.blur.shape[0]
+        k = len(self.up.blur.bias)
         at = start - first + 1
         if last > start:
             target = joined[:, :, at : at + last - start, 1:-1]
-            activate(self.up.strip(high.rows(start - 1, last + 2)), target[:, :k])
-            self.up.beside.write(self.features[0].rows(self.sample, start, last), target[:, k:])
+            activate(high.rows(start, last), target[:, :k])
+            feature = self.features[0].rows(self.sample, start, last)
+            activate(self.up.beside.strip(feature, workspace), target[:, k:])
         joined[:, :, at + max(last - start, 0) :] = 0

@@ -1,15 +1,16 @@
-"""The transposed 3x3 convolution with stride 2 of one sample, row by row from top to bottom.
+"""The upsampling convolution of one sample, row by row from top to bottom: transposed, then blurred.
 
 With rows x[i] of height H, zero outside, and the kernel's rows w[0], w[1], w[2]:
-`y[2i] = w[0] x[i] + w[2] x[i - 1]` and `y[2i + 1] = w[1] x[i]`, 2H + 1 rows. `Direct` computes what
-is asked for. `Columns` keeps what it made for the next strip and makes four even rows from five row
-convolutions where eight were, by Winograd's F(4, 2) down the columns: 9 for 12 in all (see
-`columns.py`).
+`y[2i] = w[0] x[i] + w[2] x[i - 1]` and `y[2i + 1] = w[1] x[i]`, 2H + 1 rows; row r of the result is
+the blur of y[r - 1] to y[r + 2]. `Direct` takes each row of x once. `Columns` keeps what it made for
+the next strip and makes four even rows from five row convolutions where eight were, by Winograd's
+F(4, 2) down the columns: 9 for 12 in all (see `columns.py`).
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -24,30 +25,54 @@ TILE = 4
 POINTS = TILE + 1
 # Rows of y that one tile of x becomes.
 STEP = 2 * TILE
+# Rows of the result that x[i] and what is above it give to, from row 2i on.
+OVERLAP = 4
 
 
-class Transposed(Protocol):
-    """Rows of y, asked for from top to bottom."""
+class Upsampled(Protocol):
+    """Rows of the blurred y, asked for from top to bottom."""
 
     def rows(self, first: int, last: int) -> Tensor:
-        """(1, K, last - first, 2W + 1): rows `first` to `last - 1`; y[-1] is zero."""
+        """(1, K, last - first, 2W): rows `first` to `last - 1`, the latter odd."""
+
+
+@dataclass(frozen=True)
+class Blur:
+    """`kernel` (K, 1, 4, 4) and `bias` (K,), after the transposed convolution."""
+
+    kernel: Tensor
+    bias: Tensor
+
+    def __call__(self, y: Tensor, margin: int) -> Tensor:
+        """(1, K, h, 2W + 1) with `margin` rows of zeros about it -> (1, K, h + 2 margin - 3, 2W)."""
+        padding = (margin, 1)
+        return F.conv2d(y, self.kernel, self.bias, padding=padding, groups=len(self.kernel))
 
 
 class Direct:
-    """Any rows at once.
+    """Overlap and add: what the rows of x so far give to rows below is kept and added there.
 
     Args:
         x: (1, C, H + 2, W), a row of zeros above and below.
         weight: (C, K, 3, 3), modulated.
+        blur: of y.
+        top: the first row asked for is the one before this even one; or zero.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor) -> None:
-        self.x, self.weight = x, weight
+    def __init__(self, x: Tensor, weight: Tensor, blur: Blur, top: int) -> None:
+        self.x, self.weight, self.blur = x, weight, blur
+        self.next = max(top // 2 - 2, 0)  # the row of x that comes next
+        self.carry: Tensor | None = None
 
     def rows(self, first: int, last: int) -> Tensor:
-        even = first % 2 == 0
-        x = self.x[:, :, (first + 1 - even) // 2 : last // 2 + 1]
-        return F.conv_transpose2d(x, self.weight, stride=2, padding=(1, 0))[:, :, even:]
+        begin, end = self.next, last // 2 + 1
+        y = F.conv_transpose2d(self.x[:, :, begin + 1 : end + 1], self.weight, stride=2)
+        z = self.blur(y, margin=3)  # rows 2 begin - 2 to 2 end + 1, the last four still lacking
+        if self.carry is not None:
+            z[:, :, :OVERLAP] += self.carry
+        self.next, self.carry = end, z[:, :, -OVERLAP:] - self.blur.bias.view(-1, 1, 1)
+        above = 2 * begin - 2
+        return z[:, :, first - above : last - above]
 
 
 def transform_weight(weight: Tensor) -> Tensor:
@@ -74,24 +99,38 @@ class Columns:
     Args:
         x: (1, C, H + 2, W), a row of zeros above and below; rows contiguous, H a multiple of 4.
         weight: (6, C, 1, 3, K) of `transform_weight`, modulated.
-        top: an even row before which only two are asked for, or zero.
-        height: rows of y that are asked for at once, at most.
+        blur: of y.
+        top: as in `Direct`.
+        height: rows that are asked for at once, at most.
         workspace: keeps the rows and the intermediate results.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor, top: int, height: int, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        blur: Blur,
+        top: int,
+        height: int,
+        workspace: Workspace,
+    ) -> None:
         self.filters = [part.permute(0, 3, 1, 2) for part in weight]
+        self.blur = blur
         self.low = x[0].permute(1, 2, 0)  # (H + 2, W, C)
         self.width = 2 * x.shape[3] + 1
         self.k = weight.shape[-1]
         self.workspace = workspace
-        shape = (height + 3 * STEP, self.width * self.k)
+        shape = (height + 4 * STEP, self.width * self.k)
         self.made = workspace.take("transposed", shape, x)
         self.made[0] = 0
-        # Which rows `made` starts with and ends before: y[-1], or none yet.
+        # Which rows of y `made` starts with and ends before: y[-1], or none yet.
         self.first, self.last = (top - STEP, top - STEP) if top else (-1, 0)
 
     def rows(self, first: int, last: int) -> Tensor:
+        return self.blur(self._transposed(first - 1, last + 2), margin=0)
+
+    def _transposed(self, first: int, last: int) -> Tensor:
+        """(1, K, last - first, 2W + 1): rows of y."""
         past = max(min(first, self.last) - self.first, 0)
         kept = self.made[past : self.last - self.first]
         self.made[: len(kept)] = kept.clone()
@@ -102,8 +141,8 @@ class Columns:
             self._make(tiles)
         if last > bottom:
             self._end()
-        rows = self.made[first - self.first : last - self.first].view(1, last - first, self.width, self.k)
-        return rows.permute(0, 3, 1, 2)
+        rows = self.made[first - self.first : last - self.first]
+        return rows.view(1, last - first, self.width, self.k).permute(0, 3, 1, 2)
 
     def _make(self, tiles: int) -> None:
         """The next rows: eight from each of `tiles` groups of four rows of x."""
