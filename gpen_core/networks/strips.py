@@ -148,23 +148,16 @@ class RGB:
     kernel: Tensor
     below: Tensor
 
-    def strip(self, halves: Sequence[Tensor], first: int, out: Tensor) -> None:
-        """Two times (1, K, h, 2W), `first` the first of their rows -> `out` (1, 3, h, 2W)."""
-        rows = self.below[:, :, first // 2 : (first + out.shape[2]) // 2 + 2]
-        up = F.conv_transpose2d(rows, self.kernel, stride=2, padding=(3, 1), groups=3)
-        # Planes: with pixels as rows of three values the product takes twice as long.
-        own, beside = (half.permute(0, 2, 3, 1).flatten(0, 2).t() for half in halves)
-        weights = self.weight.chunk(2, dim=1)
-        rgb = torch.addmm(self.bias[:, None], weights[0], own).addmm_(weights[1], beside)
-        torch.add(rgb.view(out.shape), up, out=out)
-
-
-def _join(halves: Sequence[Tensor], out: Tensor) -> Sequence[Tensor]:
-    """Two times (1, K, h, W), activated, side by side into `out` (1, 2K, h, W)."""
-    targets = out.chunk(2, dim=1)
-    for half, target in zip(halves, targets, strict=True):
-        activate(half, target)
-    return targets
+    def strip(self, parts: Sequence[Tensor], first: int, out: Tensor) -> None:
+        """Activations, (1, 2K, h, 2W) in one or two parts -> `out` (1, 3, h, 2W), rows `first` on."""
+        height = out.shape[2]
+        low = self.below[:, :, first // 2 : (first + height) // 2 + 2]
+        up = F.conv_transpose2d(low, self.kernel, stride=2, padding=(3, 1), groups=3)
+        # Row by row and in planes: with few channels twice as fast as pixels of three values.
+        rgb: Tensor = self.bias[:, None]
+        for part, weight in zip(parts, self.weight.chunk(len(parts), dim=1), strict=True):
+            rgb = torch.baddbmm(rgb, weight.expand(height, *weight.shape), part[0].transpose(0, 1))
+        torch.add(rgb.transpose(0, 1), up[0], out=out[0])
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -253,12 +246,14 @@ class Level:
             self._fill(joined, high, first, height, first > top, workspace)
             own = self.same.strip(joined[:, :, : height + 2], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
-            halves: Sequence[Tensor] = (own, self.same.beside.strip(feature, workspace))
+            halves = own, self.same.beside.strip(feature, workspace)
             if out is None:
-                halves = [F.leaky_relu_(half, NEGATIVE_SLOPE) for half in halves]
+                parts = [F.leaky_relu_(half, NEGATIVE_SLOPE) for half in halves]
             else:
-                halves = _join(halves, out[:, :, first + 1 : first + 1 + height])
-            self.rgb.strip(halves, first, picture[:, :, first : first + height])
+                parts = [out[:, :, first + 1 : first + 1 + height]]
+                for half, target in zip(halves, parts[0].chunk(2, dim=1), strict=True):
+                    activate(half, target)
+            self.rgb.strip(parts, first, picture[:, :, first : first + height])
 
     def _fill(
         self,
