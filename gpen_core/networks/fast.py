@@ -287,8 +287,7 @@ class FastGPEN(GPEN):
         """
         side, last = 8 << level, level + 1 == len(self.generator.to_rgbs)
         if x.shape[2] == x.shape[3]:
-            x = _channels_last(F.pad(x, (0, 0, 1, 1)))
-            picture = F.pad(picture, (0, 0, 1, 1)).contiguous()
+            x, picture = (_channels_last(F.pad(low, (0, 0, 1, 1))) for low in (x, picture))
         n, convs = len(x), self._convs(level)
         if last:
             out, rgb = None, x.new_empty(n, 3, side, side)
@@ -296,8 +295,7 @@ class FastGPEN(GPEN):
         else:
             k = convs[0].conv.weight.shape[1]
             out = self.workspace.rows(self.workspace.other(x), n, 2 * k, side, 1, x)
-            rgb = self.workspace.take(f"rgb{level % 2}", (n, 3, side + 2, side), x)
-            rgb[:, :, 0] = rgb[:, :, -1] = 0
+            rgb = self.workspace.rows(f"rgb{level % 2}", n, 3, side, 1, x)
             target = rgb[:, :, 1:-1]
         for sample in range(n):
             one = slice(sample, sample + 1)

@@ -8,7 +8,6 @@ the last three rows of its predecessor, so nothing is computed twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -140,7 +139,7 @@ class RGB:
         weight: (3, 2K), modulated.
         bias: (3,).
         kernel: (3, 1, 4, 4) of the upsampling.
-        below: (1, 3, H + 2, W), a row of zeros above and below; planes, not channels last.
+        below: (1, 3, H + 2, W), a row of zeros above and below.
     """
 
     weight: Tensor
@@ -148,16 +147,22 @@ class RGB:
     kernel: Tensor
     below: Tensor
 
-    def strip(self, parts: Sequence[Tensor], first: int, out: Tensor) -> None:
-        """Activations, (1, 2K, h, 2W) in one or two parts -> `out` (1, 3, h, 2W), rows `first` on."""
-        height = out.shape[2]
-        low = self.below[:, :, first // 2 : (first + height) // 2 + 2]
-        up = F.conv_transpose2d(low, self.kernel, stride=2, padding=(3, 1), groups=3)
-        # Row by row and in planes: with few channels twice as fast as pixels of three values.
-        rgb: Tensor = self.bias[:, None]
-        for part, weight in zip(parts, self.weight.chunk(len(parts), dim=1), strict=True):
-            rgb = torch.baddbmm(rgb, weight.expand(height, *weight.shape), part[0].transpose(0, 1))
-        torch.add(rgb.transpose(0, 1), up[0], out=out[0])
+    def strip(self, x: Tensor, first: int, out: Tensor) -> None:
+        """Activations (1, 2K, h, 2W), `first` the first of their rows -> `out` (1, 3, h, 2W)."""
+        rgb = F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias)
+        torch.add(rgb.permute(0, 3, 1, 2), self._up(first, out), out=out)
+
+    def halves(self, own: Tensor, beside: Tensor, first: int, out: Tensor) -> None:
+        """The same of two times (1, K, h, 2W)."""
+        weights = (weight.expand(out.shape[2], -1, -1) for weight in self.weight.chunk(2, dim=1))
+        # Row by row, in planes: with few channels twice as fast as pixels of three values each.
+        rgb = torch.baddbmm(self.bias[:, None], next(weights), own[0].transpose(0, 1))
+        rgb = rgb.baddbmm_(next(weights), beside[0].transpose(0, 1))
+        torch.add(rgb.transpose(0, 1)[None], self._up(first, out), out=out)
+
+    def _up(self, first: int, out: Tensor) -> Tensor:
+        rows = self.below[:, :, first // 2 : (first + out.shape[2]) // 2 + 2]
+        return F.conv_transpose2d(rows, self.kernel, stride=2, padding=(3, 1), groups=3)
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -246,14 +251,16 @@ class Level:
             self._fill(joined, high, first, height, first > top, workspace)
             own = self.same.strip(joined[:, :, : height + 2], workspace)
             feature = self.features[1].rows(self.sample, first, first + height)
-            halves = own, self.same.beside.strip(feature, workspace)
+            beside = self.same.beside.strip(feature, workspace)
+            rgb = picture[:, :, first : first + height]
             if out is None:
-                parts = [F.leaky_relu_(half, NEGATIVE_SLOPE) for half in halves]
+                halves = (F.leaky_relu_(half, NEGATIVE_SLOPE) for half in (own, beside))
+                self.rgb.halves(*halves, first, rgb)
             else:
-                parts = [out[:, :, first + 1 : first + 1 + height]]
-                for half, target in zip(halves, parts[0].chunk(2, dim=1), strict=True):
-                    activate(half, target)
-            self.rgb.strip(parts, first, picture[:, :, first : first + height])
+                target = out[:, :, first + 1 : first + 1 + height]
+                activate(own, target[:, :k])
+                activate(beside, target[:, k:])
+                self.rgb.strip(target, first, rgb)
 
     def _fill(
         self,
