@@ -7,7 +7,7 @@ in the cache, than to write 64 channels of every pixel to memory and read them b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +16,13 @@ from .layers import NEGATIVE_SLOPE
 
 
 class Feature(Protocol):
-    """(N, C, r, r), channels last; one sample (N = 1) may stand for a whole batch."""
+    """(N, C, r, r), channels last; one sample (N = 1) may stand for a whole batch.
+
+    Attributes:
+        fresh: rows are made when asked for, and may be written to.
+    """
+
+    fresh: ClassVar[bool]
 
     def whole(self) -> Tensor:
         """(N, C, r, r)."""
@@ -31,6 +37,8 @@ class Feature(Protocol):
 @dataclass(frozen=True)
 class Stored:
     """A feature in memory, with `margin` rows of zeros above and below."""
+
+    fresh: ClassVar[bool] = False
 
     padded: Tensor
     margin: int = 0
@@ -52,6 +60,8 @@ class Computed:
         picture: (N, 3, r, r), channels last.
         weight: (C, 3) and `bias` (C,), both with the activation's gain.
     """
+
+    fresh: ClassVar[bool] = True
 
     picture: Tensor
     weight: Tensor

@@ -52,17 +52,30 @@ class Down:
 
 @dataclass(frozen=True)
 class Beside:
-    """How a feature becomes half of a strip: its one `gain`, and `bias` (W C,) of a whole row."""
+    """How a feature becomes half of a strip: its one `gain`, and `bias` (W C,), a whole row's."""
 
     gain: float
     bias: Tensor
 
-    def strip(self, feature: Tensor, workspace: Workspace) -> Tensor:
-        """`feature * gain + bias`, (1, C, h, W); it lives in the workspace."""
-        _, c, h, w = feature.shape
-        out = workspace.take("beside", (h, w * c), feature)
-        torch.add(self.bias, _flat(feature), alpha=self.gain, out=out)
-        return out.view(1, h, w, c).permute(0, 3, 1, 2)
+    def write(self, feature: Feature, at: tuple[int, int, int], out: Tensor) -> None:
+        """`out = leaky_relu(rows * gain + bias)` of the feature's rows at (sample, first, last)."""
+        rows = feature.rows(*at)
+        if feature.fresh:
+            activate(self._scale(rows), out)
+        else:
+            bias = self.bias[: out.shape[1]].view(1, -1, 1, 1)
+            activate(torch.add(bias, rows, alpha=self.gain, out=out), out)
+
+    def strip(self, feature: Feature, at: tuple[int, int, int]) -> Tensor:
+        """The same, in memory of its own."""
+        rows = feature.rows(*at)
+        return F.leaky_relu_(self._scale(rows if feature.fresh else rows.clone()), NEGATIVE_SLOPE)
+
+    def _scale(self, rows: Tensor) -> Tensor:
+        """In place; whole rows at once, as what repeats after few channels only is slow."""
+        flat = rows[0].permute(1, 2, 0).flatten(1)
+        torch.add(self.bias, flat, alpha=self.gain, out=flat)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -165,11 +178,6 @@ class RGB:
         return F.conv_transpose2d(rows, self.kernel, stride=2, padding=(3, 1), groups=3)
 
 
-def _flat(x: Tensor) -> Tensor:
-    """(1, C, H, W), channels last -> (H, W C)."""
-    return x[0].permute(1, 2, 0).flatten(1)
-
-
 def strip_height(channels: int, side: int, element_size: int, factor: float = 1) -> int:
     """Rows per strip, 8 times a power of two, to fill `factor` times `STRIP_BYTES`."""
     height, most = 8, factor * STRIP_BYTES
@@ -248,18 +256,16 @@ class Level:
         high = self.up.rows(self.x, top, most + CARRY, workspace)
         for first in range(top, bottom, most):
             height = min(most, bottom - first)
-            self._fill(joined, high, first, height, first > top, workspace)
+            self._fill(joined, high, first, height, carried=first > top)
             own = self.same.strip(joined[:, :, : height + 2], workspace)
-            feature = self.features[1].rows(self.sample, first, first + height)
-            beside = self.same.beside.strip(feature, workspace)
-            rgb = picture[:, :, first : first + height]
+            at, rgb = (self.sample, first, first + height), picture[:, :, first : first + height]
             if out is None:
-                halves = (F.leaky_relu_(half, NEGATIVE_SLOPE) for half in (own, beside))
-                self.rgb.halves(*halves, first, rgb)
+                own = F.leaky_relu_(own, NEGATIVE_SLOPE)
+                self.rgb.halves(own, self.same.beside.strip(self.features[1], at), first, rgb)
             else:
                 target = out[:, :, first + 1 : first + 1 + height]
                 activate(own, target[:, :k])
-                activate(beside, target[:, k:])
+                self.same.beside.write(self.features[1], at, target[:, k:])
                 self.rgb.strip(target, first, rgb)
 
     def _fill(
@@ -269,7 +275,6 @@ class Level:
         first: int,
         height: int,
         carried: bool,
-        workspace: Workspace,
     ) -> None:
         """The first convolution's activations, rows `first - 1` to `first + height + 1`.
 
@@ -286,6 +291,5 @@ class Level:
         if last > start:
             target = joined[:, :, at : at + last - start, 1:-1]
             activate(high.rows(start, last), target[:, :k])
-            feature = self.features[0].rows(self.sample, start, last)
-            activate(self.up.beside.strip(feature, workspace), target[:, k:])
+            self.up.beside.write(self.features[0], (self.sample, start, last), target[:, k:])
         joined[:, :, at + max(last - start, 0) :] = 0
