@@ -476,9 +476,7 @@ def test_upsampled_rows_equal_the_direct_convolution(low, height, width, channel
         torch.randn(filters, generator=generator),
     )
     exact = F.conv_transpose2d(x.double(), weight.double(), stride=2)
-    exact = F.conv2d(
-        exact, blur.kernel.double(), blur.bias.double(), padding=1, groups=filters
-    )
+    exact = F.conv2d(exact, blur.kernel.double(), blur.bias.double(), padding=1, groups=filters)
     columns_weight = transposed.transform_weight(weight)
     side, rows = 2 * low, 8 * math.ceil(low / 4 / bands)
     for top in range(0, side, rows):

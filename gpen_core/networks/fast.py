@@ -37,7 +37,7 @@ from .layers import (
     check_pictures,
 )
 from .prepared import Prepared
-from .workspace import Workspace
+from .workspace import Workspace, keep_small_blocks
 
 # Below this side whole pictures fit the cache, and the weights are larger than the activations.
 STRIP_SIDE = 128
@@ -119,7 +119,10 @@ class FastGPEN(GPEN):
             (Stored(_channels_last(first)), Stored(_channels_last(second)))
             for first, second in self.noise(generator, lowest)
         ]
-        return self._generate(style, pairs).to(x.dtype)
+        result = self._generate(style, pairs).to(x.dtype)
+        if x.device.type == "cpu":
+            keep_small_blocks()
+        return result
 
     def _style(self, code: Tensor) -> Tensor:
         """The lowest feature, flattened, -> (N, style_dim); computed in float32.
@@ -365,7 +368,7 @@ class FastGPEN(GPEN):
         return factors.to(dtype), gain.to(dtype)
 
     def _activation(self, layer: StyledConv, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The bias after the convolution and that of the feature beside it, (K,); its gain, (1,)."""
+        """The biases (K,) of the convolution and of the feature beside it, and its gain (1,)."""
 
         def make() -> tuple[Tensor, Tensor, Tensor]:
             own, other = (layer.activate.bias.detach() * GAIN).chunk(2)

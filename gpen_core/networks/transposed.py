@@ -1,10 +1,10 @@
-"""The upsampling convolution of one sample, row by row from top to bottom: transposed, then blurred.
+"""The upsampling convolution of one sample, row by row from top to bottom.
 
-With rows x[i] of height H, zero outside, and the kernel's rows w[0], w[1], w[2]:
-`y[2i] = w[0] x[i] + w[2] x[i - 1]` and `y[2i + 1] = w[1] x[i]`, 2H + 1 rows; row r of the result is
-the blur of y[r - 1] to y[r + 2]. `Direct` takes each row of x once. `Columns` keeps what it made for
-the next strip and makes four even rows from five row convolutions where eight were, by Winograd's
-F(4, 2) down the columns: 9 for 12 in all (see `columns.py`).
+With rows x[i] of height H, zero outside, and the kernel's rows w[0], w[1], w[2], the transposed one
+is `y[2i] = w[0] x[i] + w[2] x[i - 1]` and `y[2i + 1] = w[1] x[i]`, 2H + 1 rows; row r of the result
+is the blur of y[r - 1] to y[r + 2]. `Direct` takes each row of x once. `Columns` keeps what it made
+for the next strip and makes four even rows from five row convolutions where eight were, by
+Winograd's F(4, 2) down the columns: 9 for 12 in all (see `columns.py`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Blur:
     bias: Tensor
 
     def __call__(self, y: Tensor, margin: int) -> Tensor:
-        """(1, K, h, 2W + 1) with `margin` rows of zeros about it -> (1, K, h + 2 margin - 3, 2W)."""
+        """(1, K, h, 2W + 1), `margin` rows of zeros about it -> (1, K, h + 2 margin - 3, 2W)."""
         padding = (margin, 1)
         return F.conv2d(y, self.kernel, self.bias, padding=padding, groups=len(self.kernel))
 

@@ -11,10 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-# Bytes of a buffer of pictures beside whose memory 30 MB more do not count.
-_LARGE = 100 << 20
-# Larger ones, those of batches, are not kept: idle memory would cost more than page faults do. One
-# face of 2048 px needs 270 MB.
+# Bytes of the largest buffer that is kept. Larger ones are those of batches: idle memory would cost
+# more than page faults do. One face of 2048 px needs 270 MB.
 KEPT_BYTES = 300 << 20
 
 
@@ -39,8 +37,6 @@ class Workspace:
             return like.new_empty(shape)
         flat = self._flat.get(name)
         if flat is None or flat.dtype != like.dtype or len(flat) < size:
-            if bytes_asked > _LARGE:
-                _keep_small_blocks()
             self._flat.pop(name, None)  # first give back, then take
             # One made in inference mode could not be written to outside of it.
             with torch.inference_mode(mode=False):
@@ -76,11 +72,12 @@ class Workspace:
         return sum(flat.numel() * flat.element_size() for flat in self._flat.values())
 
 
-def _keep_small_blocks() -> None:
-    """Have glibc keep what the strips' smaller temporaries give back, too.
+def keep_small_blocks() -> None:
+    """Have glibc keep what smaller temporaries give back, too; for after a pass.
 
     A block of nearly 32 MB that is freed raises, up to that size, what counts as large and returns
     to the system at once (mallopt(3), M_MMAP_THRESHOLD). It is never written to, so it costs
-    nothing; other C libraries do not care.
+    nothing; other C libraries do not care. Before the first pass it would cost 150 MB: constants
+    made in between would then stand among temporaries that are given back.
     """
     torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)
