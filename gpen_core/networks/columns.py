@@ -63,7 +63,6 @@ def convolve(padded: Tensor, weight: Columns, workspace: Workspace) -> Tensor:
     height, k = height - 2, weight.biases[0].shape[0]
     inverse, _, data, _ = _transforms(padded.dtype, padded.device)
     rows = padded[0].permute(1, 2, 0).flatten(1)
-    out = workspace.take("rows", (height, (width - 2) * k), padded)
     tiles = height // TILE
     transformed = workspace.take("transformed", (PATCH, tiles, rows.shape[1]), padded)
     transform_rows(rows, data, TILE, transformed)
@@ -71,6 +70,7 @@ def convolve(padded: Tensor, weight: Columns, workspace: Workspace) -> Tensor:
     products = torch.cat(
         points, out=workspace.take("products", (PATCH, tiles, (width - 2) * k), padded)
     )
+    out = workspace.take("transformed", (height, (width - 2) * k), padded)
     torch.bmm(
         inverse.expand(tiles, TILE, PATCH), products.permute(1, 0, 2), out=out.view(tiles, TILE, -1)
     )

@@ -48,8 +48,11 @@ COLUMNS_CHANNELS = 64
 # From this size of picture on, 100 MB of derived weights are little beside the activations; they go
 # to a lower WINOGRAD_SIDE and to transposed convolutions of so many input channels.
 LARGE, LARGE_WINOGRAD_SIDE, TRANSPOSED_CHANNELS = 1024, 32, 256
-# Up to this side, and below LARGE, reordering a weight at each call (10 ms) saves its copy (19 MB).
-REORDERED_SIDE = 8
+# Up to this side, and below LARGE, reordering a weight at each call saves its copy (19 MB).
+REORDERED_SIDE = 32
+# Of a large network strips are taller by this where the second convolution is Winograd's: each of
+# them reads and reorders the weights anew.
+LARGE_STRIPS = 2
 # Rows of zeros around an encoder feature: the blur before the next step pads by two.
 MARGIN = 2
 # Elsewhere (MPS and others) nothing here has been tried: the plain network runs.
@@ -109,6 +112,11 @@ class FastGPEN(GPEN):
         check_pictures(x, self.config.in_size)
         if x.device.type not in FAST_DEVICES:
             return super().forward(x, generator)
+        if not len(self.prepared):
+            # First the small constants: among later temporaries they would pin 50 MB of holes.
+            for level in range(len(self.generator.to_rgbs)):
+                for index, layer in enumerate(self._convs(level)):
+                    self._energy(layer.conv, f"convs.{2 * level + index}")
         n, channels, height, width = x.shape
         picture = self.workspace.nhwc("input", n, channels, height, width, x).copy_(x)
         encoded = self.features(picture)
@@ -310,6 +318,7 @@ class FastGPEN(GPEN):
                 pair,
                 self._rgb_rows(self._to_rgb(level), own, picture[one]),
                 sample,
+                LARGE_STRIPS if self._is_large else 1,
             ).run(target[one], None if out is None else out[one], self.lanes)
         return (x if out is None else out), rgb
 
@@ -359,13 +368,16 @@ class FastGPEN(GPEN):
         if dtype in HALF:
             largest = factors.abs().amax(1, keepdim=True).clamp(min=1e-12)
             factors, eps = factors / largest, eps / largest.square()
-        energy = self.prepared.get(
+        gain = torch.rsqrt(F.linear(factors.square(), self._energy(conv, name)) + eps) * GAIN
+        return factors.to(dtype), gain.to(dtype)
+
+    def _energy(self, conv: ModulatedConv2d, name: str) -> Tensor:
+        """(K, C): squares of the weights, summed over the kernel."""
+        return self.prepared.get(
             f"{name}.energy",
             (conv.weight,),
             lambda: conv.weight.detach()[0].float().square().sum((2, 3)),
         )
-        gain = torch.rsqrt(F.linear(factors.square(), energy) + eps) * GAIN
-        return factors.to(dtype), gain.to(dtype)
 
     def _activation(self, layer: StyledConv, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """The biases (K,) of the convolution and of the feature beside it, and its gain (1,)."""

@@ -23,8 +23,6 @@ from .workspace import Workspace
 
 # Bytes of the widest buffer of a strip: small enough for the last cache level beside its like.
 STRIP_BYTES = 8 << 20
-# By Winograd's algorithm strips are taller by this: each reads and reorders the weights anew.
-WINOGRAD_FACTOR = 2
 # Rows of the predecessor's activations that a strip needs: one above, two computed ahead.
 CARRY = 3
 # Rows of a band at least: of fewer, too many would be computed twice.
@@ -215,6 +213,7 @@ class Level:
     Attributes:
         x: (1, C, H + 2, W): the level below, with a row of zeros above and below.
         features: beside the first and the second convolution, (N, K, 2H, 2W).
+        taller: factor of the strips' height where `same` is by Winograd's algorithm.
     """
 
     x: Tensor
@@ -223,6 +222,7 @@ class Level:
     features: tuple[Feature, Feature]
     rgb: RGB
     sample: int
+    taller: int
 
     def run(self, picture: Tensor, out: Tensor | None, lanes: Lanes) -> None:
         """The RGB up to this resolution into `picture`, its activations into `out`.
@@ -250,7 +250,7 @@ class Level:
     ) -> None:
         """Rows `top` to `bottom - 1`, in strips that fill one `share`-th of the cache."""
         side, k = 2 * self.x.shape[3], len(self.up.blur.bias)
-        factor = 1 if isinstance(self.same, Same) else WINOGRAD_FACTOR
+        factor = 1 if isinstance(self.same, Same) else self.taller
         most = strip_height(2 * k, side, self.x.element_size(), factor / share)
         joined = workspace.nhwc("joined", 1, 2 * k, most + CARRY, side + 2, self.x).zero_()
         high = self.up.rows(self.x, top, most + CARRY, workspace)

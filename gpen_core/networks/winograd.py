@@ -23,7 +23,7 @@ TILE = 4
 PATCH = TILE + 2
 # Bytes of patches in one chunk: more than stay in the cache, because each reads all of the weights,
 # up to 75 MB.
-CHUNK_BYTES = 18 << 20
+CHUNK_BYTES = 9 << 20
 
 
 @functools.cache
