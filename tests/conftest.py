@@ -111,3 +111,11 @@ def write_config(training_faces, tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def set_threads():
+    """`torch.set_num_threads`, undone afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -94,6 +94,28 @@ def test_winograd_and_small_strips_equal_textbook(config, batch, everything_fast
     assert any("winograd" in name for name in fast.prepared.names())
 
 
+@pytest.mark.parametrize("way", ["direct", "columns", "winograd"])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@torch.inference_mode()
+def test_bands_of_any_number_of_threads_equal_textbook(threads, way, set_threads, monkeypatch):
+    monkeypatch.setattr(strips, "STRIP_BYTES", 1 << 16)
+    if way == "columns":
+        monkeypatch.setattr(fast_module, "LARGE", 1)
+        monkeypatch.setattr(fast_module, "TRANSPOSED_CHANNELS", 1)
+        monkeypatch.setattr(fast_module, "COLUMNS_CHANNELS", 1)
+    if way == "winograd":
+        monkeypatch.setattr(fast_module, "WINOGRAD_CHANNELS", 1)
+    shared = []
+    bands = strips.bands
+    monkeypatch.setattr(strips, "bands", lambda *given: shared.append(bands(*given)) or shared[-1])
+    net, x = network(STRIPS), faces(STRIPS, 2)
+    expected = Textbook(net.state_dict())(x)
+    set_threads(threads)
+    assert error(prepare(net)(x), expected) < 1e-5
+    assert torch.get_num_threads() == threads
+    assert max(map(len, shared)) == threads
+
+
 @pytest.mark.parametrize("config", [STRIPS, SR_STRIPS], ids=["256", "128 to 256"])
 @torch.inference_mode()
 def test_strips_down_the_columns_equal_textbook(config, monkeypatch):
