@@ -82,6 +82,7 @@ def _threads_are_counted_each() -> bool:
 
 
 def _start(count: int) -> ThreadPoolExecutor:
+    """`count` threads that do not share their operations; others keep the number they have."""
     pool = ThreadPoolExecutor(count, "gpen-lane")
     started = threading.Barrier(count + 1)
 
@@ -91,8 +92,13 @@ def _start(count: int) -> ThreadPoolExecutor:
         torch.get_num_threads()
         started.wait()
 
-    for _ in range(count):
-        pool.submit(start)
-    started.wait()
-    torch.set_num_threads(count)
+    try:
+        for _ in range(count):
+            pool.submit(start)
+        started.wait()
+    except RuntimeError:  # a thread could not be had: the others must not wait for it
+        started.abort()
+        raise
+    finally:
+        torch.set_num_threads(count)
     return pool
