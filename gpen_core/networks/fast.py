@@ -7,7 +7,8 @@
 - Gain, demodulation, bias and activation end in one pass that writes straight into one half of a
   joined buffer; the encoder's feature is written into the other half. Nothing is concatenated.
 - On a CPU, high resolutions run in strips of rows that stay in the cache from the transposed
-  convolution to the RGB, and the largest features never exist as a whole.
+  convolution to the RGB, and the largest features never exist as a whole. Each thread takes a band
+  of rows of the generator's for itself (`lanes.py`).
 - On a CPU in float32, convolutions use Winograd's algorithm: in both directions where the channels
   are many, down the columns only where they are fewer.
 """
@@ -113,10 +114,7 @@ class FastGPEN(GPEN):
         if x.device.type not in FAST_DEVICES:
             return super().forward(x, generator)
         if not len(self.prepared):
-            # First the small constants: among later temporaries they would pin 50 MB of holes.
-            for level in range(len(self.generator.to_rgbs)):
-                for index, layer in enumerate(self._convs(level)):
-                    self._energy(layer.conv, f"convs.{2 * level + index}")
+            self._make_energies()
         n, channels, height, width = x.shape
         picture = self.workspace.nhwc("input", n, channels, height, width, x).copy_(x)
         encoded = self.features(picture)
@@ -378,6 +376,12 @@ class FastGPEN(GPEN):
             (conv.weight,),
             lambda: conv.weight.detach()[0].float().square().sum((2, 3)),
         )
+
+    def _make_energies(self) -> None:
+        """Before a first pass: among its temporaries these would pin 40 MB of holes."""
+        for level in range(len(self.generator.to_rgbs)):
+            for index, layer in enumerate(self._convs(level)):
+                self._energy(layer.conv, f"convs.{2 * level + index}")
 
     def _activation(self, layer: StyledConv, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """The biases (K,) of the convolution and of the feature beside it, and its gain (1,)."""

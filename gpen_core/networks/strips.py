@@ -2,7 +2,7 @@
 
 Encoder: feature -> blur -> strided convolution. Generator: transposed convolution -> blur ->
 activation -> 3x3 convolution -> activation -> RGB. Between the two 3x3 convolutions a strip keeps
-the last three rows of its predecessor, so nothing is computed twice.
+the last three rows of its predecessor, so nothing is computed twice within a band.
 """
 
 from __future__ import annotations
