@@ -115,7 +115,7 @@ def run_one(module: object, model: object, image: torch.Tensor) -> tuple:
     node = module("gpen_pack.nodes.restore_image").RestoreImage
     result = node.execute(
         gpen_model=model, image=image, strength=1.0, keep="all", upscale="1",
-        mask_type="rectangle", colour_match=0.0, detector="mtcnn", confidence=0.9, batch_size=4,
+        mask_type="rectangle", color_match=0.0, detector="mtcnn", confidence=0.9, batch_size=4,
     )  # fmt: skip
     return result.args
 
@@ -130,7 +130,7 @@ def run_four(module: object, model: object, image: torch.Tensor) -> tuple:
         gpen_model=model, strength=1.0, batch_size=4, seed=0, faces=found[0]
     )
     pasted = module("gpen_pack.nodes.paste").PasteFaces.execute(
-        image=image, faces=restored[0], mask_type="rectangle", colour_match=0.0, upscale="1",
+        image=image, faces=restored[0], mask_type="rectangle", color_match=0.0, upscale="1",
         exclude="background,hat,cloth", feather=0.0, small_face_filter=False,
     )  # fmt: skip
     # The crops are in both faces; count them once.

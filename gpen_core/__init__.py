@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
-    from .model import Model, load_model
-    from .pipeline import Options, Result, detect_faces, restore_image
+    from .models.model import Model, load_model
+    from .run import Options, Result, detect_faces, restore_image
 
 __version__ = "0.1.0"
 
@@ -33,8 +33,8 @@ __all__ = [
 
 _ROOMS = {
     "errors": ("CheckpointError", "GPENError", "InputError", "MissingWeightsError"),
-    "model": ("Model", "load_model"),
-    "pipeline": ("Options", "Result", "detect_faces", "restore_image"),
+    "models.model": ("Model", "load_model"),
+    "run": ("Options", "Result", "detect_faces", "restore_image"),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
-from ..gpen_core.images import from_comfy
+from ..gpen_core.images.layouts import from_comfy
 from . import frames
 
 

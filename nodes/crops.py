@@ -8,7 +8,7 @@ from torch import Tensor
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.templates import template as template_of
-from ..gpen_core.images import from_comfy, from_network, to_comfy, to_network
+from ..gpen_core.images.layouts import from_comfy, from_network, to_comfy, to_network
 from . import frames
 
 _CROPS_AT_ONCE = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_core.degradation import LIMITS, PRESETS, Degradation, degrade, preset
-from ..gpen_core.images import from_comfy, to_comfy
+from ..gpen_core.dataset.degradation import LIMITS, PRESETS, Degradation, degrade, preset
+from ..gpen_core.images.layouts import from_comfy, to_comfy
 from . import frames, host, widgets
 from .schema import advanced, schema
 
@@ -18,7 +18,7 @@ _WHAT = {
     "motion": "Length of the motion blur in pixels; below 2 there is none.",
     "noise": "Standard deviation of the noise, of 255, on the shrunk picture.",
     "jpeg": "Quality of the JPEG file; 0 in both: none.",
-    "colour": "Strength of a shift in gamma, contrast and tint.",
+    "color": "Strength of a shift in gamma, contrast and tint.",
 }
 
 
@@ -30,7 +30,7 @@ class DegradeImage(io.ComfyNode):
         return schema(
             node_id="GPEN_DegradeImage",
             display_name="Degrade Image",
-            description="Damages a picture as time, small files and cheap lenses do: blur, colour "
+            description="Damages a picture as time, small files and cheap lenses do: blur, color "
             "shift, shrinking, noise, JPEG. Restore it again and compare with the original.",
             search_aliases=["add noise", "jpeg artifacts", "low resolution", "damage", "old photo"],
             inputs=[
@@ -54,12 +54,12 @@ class DegradeImage(io.ComfyNode):
                 *(end for name in LIMITS for end in _range(name)),
                 advanced(
                     io.Float.Input(
-                        id="grey",
-                        default=_WIDEST.grey,
+                        id="gray",
+                        default=_WIDEST.gray,
                         min=0.0,
                         max=1.0,
                         step=0.05,
-                        tooltip="custom: probability that the colours are lost.",
+                        tooltip="custom: probability that the colors are lost.",
                     )
                 ),
             ],
@@ -69,9 +69,9 @@ class DegradeImage(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, preset: str, seed: int, grey: float, **ends: float
+        cls, image: Tensor, preset: str, seed: int, gray: float, **ends: float
     ) -> io.NodeOutput:
-        recipe = recipe_of(preset, grey, ends)
+        recipe = recipe_of(preset, gray, ends)
         degraded, progress = frames.Assembled(len(image)), host.Progress(len(image))
         for chosen in frames.groups(len(image)):
             images, alpha = from_comfy(image[chosen])
@@ -81,7 +81,7 @@ class DegradeImage(io.ComfyNode):
         return io.NodeOutput(degraded.tensor)
 
 
-def recipe_of(name: str, grey: float, ends: dict[str, float]) -> Degradation:
+def recipe_of(name: str, gray: float, ends: dict[str, float]) -> Degradation:
     """The preset, or the ranges of `<quantity>_min` and `<quantity>_max`.
 
     Raises:
@@ -90,7 +90,7 @@ def recipe_of(name: str, grey: float, ends: dict[str, float]) -> Degradation:
     if name != CUSTOM:
         return preset(name)
     ranges = {key: (ends[f"{key}_min"], ends[f"{key}_max"]) for key in LIMITS}
-    return Degradation(**ranges, grey=grey)
+    return Degradation(**ranges, gray=gray)
 
 
 def _range(name: str) -> list[io.Input]:

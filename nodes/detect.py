@@ -13,7 +13,7 @@ from ..gpen_core.faces.detect import DetectOptions, Detector, detect
 from ..gpen_core.faces.draw import draw_faces
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.select import select
-from ..gpen_core.images import from_comfy, to_comfy
+from ..gpen_core.images.layouts import from_comfy, to_comfy
 from . import crops, frames, host, weights, widgets
 from .say import say, warn
 from .schema import advanced, schema
@@ -31,7 +31,7 @@ class DetectFaces(io.ComfyNode):
             node_id="GPEN_DetectFaces",
             display_name="Detect and Align Faces",
             description="Finds the faces of a picture, or of every frame of a batch, and cuts "
-            "them out upright and centred. The preview shows their indices.",
+            "them out upright and centerd. The preview shows their indices.",
             search_aliases=["face detection", "face crop", "retinaface", "mtcnn", "align faces"],
             has_intermediate_output=True,
             inputs=[

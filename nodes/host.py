@@ -20,14 +20,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 from torch import Tensor, nn
 
-from ..gpen_core.checkpoints import transfer
-from ..gpen_core.checkpoints.catalogue import Entry
-from ..gpen_core.checkpoints.download import download_entry
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces import detect, parse
-from ..gpen_core.model import DTYPES, Model, read_model, resolve_precision
-from ..gpen_core.model_cache import CACHE, file_identity
-from ..gpen_core.restorer import Monitor, is_out_of_memory
+from ..gpen_core.faces.restore import Monitor, is_out_of_memory
+from ..gpen_core.models.cache import CACHE, file_identity
+from ..gpen_core.models.model import DTYPES, Model, read_model, resolve_precision
+from ..gpen_core.weights import transfer
+from ..gpen_core.weights.catalogue import Entry
+from ..gpen_core.weights.download import download_entry
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +267,7 @@ def fetched(entry: Entry, folder: Path) -> Path:
         bar.update_absolute(progress.done, progress.total)
 
     log.info("Downloading %s (%s) into %s.", entry.filename, entry.size_text, folder)
-    return download_entry(entry, folder, accept_licence=True, progress=show).path
+    return download_entry(entry, folder, accept_license=True, progress=show).path
 
 
 def monitor(model: HostModel, progress: Progress) -> Monitor:

@@ -31,7 +31,7 @@ class LoadGPENModel(io.ComfyNode):
                     options=weights.model_choices(),
                     tooltip="Files of models/gpen and models/facerestore_models, and the model "
                     "that comes with these nodes; entries that say 'download' are fetched into "
-                    "models/gpen when the graph runs, under the licence they name. A file "
+                    "models/gpen when the graph runs, under the license they name. A file "
                     "that is not a GPEN network is refused with the reason.",
                 ),
                 io.Combo.Input(

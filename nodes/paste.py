@@ -9,7 +9,7 @@ from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.mask import crop_masks
 from ..gpen_core.faces.paste import Canvas, PasteOptions
-from ..gpen_core.images import from_comfy, to_comfy
+from ..gpen_core.images.layouts import from_comfy, to_comfy
 from . import background as backgrounds
 from . import crops as crop_pictures
 from . import frames, host, masks, weights, widgets
@@ -37,7 +37,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input(id="image", tooltip="The picture the faces were found in."),
                 GPENFaces.Input(id="faces", tooltip="From Restore Faces."),
                 widgets.mask(),
-                widgets.colour_match(),
+                widgets.color_match(),
                 widgets.upscale(),
                 widgets.exclude(),
                 widgets.feather(),
@@ -76,7 +76,7 @@ class PasteFaces(io.ComfyNode):
         image: Tensor,
         faces: Faces,
         mask_type: str,
-        colour_match: float,
+        color_match: float,
         upscale: str,
         exclude: str,
         feather: float,
@@ -95,7 +95,7 @@ class PasteFaces(io.ComfyNode):
         options = PasteOptions(
             upscale=int(upscale),
             small_face_filter=small_face_filter,
-            colour_match=colour_match,
+            color_match=color_match,
         )
         source = backgrounds.choose(image, background, upscale_model)
         pasted, changed = paste_frames(image, faces, shape, options, source, mask)

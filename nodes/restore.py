@@ -6,10 +6,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
-from ..gpen_core.faces.colour import keep_grey
+from ..gpen_core.faces.color import keep_gray
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.images import is_grey
-from ..gpen_core.restorer import RestoreOptions, restore
+from ..gpen_core.faces.restore import RestoreOptions, restore
+from ..gpen_core.images.layouts import is_gray
 from . import crops as crop_pictures
 from . import host, widgets
 from .say import warn
@@ -37,7 +37,7 @@ class RestoreFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="Square pictures of one centred face each.",
+                    tooltip="Square pictures of one centerd face each.",
                 ),
             ],
             outputs=[
@@ -62,7 +62,7 @@ class RestoreFaces(io.ComfyNode):
         chosen = _faces_to_restore(faces, crops, gpen_model)
         options = RestoreOptions(strength=strength, batch_size=batch_size, seed=seed)
         monitor = host.monitor(gpen_model, host.Progress(len(chosen)))
-        restored = _keep_grey(restore(chosen, gpen_model.model, options, monitor))
+        restored = _keep_gray(restore(chosen, gpen_model.model, options, monitor))
         if len(chosen) == 0:
             warn(cls, "There is no face to restore.")
         for event in monitor.events:
@@ -70,11 +70,11 @@ class RestoreFaces(io.ComfyNode):
         return io.NodeOutput(restored, crop_pictures.to_image(restored.restored))
 
 
-def _keep_grey(faces: Faces) -> Faces:
-    """Faces of grey photographs without the tint that networks give them."""
+def _keep_gray(faces: Faces) -> Faces:
+    """Faces of gray photographs without the tint that networks give them."""
     for index in range(len(faces)):
-        if is_grey(faces.crops[index : index + 1]):
-            faces.restored[index] = keep_grey(faces.restored[index : index + 1])[0]
+        if is_gray(faces.crops[index : index + 1]):
+            faces.restored[index] = keep_gray(faces.restored[index : index + 1])[0]
     return faces
 
 

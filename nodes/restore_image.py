@@ -8,9 +8,9 @@ from torch import Tensor
 from ..gpen_core.faces.detect import DetectOptions, Detector
 from ..gpen_core.faces.parse import Parser
 from ..gpen_core.faces.paste import PasteOptions
-from ..gpen_core.images import from_comfy, to_comfy
-from ..gpen_core.pipeline import Options, restore_images
-from ..gpen_core.restorer import RestoreOptions
+from ..gpen_core.faces.restore import RestoreOptions
+from ..gpen_core.images.layouts import from_comfy, to_comfy
+from ..gpen_core.run import Options, restore_images
 from . import background as backgrounds
 from . import frames, host, masks, weights, widgets
 from .say import say, warn
@@ -35,7 +35,7 @@ class RestoreImage(io.ComfyNode):
                 widgets.keep(),
                 widgets.upscale(),
                 widgets.mask(),
-                widgets.colour_match(),
+                widgets.color_match(),
                 widgets.detector(),
                 widgets.confidence(),
                 widgets.batch_size(),
@@ -66,7 +66,7 @@ class RestoreImage(io.ComfyNode):
         keep: str,
         upscale: str,
         mask_type: str,
-        colour_match: float,
+        color_match: float,
         detector: str,
         confidence: float,
         batch_size: int,
@@ -78,7 +78,7 @@ class RestoreImage(io.ComfyNode):
             keep=keep,
             restore=RestoreOptions(strength=strength, batch_size=batch_size),
             mask=shape.options,
-            paste=PasteOptions(upscale=int(upscale), colour_match=colour_match),
+            paste=PasteOptions(upscale=int(upscale), color_match=color_match),
             frames_at_once=frames.FRAMES_AT_ONCE,
         )
         source = backgrounds.choose(image, upscale_model=upscale_model)

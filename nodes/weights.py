@@ -1,6 +1,6 @@
 """Which weights file an entry of a menu means; one that says "download" is fetched when it runs.
 
-Choosing such an entry, which names the licence, is the consent. Every other entry means a file that
+Choosing such an entry, which names the license, is the consent. Every other entry means a file that
 has to be there.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..gpen_core.checkpoints.catalogue import Entry, list_entries, split_label
-from ..gpen_core.checkpoints.verify import check
 from ..gpen_core.errors import MissingWeightsError
 from ..gpen_core.faces.weights import entry_of
+from ..gpen_core.weights.catalogue import Entry, list_entries, split_label
+from ..gpen_core.weights.verify import check
 from . import folders, host
 
 # --- restoration models --------------------------------------------------------------------------

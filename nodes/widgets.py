@@ -100,7 +100,7 @@ def sort() -> io.Input:
         options=SORTS,
         default="area",
         tooltip="Order of the faces, which is the order of their indices: largest first, surest "
-        "first, from the left, from the top, or nearest to the centre.",
+        "first, from the left, from the top, or nearest to the center.",
     )
 
 
@@ -193,14 +193,14 @@ def feather() -> io.Input:
     return advanced(widget)
 
 
-def colour_match() -> io.Input:
+def color_match() -> io.Input:
     return io.Float.Input(
-        id="colour_match",
+        id="color_match",
         default=0.0,
         min=0.0,
         max=1.0,
         step=0.05,
-        tooltip="Takes the broad colours of the original face, against a shift of the skin tone.",
+        tooltip="Takes the broad colors of the original face, against a shift of the skin tone.",
     )
 
 

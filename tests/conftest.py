@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def small_model_file(small_state, tmp_path_factory) -> Path:
 @pytest.fixture
 def small_model(small_state):
     """The same, loaded."""
-    from gpen_core.model import load_model
+    from gpen_core.models.model import load_model
 
     return load_model(small_state)
 
@@ -101,7 +102,7 @@ def write_config(training_faces, tmp_path):
             "log_every": 1,
             "checkpoint_every": 4,
             "validate_every": 1000,
-            "optimiser": {"lr": 0.005, "warmup": 2},
+            "optimizer": {"lr": 0.005, "warmup": 2},
             "losses": pixels | {"lpips": 0, "adversarial": 0} | (losses or {}),
             "discriminators": {"patch_width": 4, "patch_layers": 2, "r1_every": 3},
             "tensorboard": False,
@@ -111,6 +112,20 @@ def write_config(training_faces, tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def facexlib_networks():
+    """facexlib's networks by module path, or a skip: they import torchvision, which has to be a
+    build for this PyTorch (one for another fails with RuntimeError)."""
+
+    def module(path: str):
+        try:
+            return importlib.import_module(f"facexlib.{path}")
+        except (ImportError, RuntimeError) as error:
+            pytest.skip(f"facexlib needs a torchvision that fits this PyTorch: {error}")
+
+    return module
 
 
 @pytest.fixture

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import torch
 
-from gpen_core.checkpoints.convert import convert, inspect
 from gpen_core.errors import GPENError
-from gpen_core.export import export
-from gpen_core.model import load_model
+from gpen_core.models.convert import convert, inspect
+from gpen_core.models.model import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
+from gpen_core.onnx.export import export
 
 KINDS = {
     "official.pth": "the layout of the published files: a state dict, fp32, zip",
     "legacy-fp16.pth": "fp16 in PyTorch's format of before 1.6",
     "converted.safetensors": "what `gpen convert` makes of `official.pth`",
-    "training.pth": "a training checkpoint: `g`, `d`, `g_ema`, optimisers",
+    "training.pth": "a training checkpoint: `g`, `d`, `g_ema`, optimizers",
     "super-resolution.pth": "more output than input",
     "v2.pth": "the v2.0 layout: `encoder`, `mapper`, `generator`, `args`",
     "exported.onnx": "what `gpen export` makes of `official.pth`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_templates_are_those_of_the_notes() -> None:
 def test_matrices_match_the_official_code(shared) -> None:
     """The official code solves in float32, so its offsets of some thousand pixels carry its own
     rounding: they are compared in proportion, the rest to 1e-4."""
-    cases = json.loads((shared / "golden" / "align.json").read_text())
+    cases = json.loads((Path(__file__).parent / "golden" / "align.json").read_text())
     assert len(cases) == 12
     for case in cases:
         points = torch.tensor(case["template"], dtype=torch.float64)
@@ -115,7 +116,7 @@ def test_landmarks_land_on_the_template(size) -> None:
 
 
 def test_shrinking_is_antialiased() -> None:
-    """One-pixel stripes shrunk eight times are grey, not a moiré."""
+    """One-pixel stripes shrunk eight times are gray, not a moiré."""
     images = (torch.arange(800) % 2).float().expand(1, 3, 800, 800)
     landmarks = map_points(similarity(8, 0.1, 150, 100), template("gpen", 64))[None]
     crops = align(images, faces_at(landmarks, [0], (800, 800)), 64).crops
@@ -175,7 +176,7 @@ def test_any_picture_any_place(height, width, scale, angle, x, y, size, border) 
     assert float(seen.min()) > -0.5 and float(seen.max()) < 1.5
 
 
-def test_warp_keeps_pixel_centres() -> None:
+def test_warp_keeps_pixel_centers() -> None:
     image = torch.rand(3, 40, 50)
     identity = resize_matrix(1.0, 1.0)
     torch.testing.assert_close(warp(image, identity, (40, 50)), image, rtol=0, atol=1e-4)

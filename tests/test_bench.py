@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gpen_core.benchmark import cost, measure
 from gpen_core.benchmark.contenders import Task, build, random_state
-from gpen_core.cli_bench import SpacedValues, _contenders, _repeat, bench
+from gpen_core.cli.bench import SpacedValues, _contenders, _repeat, bench
 from gpen_core.errors import InputError, MissingDependencyError
 from gpen_core.faces.detect import load_detector
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from gpen_core.checkpoints.identify import describe
-from gpen_core.checkpoints.read import file_kind, read_checkpoint
-from gpen_core.checkpoints.unwrap import unwrap
 from gpen_core.errors import CheckpointError, GPENError
-from gpen_core.model import load_model
+from gpen_core.models.identify import describe
+from gpen_core.models.model import load_model
+from gpen_core.models.read import file_kind, read_checkpoint
+from gpen_core.models.unwrap import unwrap
 
 CONTENT = {
     "g_ema": {"a.weight": torch.rand(4, 4), "b": torch.rand(8).half()},

@@ -16,15 +16,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from gpen_core.checkpoints.convert import convert, inspect
-from gpen_core.checkpoints.identify import describe
-from gpen_core.checkpoints.locate import WEIGHTS, locate
 from gpen_core.errors import CheckpointError, GPENError, InputError, MissingWeightsError
 from gpen_core.files import sha256
-from gpen_core.model import load_model
-from gpen_core.model_cache import CACHE, ModelCache
+from gpen_core.models.cache import CACHE, ModelCache
+from gpen_core.models.convert import convert, inspect
+from gpen_core.models.identify import describe
+from gpen_core.models.model import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
+from gpen_core.weights.locate import WEIGHTS, locate
 
 
 def crops(size: int = 64) -> torch.Tensor:
@@ -211,7 +211,7 @@ BAD_FILES = {
     "list.pth": (lambda: saved([TENSOR]), "holds a list"),
     "tensor.pth": (lambda: saved(TENSOR), "holds a Tensor"),
     "nothing.pth": (lambda: saved({}), "holds no weights"),
-    "optimiser.pth": (lambda: saved({"g_optim": {"state": {}}}), "holds no weights"),
+    "optimizer.pth": (lambda: saved({"g_optim": {"state": {}}}), "holds no weights"),
     "only-d.pth": (lambda: saved({"d": {"x": TENSOR}}), "discriminator only"),
     "graph.onnx": (lambda: b"\x08\x08\x12\x07pytorch" + b"0" * 50, "ONNX"),
 }
@@ -375,7 +375,7 @@ def test_the_embedded_model_is_the_default():
 
 
 def test_a_missing_embedded_model_says_how_to_get_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpen_core.checkpoints.locate.WEIGHTS", tmp_path)
+    monkeypatch.setattr("gpen_core.weights.locate.WEIGHTS", tmp_path)
     with pytest.raises(MissingWeightsError, match="--model_path"):
         load_model()
 

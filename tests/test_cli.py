@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.cli import _guarded as gpen
-from gpen_core.cli import run_gpen
+from gpen_core.cli.app import _guarded as gpen
+from gpen_core.cli.app import run_gpen
 
 SIZE = 64
 
@@ -80,11 +80,11 @@ def test_globs_and_folders_of_any_name(tmp_path, portrait, small_model_file):
     assert (folder / "ein Bild_restored.png").exists()
 
 
-def test_grey_stays_grey_and_alpha_stays(tmp_path, portrait, small_model_file):
-    grey = portrait.mean(-1).astype(np.uint8)
-    photo = save(tmp_path / "grey.png", grey)
+def test_gray_stays_gray_and_alpha_stays(tmp_path, portrait, small_model_file):
+    gray = portrait.mean(-1).astype(np.uint8)
+    photo = save(tmp_path / "gray.png", gray)
     assert gpen(["restore", photo, "-m", str(small_model_file)]) == 0
-    assert Image.open(tmp_path / "grey_restored.png").mode == "L"
+    assert Image.open(tmp_path / "gray_restored.png").mode == "L"
     alpha = np.arange(512 * 512, dtype=np.uint32).reshape(512, 512, 1).astype(np.uint8)
     photo = save(tmp_path / "clear.png", np.concatenate([portrait, alpha], -1))
     assert gpen(["restore", photo, "-m", str(small_model_file)]) == 0
@@ -213,7 +213,7 @@ def test_two_results_never_share_a_name(tmp_path, portrait, small_model_file, ca
 def test_a_photograph_is_not_taken_for_a_crop(photo, small_model_file, capsys):
     assert run_gpen(["--input", photo, "--model_path", str(small_model_file)]) == 2
     text = said(capsys)
-    assert "not centred" in text
+    assert "not centerd" in text
     assert "--face_align" in text
 
 

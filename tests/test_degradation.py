@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpen_core.degradation import (
+from gpen_core.dataset.degradation import (
     LIMITS,
     PRESETS,
     Degradation,
@@ -75,9 +75,9 @@ def test_no_damage_changes_nothing(pictures):
     assert torch.equal(degrade(pictures, Degradation()), pictures)
 
 
-def test_grey_loses_the_colours(pictures):
-    grey = degrade(pictures, Degradation(grey=1.0))
-    assert torch.allclose(grey[:, 0], grey[:, 1]) and torch.allclose(grey[:, 0], grey[:, 2])
+def test_gray_loses_the_colors(pictures):
+    gray = degrade(pictures, Degradation(gray=1.0))
+    assert torch.allclose(gray[:, 0], gray[:, 1]) and torch.allclose(gray[:, 0], gray[:, 2])
 
 
 def test_jpeg_quality_orders_the_error(pictures):
@@ -143,7 +143,7 @@ def test_any_size_is_kept(height, width, seed):
         ({"noise": (5, 1)}, "noise"),
         ({"jpeg": (0, 50)}, "jpeg"),
         ({"blur": (0, 9)}, "blur"),
-        ({"grey": 2}, "grey"),
+        ({"gray": 2}, "gray"),
     ],
 )
 def test_an_impossible_range_is_named(ranges, name):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from gpen_core.checkpoints.locate import FOLDER_VARIABLE
 from gpen_core.errors import (
     CheckpointError,
     InputError,
@@ -30,6 +29,7 @@ from gpen_core.faces.detect import DetectOptions, detect, load_detector
 from gpen_core.faces.draw import draw_faces
 from gpen_core.faces.found import Faces
 from gpen_core.faces.sanity import plausible
+from gpen_core.weights.locate import FOLDER_VARIABLE
 
 SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
 
@@ -311,7 +311,7 @@ def test_crops_lie_where_their_boxes_do(side):
 
 
 def test_crops_do_not_alias():
-    """One-pixel stripes shrunk fourfold are grey, not other stripes."""
+    """One-pixel stripes shrunk fourfold are gray, not other stripes."""
     stripes = (torch.arange(192) % 2).float().expand(1, 3, 192, 192).contiguous()
     crop = mtcnn._Crops(stripes)(torch.tensor([[40.0, 40, 136, 136]]), 24)
     assert float((crop - 0.5).abs().max()) < 0.05
@@ -355,7 +355,7 @@ def test_turned_boxes_stay_in_order():
     assert bool((turned[:, 2:] > turned[:, :2]).all())
 
 
-def test_squares_keep_the_centre():
+def test_squares_keep_the_center():
     assert square_boxes(torch.tensor([[0.0, 0, 10, 4]])).tolist() == [[0, -3, 10, 7]]
 
 
@@ -395,13 +395,9 @@ def test_what_is_no_face_is_not_plausible(points):
 
 
 @pytest.fixture(scope="module")
-def random_retinaface(tmp_path_factory):
+def random_retinaface(tmp_path_factory, facexlib_networks):
     """Random weights of the small network in a file as published: with `module.` prefixes."""
-    module = pytest.importorskip(
-        "facexlib.detection.retinaface",
-        reason="facexlib needs torchvision",
-        exc_type=ImportError,
-    )
+    module = facexlib_networks("detection.retinaface")
     torch.manual_seed(0)
     network = module.RetinaFace(network_name="mobile0.25", device="cpu")
     # Random heads answer 0.5 everywhere; spread them, so that some anchors are faces.

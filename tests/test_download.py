@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from gpen_core.checkpoints import catalogue, locate, transfer
-from gpen_core.checkpoints import download as downloads
-from gpen_core.checkpoints import verify as verification
-from gpen_core.checkpoints.transfer import DownloadError, Policy
 from gpen_core.errors import CheckpointError, GPENError, InputError
+from gpen_core.weights import catalogue, locate, transfer
+from gpen_core.weights import download as downloads
+from gpen_core.weights import verify as verification
+from gpen_core.weights.transfer import DownloadError, Policy
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = hashlib.shake_256(b"weights").digest(1_500_000)
@@ -166,7 +166,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def entry(self, *how: str, **changes: object) -> catalogue.Entry:
         urls = tuple(f"http://127.0.0.1:{self.server_port}/{name}/weights.pth" for name in how)
-        facts = {"bytes": len(DATA), "sha256": SHA, "licence": "MIT", **changes}
+        facts = {"bytes": len(DATA), "sha256": SHA, "license": "MIT", **changes}
         return catalogue.Entry("Test", "gpen-pth", "weights.pth", urls, **facts)
 
     def count(self, how: str) -> int:
@@ -321,12 +321,12 @@ def test_verify_tells_good_wrong_and_pinned_files(tmp_path, monkeypatch):
 # --- consent, names, network ---------------------------------------------------------------------
 
 
-def test_a_restricted_licence_has_to_be_accepted(server, tmp_path):
-    entry = server.entry("good", licence="non-commercial", terms="For study only.")
-    with pytest.raises(downloads.LicenceError, match=r"For study only.*--accept-licence"):
+def test_a_restricted_license_has_to_be_accepted(server, tmp_path):
+    entry = server.entry("good", license="non-commercial", terms="For study only.")
+    with pytest.raises(downloads.LicenseError, match=r"For study only.*--accept-license"):
         get(entry, tmp_path)
     assert server.asked == []
-    assert get(entry, tmp_path, accept_licence=True).fetched
+    assert get(entry, tmp_path, accept_license=True).fetched
 
 
 def test_offline_names_file_folder_and_addresses(server, tmp_path, monkeypatch):
@@ -394,10 +394,10 @@ from pathlib import Path
 # The package's front door imports PyTorch, which takes seconds and which downloads do not need.
 sys.modules["gpen_core"] = types.ModuleType("gpen_core")
 sys.modules["gpen_core"].__path__ = [{str(ROOT / "gpen_core")!r}]
-from gpen_core.checkpoints import catalogue, download, transfer
+from gpen_core.weights import catalogue, download, transfer
 url, folder, size, sha = sys.argv[1:5]
 entry = catalogue.Entry(
-    "Test", "gpen-pth", "weights.pth", (url,), int(size), sha, licence="MIT"
+    "Test", "gpen-pth", "weights.pth", (url,), int(size), sha, license="MIT"
 )
 policy = transfer.Policy(retries=2, backoff=0.01, timeout=5, loopback_http=True)
 try:
@@ -504,7 +504,7 @@ def test_a_safetensors_twin_and_the_first_folder_are_preferred(tmp_path, monkeyp
 def test_the_command_lists_shows_and_refuses(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from gpen_core.cli_models import app
+    from gpen_core.cli.models import app
 
     monkeypatch.setenv("GPEN_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("GPEN_OFFLINE", "1")
@@ -513,20 +513,22 @@ def test_the_command_lists_shows_and_refuses(tmp_path, monkeypatch):
     assert "f1002c41add95b0d" in run(app, ["show", "GPEN-BFR-512"]).output
     assert str(tmp_path) in run(app, ["where"]).output
     refused = run(app, ["download", "GPEN-BFR-512"]).exception
-    assert isinstance(refused, downloads.LicenceError)
-    offline = run(app, ["download", "GPEN-BFR-512", "--accept-licence"]).exception
+    assert isinstance(refused, downloads.LicenseError)
+    offline = run(app, ["download", "GPEN-BFR-512", "--accept-license"]).exception
     assert isinstance(offline, downloads.OfflineError) and isinstance(offline, GPENError)
     (tmp_path / "GPEN-BFR-512.pth").write_bytes(b"x")
     assert run(app, ["verify", "GPEN-BFR-512"]).exit_code == 1
 
 
-def test_a_command_fetches_the_detector_only_with_consent(server, tmp_path, monkeypatch, capsys):
+def test_a_command_fetches_the_detector_only_with_consent(
+    server, tmp_path, monkeypatch, capsys, facexlib_networks
+):
     """The catalogue's address is this server's; all else is what a user's command does."""
     import io
 
     torch = pytest.importorskip("torch")
-    module = pytest.importorskip("facexlib.detection.retinaface", exc_type=ImportError)
-    from gpen_core.cli import _guarded as gpen
+    module = facexlib_networks("detection.retinaface")
+    from gpen_core.cli.app import _guarded as gpen
 
     buffer = io.BytesIO()
     network = module.RetinaFace(network_name="mobile0.25", device="cpu")
@@ -547,15 +549,15 @@ def test_a_command_fetches_the_detector_only_with_consent(server, tmp_path, monk
     assert gpen(command) == 2
     assert "gpen models download RetinaFace-mobile0.25" in " ".join(capsys.readouterr().err.split())
     assert server.asked == [] and not out.exists()
-    assert gpen([*command, "--accept_licence"]) == 0
+    assert gpen([*command, "--accept_license"]) == 0
     assert server.count("file") == 1 and out.exists()
     assert visible(tmp_path / "weights") == {chosen["filename"], "gpen-pins.json"}
-    assert gpen([*command, "--accept_licence", "--overwrite"]) == 0
+    assert gpen([*command, "--accept_license", "--overwrite"]) == 0
     assert server.count("file") == 1
 
 
 def test_a_catalogues_model_is_named_by_the_command_that_lacks_it(tmp_path, monkeypatch, capsys):
-    from gpen_core.cli import _guarded as gpen
+    from gpen_core.cli.app import _guarded as gpen
 
     monkeypatch.setenv("GPEN_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("GPEN_OFFLINE", "1")
@@ -563,6 +565,6 @@ def test_a_catalogues_model_is_named_by_the_command_that_lacks_it(tmp_path, monk
     command = ["restore", photo, "-o", str(tmp_path / "x.png"), "-m", "GPEN-BFR-512"]
     assert gpen(command) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "--accept_licence fetches it (284 MB, non-commercial)" in said
-    assert gpen([*command, "--accept_licence"]) == 2
+    assert "--accept_license fetches it (284 MB, non-commercial)" in said
+    assert gpen([*command, "--accept_license"]) == 2
     assert "GPEN_OFFLINE is set" in " ".join(capsys.readouterr().err.split())

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.degradation import degrade
+from gpen_core.dataset.degradation import degrade
 
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[evaluate], is not installed")
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[evaluate], is not installed")
 
-from gpen_core.cli import _guarded
+from gpen_core.cli.app import _guarded
 from gpen_core.errors import InputError
 from gpen_core.evaluation.compare import MODEL, NOTHING, UNSHARP, Options, compare, unsharp
 from gpen_core.evaluation.faces import Choice, count_enlarged, cut
@@ -141,8 +141,8 @@ def test_without_holdout_every_face_counts(training_faces):
 
 
 def test_held_out_faces_are_those_of_training(training_faces, write_config):
+    from gpen_core.dataset.sources import read_faces, split
     from gpen_core.training.config import read_config
-    from gpen_core.training.sources import read_faces, split
 
     config = write_config()
     data = read_config(config).data
@@ -248,7 +248,7 @@ def test_unsharp_steepens_edges_and_leaves_flat_parts():
 def test_a_model_of_another_template_is_said(training_faces, small_state, caplog):
     from dataclasses import replace
 
-    from gpen_core.model import load_model
+    from gpen_core.models.model import load_model
 
     model = load_model(small_state)
     model = replace(model, info=replace(model.info, template="ffhq"))

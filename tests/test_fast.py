@@ -16,15 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
-from gpen_core.model import load_model
-from gpen_core.networks import GPEN, GPENConfig, columns, strips, transposed, winograd, workspace
-from gpen_core.networks import fast as fast_module
-from gpen_core.networks.fast import FastGPEN, plain, prepare
-from gpen_core.networks.graphs import Graphed
-from gpen_core.networks.workspace import Workspace
+from gpen_core.models.model import load_model
+from gpen_core.networks import GPEN, GPENConfig
+from gpen_core.networks.fast import columns, strips, transposed, winograd, workspace
+from gpen_core.networks.fast import network as fast_module
+from gpen_core.networks.fast.graphs import Graphed
+from gpen_core.networks.fast.network import FastGPEN, plain, prepare
+from gpen_core.networks.fast.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = ROOT.parent / "shared" / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def load_textbook():

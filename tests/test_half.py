@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from gpen_core.errors import MissingDependencyError
 from gpen_core.faces.align import align
 from gpen_core.faces.detect import detect, load_detector
-from gpen_core.images import read_picture
-from gpen_core.model import load_model
+from gpen_core.images.files import read_picture
+from gpen_core.models.model import load_model
 from gpen_core.networks import GPEN, GPENConfig
-from gpen_core.networks.fast import prepare
+from gpen_core.networks.fast.network import prepare
 
 SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
 SMALL = GPENConfig.create(64, narrow=1 / 32, channel_multiplier=1)
@@ -52,7 +52,7 @@ def test_half_precision_is_near_on_real_faces(precision, faces):
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1 << 30), magnitude=st.sampled_from([1e-4, 1e-2, 1.0, 1e2, 1e5]))
 @torch.inference_mode()
-def test_normalised_styles_are_the_same_convolution(seed, magnitude):
+def test_normalized_styles_are_the_same_convolution(seed, magnitude):
     """Whatever the size of the styles: factors of at most 1, and the product as in fp32."""
     torch.manual_seed(seed)
     fast = prepare(GPEN(SMALL))

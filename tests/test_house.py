@@ -34,7 +34,7 @@ def test_every_public_name_exists():
 
 
 def test_help_does_not_wait_for_torch():
-    code = "import sys, gpen_core.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, gpen_core.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from gpen_core.errors import InputError
-from gpen_core.images import (
-    Picture,
-    from_comfy,
-    from_network,
-    read_picture,
-    to_comfy,
-    to_network,
-    write_picture,
-)
+from gpen_core.images.files import Picture, read_picture, write_picture
+from gpen_core.images.layouts import from_comfy, from_network, to_comfy, to_network
 
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
@@ -68,7 +61,7 @@ def test_sixteen_bit_png_keeps_its_depth(tmp_path, channels):
     cv2.imwrite(str(source), expected)
     picture = read_picture(source)
     assert picture.bits == 16
-    assert picture.grey == (channels == 1)
+    assert picture.gray == (channels == 1)
     write_picture(target, picture)
     assert np.array_equal(cv2.imread(str(target), cv2.IMREAD_UNCHANGED), expected)
 
@@ -81,7 +74,7 @@ def test_sixteen_bit_tiff_is_read_in_full_depth(tmp_path):
     assert np.array_equal(read[..., ::-1], expected)
 
 
-def test_palette_with_transparency_gets_colours_and_alpha(tmp_path):
+def test_palette_with_transparency_gets_colors_and_alpha(tmp_path):
     image = Image.fromarray(noise(8, 8, 3)).quantize(16)
     image.save(tmp_path / "in.png", transparency=0)
     picture = read_picture(tmp_path / "in.png")
@@ -113,7 +106,7 @@ def test_exif_orientation_is_applied_and_the_rest_of_exif_survives(tmp_path, ori
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.tiff"])
-def test_the_colour_profile_is_kept(tmp_path, name):
+def test_the_color_profile_is_kept(tmp_path, name):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(noise(8, 8, 3)).save(tmp_path / "in.png", icc_profile=profile)
     write_picture(tmp_path / name, read_picture(tmp_path / "in.png"))

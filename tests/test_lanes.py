@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpen_core.networks.lanes import Lanes
-from gpen_core.networks.strips import BAND_ROWS, bands
-from gpen_core.networks.workspace import Workspace
+from gpen_core.networks.fast.lanes import Lanes
+from gpen_core.networks.fast.strips import BAND_ROWS, bands
+from gpen_core.networks.fast.workspace import Workspace
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])

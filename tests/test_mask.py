@@ -6,17 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from gpen_core.checkpoints import catalogue
 from gpen_core.errors import CheckpointError, InputError, MissingWeightsError
 from gpen_core.faces.found import Faces
 from gpen_core.faces.mask import MaskOptions, crop_masks
-from gpen_core.faces.parse import (
-    CLASSES,
-    FaceParser,
-    class_indices,
-    load_parser,
-)
+from gpen_core.faces.parse import CLASSES, FaceParser, class_indices, load_parser
 from gpen_core.faces.templates import template
+from gpen_core.weights import catalogue
 
 KINDS = ("rectangle", "ellipse", "hull", "parsing")
 
@@ -192,11 +187,9 @@ def test_a_wrong_hash_is_refused_before_reading(tmp_path) -> None:
         load_parser(tmp_path)
 
 
-def test_parsenet_with_random_weights(tmp_path) -> None:
+def test_parsenet_with_random_weights(tmp_path, facexlib_networks) -> None:
     """The real network, its loading and its labels; the official weights are not at hand."""
-    pytest.importorskip("torchvision", reason="facexlib needs torchvision", exc_type=ImportError)
-    from facexlib.parsing.parsenet import ParseNet
-
+    ParseNet = facexlib_networks("parsing.parsenet").ParseNet
     torch.manual_seed(0)
     network = ParseNet(in_size=512, out_size=512, parsing_ch=19).eval()
     path = tmp_path / PARSENET.filename

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.degradation import Degradation, degrade
+from gpen_core.dataset.degradation import Degradation, degrade
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
 from gpen_core.metrics.catalogue import METRICS, load_metrics
 from gpen_core.metrics.niqe import features, load_niqe
@@ -126,7 +126,7 @@ def test_niqe_orders_a_photograph_below_its_damaged_copies(face):
 
 
 def test_niqe_knows_gaussian_noise():
-    """Normalised white noise is nearly Gaussian (shape 2), its neighbours' products symmetric."""
+    """Normalized white noise is nearly Gaussian (shape 2), its neighbors' products symmetric."""
     noise = torch.randn(192, 192, generator=torch.Generator().manual_seed(0)).double()
     found = features(128 + 20 * noise).mean(dim=0)
     shape, means = found[0], found[[3, 7, 11, 15]]

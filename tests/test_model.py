@@ -11,14 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gpen_core.checkpoints import locate as locating
-from gpen_core.checkpoints.convert import convert, inspect, save_torch
-from gpen_core.checkpoints.locate import embedded, locate
 from gpen_core.errors import InputError, MissingWeightsError
 from gpen_core.files import replacing, sha256
-from gpen_core.model import build_model, load_model, read_model
-from gpen_core.model_cache import CACHE, ModelCache, file_identity
+from gpen_core.models.cache import CACHE, ModelCache, file_identity
+from gpen_core.models.convert import convert, inspect, save_torch
+from gpen_core.models.model import build_model, load_model, read_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
+from gpen_core.weights import locate as locating
+from gpen_core.weights.locate import embedded, locate
 
 CROPS = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5)) * 2 - 1
 
@@ -225,7 +225,7 @@ _MEASURE = """
 import sys
 from pathlib import Path
 
-from gpen_core.model import load_model, read_model
+from gpen_core.models.model import load_model, read_model
 
 def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()

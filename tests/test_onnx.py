@@ -14,22 +14,23 @@ import pytest
 import torch
 
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
-from gpen_core.model import Model, load_model
+from gpen_core.models.model import Model, load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
-from gpen_core.onnx_folding import fold, unfold
+from gpen_core.onnx.folding import fold, unfold
 
 ROOT = Path(__file__).resolve().parents[1]
 onnx = pytest.importorskip("onnx", reason="the extra gpen[onnx] is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the extra gpen[onnx] is not installed")
 
-from gpen_core.export import export  # noqa: E402
-from gpen_core.onnx_backend import (  # noqa: E402
+from gpen_core.onnx import export as exports  # noqa: E402
+from gpen_core.onnx.backend import (  # noqa: E402
     OnnxConfig,
     OnnxNetwork,
     choose_providers,
     describe_onnx,
 )
-from gpen_core.onnx_weights import read_onnx_weights  # noqa: E402
+from gpen_core.onnx.export import export  # noqa: E402
+from gpen_core.onnx.weights import read_onnx_weights  # noqa: E402
 
 
 def random_state(
@@ -182,7 +183,7 @@ def test_exports_that_cannot_be_are_refused(model, exported, tmp_path, monkeypat
     other = replace(model, info=replace(model.info, architecture="gpen-v2"))
     with pytest.raises(CheckpointError, match="only GPEN v1"):
         export(other, tmp_path / "x.onnx")
-    monkeypatch.setitem(__import__("gpen_core.export").export.TOLERANCES, "fp32", 0.0)
+    monkeypatch.setitem(exports.TOLERANCES, "fp32", 0.0)
     with pytest.raises(CheckpointError, match="was not written"):
         export(model, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -388,7 +389,7 @@ def test_the_command_writes_and_says_so(state, tmp_path):
     import typer
     from typer.testing import CliRunner
 
-    from gpen_core.cli_export import export as command
+    from gpen_core.cli.export import export as command
 
     app = typer.Typer()
     app.command()(command)

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.checkpoints.convert import convert, inspect
 from gpen_core.errors import CheckpointError
-from gpen_core.model import load_model
+from gpen_core.models.convert import convert, inspect
+from gpen_core.models.model import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 
 pytest.importorskip("onnx", reason="the extra gpen[onnx] is not installed")
 pytest.importorskip("onnxruntime", reason="the extra gpen[onnx] is not installed")
 
-from gpen_core.export import export
+from gpen_core.onnx.export import export
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_an_onnx_file_loads_and_is_cached(files):
 
 
 def test_a_picture_is_restored_with_a_graph(files, portrait):
-    from gpen_core.pipeline import restore_image
+    from gpen_core.run import restore_image
 
     torch_file, graph_file = files
     ours = restore_image(portrait, load_model(torch_file))
@@ -70,7 +70,7 @@ def test_a_graph_is_not_exported_again(files, tmp_path):
 
 
 def test_run_gpen_restores_with_a_graph(files, tmp_path):
-    from gpen_core.cli import run_gpen
+    from gpen_core.cli.app import run_gpen
 
     photo = Path(__file__).resolve().parents[1] / "docs" / "samples" / "astronaut-damaged.jpg"
     command = ["--input", str(photo), "--size", "64", "--face_align", "--model_path"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.faces.align import align
-from gpen_core.faces.colour import keep_grey, match_colour
+from gpen_core.faces.color import keep_gray, match_color
 from gpen_core.faces.found import Faces
 from gpen_core.faces.mask import MaskOptions, crop_masks
 from gpen_core.faces.paste import Canvas, PasteOptions, paste
@@ -29,15 +29,15 @@ places = st.builds(
 
 
 def faces_in(images: torch.Tensor, found: list[dict], size: int = 64) -> Faces:
-    """Aligned faces: centre and side of each crop relative to the picture."""
+    """Aligned faces: center and side of each crop relative to the picture."""
     height, width = images.shape[-2:]
     landmarks = []
     for place in found:
         scale = place["side"] * min(height, width) / 512
         cos, sin = math.cos(place["angle"]) * scale, math.sin(place["angle"]) * scale
         turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
-        centre = torch.tensor([place["x"] * width, place["y"] * height], dtype=torch.float64)
-        landmarks.append((template("gpen", 512) - 256) @ turn.T + centre)
+        center = torch.tensor([place["x"] * width, place["y"] * height], dtype=torch.float64)
+        landmarks.append((template("gpen", 512) - 256) @ turn.T + center)
     points = torch.stack(landmarks).float()
     faces = Faces(
         boxes=torch.cat([points.amin(1), points.amax(1)], 1),
@@ -111,8 +111,8 @@ def test_the_order_of_overlapping_faces_does_not_matter(found, order) -> None:
     images = torch.rand(1, 3, 60, 80)
     faces = faces_in(images, found)
     assume(len(faces.matrices.unique(dim=0)) == len(found))
-    colours = torch.linspace(-1, 1, len(found))
-    faces = faces.with_(restored=faces.crops * 0 + colours[:, None, None, None])
+    colors = torch.linspace(-1, 1, len(found))
+    faces = faces.with_(restored=faces.crops * 0 + colors[:, None, None, None])
     masks = crop_masks(faces)
     turned = [index for index in order if index < len(found)]
     first = paste(images, faces, masks)
@@ -130,7 +130,7 @@ def test_side_by_side_twins_tie_the_same_way_in_both_orders() -> None:
     first, _ = paste(images, faces, masks)
     second, _ = paste(images, faces.take([1, 0]), masks)
     assert torch.equal(first, second)
-    # Each half belongs to the face whose centre is nearer.
+    # Each half belongs to the face whose center is nearer.
     torch.testing.assert_close(first[0, 0, 32, 36:45], torch.full((9,), 0.25), atol=1e-3, rtol=0)
     torch.testing.assert_close(first[0, 0, 32, 51:60], torch.full((9,), 0.75), atol=1e-3, rtol=0)
 
@@ -200,7 +200,7 @@ def test_a_mask_up_to_the_border_ends_at_the_crop() -> None:
 
 
 def test_a_large_face_keeps_its_detail_in_a_large_output() -> None:
-    """Fine stripes at 1024 px survive a 4 times enlargement; through 256 px they would be grey."""
+    """Fine stripes at 1024 px survive a 4 times enlargement; through 256 px they would be gray."""
     images = torch.full((1, 3, 256, 256), 0.5)
     faces = one_face(images, size=128, side=0.9, angle=0.0)
     stripes = ((torch.arange(1024) // 2) % 2).float() * 2 - 1
@@ -258,7 +258,7 @@ def test_small_face_filter_smooths_small_boxes_only() -> None:
     assert torch.equal(large, plain)
 
 
-def test_colour_match_takes_out_a_tint_and_keeps_the_detail() -> None:
+def test_color_match_takes_out_a_tint_and_keeps_the_detail() -> None:
     images = smooth(128, 128)
     faces = one_face(images, size=128, side=0.9)
     detail = torch.rand(1, 1, 128, 128) * 0.2 - 0.1
@@ -267,22 +267,22 @@ def test_colour_match_takes_out_a_tint_and_keeps_the_detail() -> None:
     masks = crop_masks(faces)
 
     def error(amount: float) -> float:
-        matched = match_colour(restored, faces.crops, masks, amount)
+        matched = match_color(restored, faces.crops, masks, amount)
         return float((matched - faces.crops - detail)[..., 20:-20, 20:-20].abs().mean())
 
     assert error(1.0) < 0.15 * error(0.0)
     assert error(1.0) < error(0.5) < error(0.0)
-    assert torch.equal(match_colour(restored, faces.crops, masks, 0.0), restored)
+    assert torch.equal(match_color(restored, faces.crops, masks, 0.0), restored)
     tinted = faces.with_(restored=restored)
     plain, _ = paste(images, tinted, masks)
-    matched, _ = paste(images, tinted, masks, PasteOptions(colour_match=1.0))
+    matched, _ = paste(images, tinted, masks, PasteOptions(color_match=1.0))
     assert (matched - images).abs().mean() < 0.5 * (plain - images).abs().mean()
 
 
-def test_grey_stays_grey_to_the_bit() -> None:
+def test_gray_stays_gray_to_the_bit() -> None:
     images = smooth(64, 64)[:, :1].expand(-1, 3, -1, -1).contiguous()
     faces = one_face(images)
-    faces = faces.with_(restored=keep_grey(torch.rand(1, 3, 64, 64) * 2 - 1))
+    faces = faces.with_(restored=keep_gray(torch.rand(1, 3, 64, 64) * 2 - 1))
     for upscale in (1, 2):
         pasted, mask = paste(images, faces, crop_masks(faces), PasteOptions(upscale=upscale))
         assert mask.any()
@@ -329,5 +329,5 @@ def test_wrong_input_is_refused() -> None:
         paste(images, faces.with_(source=torch.tensor([4])), crop_masks(faces))
     with pytest.raises(InputError, match="enlarged 3 times"):
         PasteOptions(upscale=3)
-    with pytest.raises(InputError, match="colour match is 2"):
-        replace(PasteOptions(), colour_match=2)
+    with pytest.raises(InputError, match="color match is 2"):
+        replace(PasteOptions(), color_match=2)

@@ -14,7 +14,7 @@ from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
 from gpen_core.faces.templates import template
 from gpen_core.perception.locate import SFACE, VGG_LPIPS, Backbone, find
 from gpen_core.perception.lpips import LPIPS, load_lpips
-from gpen_core.perception.sface import SFace, _dequantise, load_sface
+from gpen_core.perception.sface import SFace, _dequantize, load_sface
 from gpen_core.perception.vgg import BlurPool, load_vgg
 
 
@@ -106,11 +106,11 @@ def test_sface_refuses_other_shapes() -> None:
         SFace()(torch.zeros(1, 3, 64, 32))
 
 
-def test_dequantising_uses_each_blocks_own_scale() -> None:
+def test_dequantizing_uses_each_blocks_own_scale() -> None:
     values = np.array([[1, 2, 3, 4, 5]], dtype=np.int8)
     scales = np.array([[0.5, 2.0, 10.0]], dtype=np.float32)
     zeros = np.array([[0, 1, 0]], dtype=np.int8)
-    assert _dequantise(values, scales, zeros, axis=1, block=2).tolist() == [[0.5, 1, 4, 6, 50]]
+    assert _dequantize(values, scales, zeros, axis=1, block=2).tolist() == [[0.5, 1, 4, 6, 50]]
 
 
 def test_a_missing_wheel_gives_the_command_that_installs_it() -> None:

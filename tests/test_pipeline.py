@@ -16,8 +16,8 @@ from gpen_core.errors import InputError
 from gpen_core.faces.detect import DetectOptions
 from gpen_core.faces.mask import MaskOptions
 from gpen_core.faces.paste import PasteOptions
-from gpen_core.pipeline import Options
-from gpen_core.restorer import RestoreOptions
+from gpen_core.faces.restore import RestoreOptions
+from gpen_core.run import Options
 
 
 def batch_of(*pictures: np.ndarray) -> torch.Tensor:
@@ -94,10 +94,10 @@ def test_an_empty_selection_changes_nothing(portrait, small_model, keep):
     assert [face.reason for face in result.report.faces] == ["not selected"]
 
 
-def test_grey_stays_grey(portrait, small_model):
-    grey = np.repeat(portrait.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
-    restored = gpen_core.restore_image(grey, small_model).image
-    assert (restored != grey).any()
+def test_gray_stays_gray(portrait, small_model):
+    gray = np.repeat(portrait.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
+    restored = gpen_core.restore_image(gray, small_model).image
+    assert (restored != gray).any()
     assert np.array_equal(restored[..., 0], restored[..., 1])
     assert np.array_equal(restored[..., 1], restored[..., 2])
 
@@ -197,7 +197,7 @@ def test_any_size_from_16_px(small_model, height, width, seed):
 
 def test_two_restorations_in_series(portrait, small_model):
     from gpen_core.faces.align import align
-    from gpen_core.restorer import restore
+    from gpen_core.faces.restore import restore
 
     image = batch_of(portrait).permute(0, 3, 1, 2)
     faces = align(image, gpen_core.detect_faces(portrait), 64)
@@ -217,7 +217,7 @@ def test_crops_come_back_only_when_asked_for(portrait, small_model):
 def test_faces_in_parts_give_the_same_picture(shared, small_model, monkeypatch):
     picture = np.asarray(Image.open(shared / "photos" / "18f_Estonia2.jpg").convert("RGB"))
     whole = gpen_core.restore_image(picture, small_model)
-    monkeypatch.setattr("gpen_core.pipeline._PIXEL_MEMORY", 1)
+    monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
     options = Options(restore=RestoreOptions(batch_size=1))
     parts = gpen_core.restore_image(picture, small_model, options=options)
     assert np.abs(parts.image.astype(int) - whole.image.astype(int)).max() <= 1

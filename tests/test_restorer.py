@@ -9,10 +9,16 @@ import torch
 
 from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.found import Faces
-from gpen_core.model import build_model
+from gpen_core.faces.restore import (
+    Monitor,
+    RestoreOptions,
+    is_out_of_memory,
+    restore,
+    restore_crops,
+)
+from gpen_core.models.model import build_model
 from gpen_core.networks import GPEN, GPENConfig
-from gpen_core.pipeline import Options, _parts
-from gpen_core.restorer import Monitor, RestoreOptions, is_out_of_memory, restore, restore_crops
+from gpen_core.run import Options, _parts
 
 
 def crops_of(count: int, size: int = 64) -> torch.Tensor:
@@ -126,7 +132,7 @@ def test_what_counts_as_out_of_memory(error, expected):
 
 
 def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
-    from gpen_core.model import load_model
+    from gpen_core.models.model import load_model
 
     state = {name: value.clone() for name, value in small_state.items()}
     for index in (1, 2, 3):  # activations beyond the largest fp16 number, weights below it
@@ -138,7 +144,7 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
 
 
 def test_nan_in_fp32_is_an_error(small_state):
-    from gpen_core.model import load_model
+    from gpen_core.models.model import load_model
 
     model = load_model({name: value.clone() for name, value in small_state.items()})
     with torch.no_grad():
@@ -171,5 +177,5 @@ def test_large_faces_go_through_a_cpu_one_by_one(monkeypatch):
     restored = restore_crops(crops_of(3, 512), model, RestoreOptions(batch_size=4), monitor)
     assert restored.shape == (3, 3, 512, 512)
     assert passes == [1, 1, 1]
-    monkeypatch.setattr("gpen_core.pipeline._PIXEL_MEMORY", 1)
+    monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
     assert [len(part) for part in _parts(faces_of(3), model, Options())] == [1, 1, 1]

@@ -25,7 +25,7 @@ def make(boxes, scores=None, source=None, sizes=((100, 200),)) -> Faces:
     )
 
 
-# A small face on the left, a large one on the right below, a middling one in the centre.
+# A small face on the left, a large one on the right below, a middling one in the center.
 THREE = make(
     [[10, 30, 20, 40], [150, 50, 190, 90], [90, 40, 110, 60]],
     scores=[0.95, 0.91, 0.99],
@@ -44,7 +44,7 @@ def order(faces: Faces, of: Faces = THREE) -> list[int]:
         ("confidence", [2, 0, 1]),
         ("left-right", [0, 2, 1]),
         ("top-bottom", [0, 2, 1]),
-        ("centre", [2, 1, 0]),
+        ("center", [2, 1, 0]),
     ],
 )
 def test_orders(sort, expected):
@@ -111,7 +111,7 @@ def test_each_image_for_itself():
 def test_no_faces():
     empty = Faces.empty([(4, 4), (5, 5)])
     for keep in ("all", "largest", "0,2", 3):
-        assert len(select(empty, "centre", keep)) == 0
+        assert len(select(empty, "center", keep)) == 0
 
 
 def test_empty_selection_keeps_the_images():

@@ -26,7 +26,7 @@ pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is n
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
 config_module = pytest.importorskip("gpen_core.training.config")
 loop = pytest.importorskip("gpen_core.training.loop")
-optimiser_module = pytest.importorskip("gpen_core.training.optimiser")
+optimizer_module = pytest.importorskip("gpen_core.training.optimizer")
 schedule = pytest.importorskip("gpen_core.training.schedule")
 start = pytest.importorskip("gpen_core.training.start")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
@@ -65,9 +65,9 @@ def same(ours: object, theirs: object) -> bool:
     ids=["pixels", "muon", "adversarial"],
 )
 def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
-    optimiser = {"lr": 0.005, "warmup": 2, "method": method}
-    whole = train(write_config("whole", losses, steps=8, optimiser=optimiser))
-    path = write_config("halves", losses, steps=8, optimiser=optimiser)
+    optimizer = {"lr": 0.005, "warmup": 2, "method": method}
+    whole = train(write_config("whole", losses, steps=8, optimizer=optimizer))
+    path = write_config("halves", losses, steps=8, optimizer=optimizer)
     trainer = trainer_module.Trainer(config_module.read_config(path))
     for _ in range(5):
         trainer.train_step()
@@ -88,8 +88,8 @@ def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
 def test_muon_turns_convolutions_and_adam_the_rest():
     rate = 0.01
     net = GPEN(GPENConfig.create(64, 1 / 16, 1))
-    options = config_module.Optimiser(method="muon", lr=rate)
-    both = optimiser_module.optimisers(net, options)
+    options = config_module.Optimizer(method="muon", lr=rate)
+    both = optimizer_module.optimizers(net, options)
     held = [p.data_ptr() for one in both.values() for g in one.param_groups for p in g["params"]]
     assert sorted(held) == sorted(parameter.data_ptr() for parameter in net.parameters())
     before = {name: value.detach().clone() for name, value in net.named_parameters()}
@@ -200,7 +200,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_good_checkpoint(write_config):
     train(write_config(steps=4))
     wild = {"lr": 1e30, "final_lr": 1e30, "warmup": 0}
     with pytest.raises(InputError, match=r"at step \d+; go on from the last checkpoint"):
-        train(write_config(steps=9, optimiser=wild, log_every=100, checkpoint_every=9))
+        train(write_config(steps=9, optimizer=wild, log_every=100, checkpoint_every=9))
     assert checkpoint.load_last(write_config().parent / "run")["step"] == 4
 
 
@@ -282,7 +282,7 @@ def test_the_last_checkpoints_are_kept_and_the_export_loads(write_config, tmp_pa
         about = file.metadata()
     assert about["architecture"] == "gpen-v1" and about["template"] == "gpen"
     assert (about["input_size"], about["output_size"]) == ("64", "64")
-    assert about["licence"] == "MIT" and about["training_data"] == "made up"
+    assert about["license"] == "MIT" and about["training_data"] == "made up"
     assert "psnr" in json.loads(about["metrics"])
 
 
@@ -316,6 +316,8 @@ def test_the_documented_defaults_hold(write_config):
         "feature_matching": 0.0,
         "gradient": 0.0,
         "frequency": 0.0,
+        "eyes": 1.0,
+        "mouth": 1.0,
         "perceptual_crop": None,
     }
     adam = config_module.Adam()
@@ -340,9 +342,9 @@ def test_the_example_config_is_a_config():
         ({"losses": {"perceptual_crop": 128}}, "larger than model.size"),
         ({"losses": {"lpips": -1}}, "losses.lpips"),
         ({"discriminators": {"style": False, "patch": False}}, "both discriminators are off"),
-        ({"optimiser": {"decay": "never"}}, "optimiser.decay"),
-        ({"optimiser": {"method": "sgd"}}, "optimiser.method"),
-        ({"optimiser": {"betas": [0.9, 1]}}, "betas"),
+        ({"optimizer": {"decay": "never"}}, "optimizer.decay"),
+        ({"optimizer": {"method": "sgd"}}, "optimizer.method"),
+        ({"optimizer": {"betas": [0.9, 1]}}, "betas"),
         ({"jitter": {"scale": [1.2, 0.9]}}, "scale must be a range"),
         ({"device": "toaster"}, "device"),
         ({"device": "cuda:99"}, "no such CUDA GPU"),
@@ -354,6 +356,8 @@ def test_the_example_config_is_a_config():
         ({"losses": {"lpips": 1}, "backbones": {"vgg": "gone.pth"}}, "gone.pth is missing"),
         ({"losses": {"identity": 1}, "backbones": {"sface": "x.onnx"}}, "x.onnx is missing"),
         ({"data": {"root": "nowhere"}}, "nowhere does not exist"),
+        ({"model": {"size": 64}}, "narrow or channels"),
+        ({"model": {"size": 64, "channels": {4: 8, 8: 8}}}, "channels must be given for"),
     ],
 )
 def test_a_wrong_config_is_named_before_the_first_step(write_config, changes, message):
@@ -374,7 +378,7 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"size": 64, "narrow": 0.125}, "narrow to 0.0625"),
+        ({"size": 64, "narrow": 0.03125}, "narrow to 0.0625"),
         ({"size": 128, "narrow": 0.0625}, "is a network of 64 px"),
     ],
 )

@@ -18,8 +18,8 @@ from gpen_core.faces.templates import template
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 config_module = pytest.importorskip("gpen_core.training.config")
-dataset = pytest.importorskip("gpen_core.training.dataset")
-sources = pytest.importorskip("gpen_core.training.sources")
+dataset = pytest.importorskip("gpen_core.dataset.pairs")
+sources = pytest.importorskip("gpen_core.dataset.sources")
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = "file,source,strict,inside\n"
@@ -99,7 +99,7 @@ def test_a_plain_folder_is_a_data_set(tmp_path):
 
 
 def spots(truth: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Centres of the white spots near the (5, 2) points of a crop (1, 3, S, S)."""
+    """Centers of the white spots near the (5, 2) points of a crop (1, 3, S, S)."""
     rows, columns = torch.meshgrid(torch.arange(13.0), torch.arange(13.0), indexing="ij")
     found = []
     for left, top in (wanted.round().int() - 6).tolist():

@@ -10,15 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gpen_core.checkpoints.identify import identify
-from gpen_core.checkpoints.unwrap import Weights
 from gpen_core.errors import CheckpointError, InputError
+from gpen_core.models.identify import identify
+from gpen_core.models.unwrap import Weights
 from gpen_core.networks import GPENConfig
-from gpen_core.networks.discriminator import (
-    PatchDiscriminators,
-    StyleDiscriminator,
-    append_stddev,
-)
+from gpen_core.networks.discriminator import PatchDiscriminators, StyleDiscriminator, append_stddev
 
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
@@ -59,7 +55,7 @@ def test_the_keys_are_those_of_stylegan2():
     assert {key: tuple(value.shape) for key, value in state.items()} == expected
 
 
-def test_its_file_is_recognised_as_no_restorer():
+def test_its_file_is_recognized_as_no_restorer():
     state = StyleDiscriminator(GPENConfig.create(64, 0.03125, 1)).state_dict()
     with pytest.raises(CheckpointError, match="discriminator"):
         identify(Weights(state), "D.pth")
@@ -90,7 +86,7 @@ def test_there_is_a_patch_discriminator_for_every_scale():
             PatchDiscriminators(size)
 
 
-def test_a_patch_sees_its_neighbourhood_only():
+def test_a_patch_sees_its_neighborhood_only():
     judges = PatchDiscriminators(64, width=4, layers=2)
     x = torch.rand(1, 3, 64, 64)
     changed = x.clone()
@@ -152,7 +148,7 @@ def test_r1_of_disjoint_patches_is_their_mean():
 
 
 def test_the_penalty_is_lazy_and_reaches_the_weights(adversary):
-    assert [step for step in range(7) if adversary.penalised(step)] == [0, 3, 6]
+    assert [step for step in range(7) if adversary.penalized(step)] == [0, 3, 6]
     real = torch.rand(2, 3, 64, 64)
     loss = adversary.penalty(real)["r1"]
     pictures = real.clone().requires_grad_(True)
@@ -186,16 +182,16 @@ def test_features_match_where_the_pictures_do(adversary):
 
 
 def test_a_discriminator_learns_to_tell(adversary):
-    """Noise against flat grey: easy, and still it takes a working game to learn it."""
+    """Noise against flat gray: easy, and still it takes a working game to learn it."""
     torch.manual_seed(0)
-    optimiser = torch.optim.Adam(adversary.parameters(), 1e-2, betas=(0.0, 0.99))
+    optimizer = torch.optim.Adam(adversary.parameters(), 1e-2, betas=(0.0, 0.99))
     losses = []
     for _ in range(12):
         real, fake = torch.rand(4, 3, 64, 64) * 2 - 1, torch.rand(4, 3, 1, 1).expand(4, 3, 64, 64)
         loss = adversary.discriminator_losses(fake, real)["d"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(2 * math.log(2), rel=0.3)
     assert losses[-1] < 0.5 * losses[0]

@@ -23,7 +23,7 @@ processes = pytest.importorskip("gpen_core.training.processes")
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = {
-    "optimiser": {"lr": 0.005, "warmup": 2, "method": "muon"},
+    "optimizer": {"lr": 0.005, "warmup": 2, "method": "muon"},
     "jitter": {"rotation": 0, "shift": 0, "scale": [1.15, 1.15]},
     "discriminators": {"style": False, "patch_width": 4, "patch_layers": 2, "r1_every": 2},
     "losses": {"adversarial": 0.05},

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingDependencyError
-from ..networks.fast import prepare
+from ..networks.fast.network import prepare
 from ..networks.gpen import GPEN, GPENConfig
 
 log = logging.getLogger(__name__)
@@ -165,8 +165,8 @@ def export_textbook(task: Task, state: Mapping[str, Tensor], path: Path) -> Path
 
 def export_ours(task: Task, state: Mapping[str, Tensor], path: Path) -> Path:
     """The same weights as `gpen export` writes them."""
-    from ..export import export
-    from ..model import build_model
+    from ..models.model import build_model
+    from ..onnx.export import export
 
     precision = "fp16" if task.precision == "fp16" else "fp32"
     model = build_model(state, "the contender", torch.float32)

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checkpoints.locate import locate
-from ..images import read_picture
-from ..model import Model, load_model
-from ..pipeline import Options, restore_images
-from ..restorer import RestoreOptions, at_once
+from ..faces.restore import RestoreOptions, at_once
+from ..images.files import read_picture
+from ..models.model import Model, load_model
+from ..run import Options, restore_images
+from ..weights.locate import locate
 from .contenders import Task, random_state
 from .measure import reset_peak, resident_peak
 from .start_up import start_up

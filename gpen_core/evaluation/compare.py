@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..degradation import degrade, gaussian_blur, preset
+from ..dataset.degradation import degrade, gaussian_blur, preset
+from ..dataset.sources import Face
 from ..errors import InputError
-from ..images import from_network, to_network
+from ..faces.restore import Monitor, RestoreOptions, restore_crops
+from ..images.layouts import from_network, to_network
 from ..metrics.catalogue import METRICS, Measure
-from ..model import Model
-from ..restorer import Monitor, RestoreOptions, restore_crops
-from ..training.sources import Face
+from ..models.model import Model
 from .faces import cut
 
 log = logging.getLogger(__name__)

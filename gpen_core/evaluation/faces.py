@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..dataset.pairs import Placement, crop
+from ..dataset.sources import Face, read_faces, split
 from ..errors import InputError
 from ..training.config import Data, read_config
-from ..training.dataset import Placement, crop
-from ..training.sources import Face, read_faces, split
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Choice:
 
     def _data(self) -> Data:
         if self.config is None:
-            # Without a held-out set licences do not matter: nothing is trained.
+            # Without a held-out set licenses do not matter: nothing is trained.
             own = {"template": self.template, "rim": self.rim, "strict_only": self.holdout}
             data = Data.model_validate({"root": self.folder, **own})
         else:

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..degradation import PRESETS
+from ..dataset.degradation import PRESETS
 from ..metrics.catalogue import METRICS
-from ..model import Model
+from ..models.model import Model
 from .compare import MODEL, NOTHING, TRUTH, UNSHARP, Figures, Options
 
 _DIGITS = 5

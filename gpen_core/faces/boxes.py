@@ -22,10 +22,10 @@ def short_sides(boxes: Tensor) -> Tensor:
 
 
 def square_boxes(boxes: Tensor) -> Tensor:
-    """(N, 4) -> (N, 4) squares of the longer side around the same centres."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    """(N, 4) -> (N, 4) squares of the longer side around the same centers."""
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True) / 2
-    return torch.cat([centres - half, centres + half], dim=1)
+    return torch.cat([centers - half, centers + half], dim=1)
 
 
 def overlaps(boxes: Tensor, of_smaller: bool = False) -> Tensor:
@@ -74,7 +74,7 @@ def turn_points(points: Tensor, turns: int, size: tuple[int, int]) -> Tensor:
     """Where points of `torch.rot90(image, turns, (-2, -1))` lie in the image itself.
 
     Args:
-        points: (..., 2) x, y, pixel centres at integers, in the turned image.
+        points: (..., 2) x, y, pixel centers at integers, in the turned image.
         turns: quarter turns counter-clockwise.
         size: (height, width) of the image before turning.
     """

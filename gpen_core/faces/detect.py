@@ -51,7 +51,7 @@ class Detector(Protocol):
 
         Returns:
             Boxes (K, 4), scores (K,) 0..1 and landmarks (K, 5, 2), in pixels of this image with
-            centres at integers, float32, on any device.
+            centers at integers, float32, on any device.
         """
 
 
@@ -209,7 +209,7 @@ def _search(image: Tensor, detector: Detector, options: DetectOptions, turns: in
         good &= sane
     size = (searched.shape[-2], searched.shape[-1])
     boxes, landmarks = turn_boxes(boxes, turns, size), turn_points(landmarks, turns, size)
-    # Pixel centres lie at integers: half a pixel is added before scaling and taken off after.
+    # Pixel centers lie at integers: half a pixel is added before scaling and taken off after.
     landmarks = (landmarks + 0.5) * ratio - 0.5
     boxes = (boxes + 0.5) * ratio.repeat(2) - 0.5
     # The largest that a border allows: pixel i covers i - 1/2 to i + 1/2.

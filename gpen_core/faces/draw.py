@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .found import Faces
 
-_GOLDEN = 0.618034  # neighbouring indices get colours far apart
+_GOLDEN = 0.618034  # neighboring indices get colors far apart
 _DARK, _LIGHT = (0, 0, 0), (255, 255, 255)
 
 
@@ -36,15 +36,15 @@ def draw_faces(image: Tensor, faces: Faces, source: int = 0) -> Tensor:
     own = faces.of_image(source).to("cpu")
     # Labels go on top of all boxes, or in a crowd the next box would cross them out.
     for index in range(len(own)):
-        _draw_face(canvas, own.boxes[index], own.landmarks[index], _colour(index))
+        _draw_face(canvas, own.boxes[index], own.landmarks[index], _color(index))
     for index in range(len(own)):
         label = f"{index}  {float(own.scores[index]):.2f}"
-        _draw_label(canvas, picture.size, own.boxes[index], str(index), label, _colour(index))
+        _draw_label(canvas, picture.size, own.boxes[index], str(index), label, _color(index))
     drawn = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
     return (drawn.float() / 255).to(image.device)
 
 
-def _colour(index: int) -> tuple[int, int, int]:
+def _color(index: int) -> tuple[int, int, int]:
     red, green, blue = colorsys.hsv_to_rgb((0.33 + index * _GOLDEN) % 1, 0.75, 1)
     return round(red * 255), round(green * 255), round(blue * 255)
 
@@ -54,17 +54,17 @@ def _side(box: Tensor) -> float:
 
 
 def _draw_face(
-    canvas: ImageDraw.ImageDraw, box: Tensor, landmarks: Tensor, colour: tuple[int, int, int]
+    canvas: ImageDraw.ImageDraw, box: Tensor, landmarks: Tensor, color: tuple[int, int, int]
 ) -> None:
     line = max(1, round(_side(box) / 70))
     corners = [tuple(corner) for corner in box.reshape(2, 2).tolist()]
     canvas.rectangle(corners, outline=_DARK, width=line + 2)
     inner = [(corners[0][0] + 1, corners[0][1] + 1), (corners[1][0] - 1, corners[1][1] - 1)]
     if inner[1][0] > inner[0][0] and inner[1][1] > inner[0][1]:
-        canvas.rectangle(inner, outline=colour, width=line)
+        canvas.rectangle(inner, outline=color, width=line)
     radius = max(1.0, _side(box) / 60)
     for x, y in landmarks.tolist():
-        for reach, fill in ((radius + max(1, line // 2), _DARK), (radius, colour)):
+        for reach, fill in ((radius + max(1, line // 2), _DARK), (radius, color)):
             canvas.ellipse((x - reach, y - reach, x + reach, y + reach), fill=fill)
 
 
@@ -74,7 +74,7 @@ def _draw_label(
     box: Tensor,
     short: str,
     full: str,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
 ) -> None:
     """Index (and score, where it fits) on a plate above the box, or inside it at the top edge."""
     height = min(max(11.0, _side(box) / 6, max(size) / 110), max(11.0, max(size) / 24))
@@ -86,7 +86,7 @@ def _draw_label(
     x = min(max(float(box[0]), 0), max(0, size[0] - width))
     above = float(box[1]) - tall
     y = above if above >= 0 else min(max(float(box[1]), 0), max(0, size[1] - tall))
-    canvas.rectangle((x, y, x + width, y + tall), fill=colour, outline=_DARK)
-    luminance = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    canvas.rectangle((x, y, x + width, y + tall), fill=color, outline=_DARK)
+    luminance = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]
     ink = _DARK if luminance > 110 else _LIGHT
     canvas.text((x + pad - left, y + pad - top), text, fill=ink, font=font)

@@ -16,7 +16,7 @@ _PER_FACE = ("boxes", "scores", "landmarks", "source", "matrices", "crops", "res
 class Faces:
     """N faces of a batch of B images, filled in from left to right by detect, align and restore.
 
-    Coordinates are pixels of the source image, x to the right, y down, with pixel centres at
+    Coordinates are pixels of the source image, x to the right, y down, with pixel centers at
     integers (OpenCV's convention).
 
     Attributes:

@@ -46,7 +46,7 @@ class MaskOptions:
 
     Attributes:
         kind: "rectangle" (the whole crop), "ellipse" (the face of the alignment template), "hull"
-            (around this face's own landmarks) or "parsing" (labelled by a network).
+            (around this face's own landmarks) or "parsing" (labeled by a network).
         feather: width of the soft edge, 0..128; None is the official pipeline's, 22.6. The edge
             lies inside the crop: a wide feather makes the shape smaller.
         border: zeroed at the crop's edge, 0..128.
@@ -177,9 +177,9 @@ def _ellipse(template: str, size: int) -> Tensor:
     between_eyes = float(points[1, 0] - points[0, 0])
     eyes_to_mouth = float(mouth[1] - eyes[1])
     top, bottom = eyes[1] - 1.1 * eyes_to_mouth, mouth[1] + 0.75 * eyes_to_mouth
-    centre = torch.stack([(eyes[0] + mouth[0]) / 2, (top + bottom) / 2])
+    center = torch.stack([(eyes[0] + mouth[0]) / 2, (top + bottom) / 2])
     radii = torch.tensor([1.35 * between_eyes, float(bottom - top) / 2])
-    x, y = ((_grid(size) - centre) / radii).unbind(-1)
+    x, y = ((_grid(size) - center) / radii).unbind(-1)
     distance = (1 - torch.hypot(x, y)) * float(radii.min())
     return distance[None, None].float()
 

@@ -5,7 +5,7 @@ Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convo
 and output networks look at the proposals again in 24 and 48 px.
 
 Inside this module coordinates run along pixel *edges* (pixel i covers i..i+1), so that scaling is
-a multiplication; results are given with pixel centres at integers.
+a multiplication; results are given with pixel centers at integers.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ _Seen = tuple[Tensor, Tensor, Tensor]
 
 
 def _grown(boxes: Tensor, scale: float) -> Tensor:
-    """Boxes (N, 4) scaled around their centres."""
+    """Boxes (N, 4) scaled around their centers."""
     margin = (boxes[:, 2:] - boxes[:, :2]) * (scale - 1) / 2
     return boxes + torch.cat([-margin, margin], dim=1)
 

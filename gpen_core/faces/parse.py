@@ -145,7 +145,8 @@ def load_parser(
 def _parsenet() -> nn.Module:
     try:
         from facexlib.parsing.parsenet import ParseNet
-    except ImportError as error:
+    # A torchvision built for another PyTorch fails with RuntimeError.
+    except (ImportError, RuntimeError) as error:
         raise MissingDependencyError(
             f"The parsing mask needs facexlib, which cannot be imported ({error}); "
             f"run `pip install facexlib torchvision`."

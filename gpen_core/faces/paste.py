@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from .colour import match_colour
+from .color import match_color
 from .found import Faces
 from .warp import region_of, resize_matrix, shift_matrix, square, warp
 
@@ -28,9 +28,9 @@ UPSCALES = (1, 2, 4)
 # The official pipeline smooths faces whose box is narrower than this, in input pixels.
 _SMALL_FACE = 100.0
 
-# Between masks of the same strength the pixel goes to the face whose centre is nearer; the weight
+# Between masks of the same strength the pixel goes to the face whose center is nearer; the weight
 # is below what an 8-bit picture shows and above the masks' rounding errors.
-_CENTRE_WEIGHT = 1e-4
+_CENTER_WEIGHT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PasteOptions:
             instead.
         small_face_filter: smooth faces whose box is under 100 px on its short side with a 3x3
             binomial filter, as the official pipeline does.
-        colour_match: 0..1, how far the face takes on its picture's low-frequency colour.
+        color_match: 0..1, how far the face takes on its picture's low-frequency color.
 
     Raises:
         InputError: a value out of its range.
@@ -50,15 +50,15 @@ class PasteOptions:
 
     upscale: int = 1
     small_face_filter: bool = False
-    colour_match: float = 0.0
+    color_match: float = 0.0
 
     def __post_init__(self) -> None:
         if self.upscale not in UPSCALES:
             raise InputError(
                 f"The picture cannot be enlarged {self.upscale} times; give 1, 2 or 4."
             )
-        if not 0 <= self.colour_match <= 1:
-            raise InputError(f"The colour match is {self.colour_match}; give 0 to 1.")
+        if not 0 <= self.color_match <= 1:
+            raise InputError(f"The color match is {self.color_match}; give 0 to 1.")
 
 
 def paste(
@@ -72,7 +72,7 @@ def paste(
 ) -> tuple[Tensor, Tensor]:
     """Put restored faces into their images.
 
-    Where faces overlap, the stronger mask wins, and between equals the face whose centre is nearer;
+    Where faces overlap, the stronger mask wins, and between equals the face whose center is nearer;
     so the result does not depend on the faces' order (unless two share one matrix).
 
     Args:
@@ -178,7 +178,7 @@ class Canvas:
         """Write a patch where its mask is stronger than those of the faces before it."""
         x0, y0, x1, y1 = box
         part = (image, slice(None), slice(y0, y1), slice(x0, x1))
-        strength = mask + _CENTRE_WEIGHT * near
+        strength = mask + _CENTER_WEIGHT * near
         wins = (mask > 0) & (strength > self._strength[part])
         self._strength[part] = torch.where(wins, strength, self._strength[part])
         if self._user_mask is not None:
@@ -212,9 +212,9 @@ class Canvas:
         restored = faces.restored[face : face + 1].float()
         size = restored.shape[-1]
         mask = mask.to(restored.device, torch.float32)
-        if self.options.colour_match > 0:
+        if self.options.color_match > 0:
             crops = faces.crops[face : face + 1].to(restored.device)
-            restored = match_colour(restored, crops, mask, self.options.colour_match)
+            restored = match_color(restored, crops, mask, self.options.color_match)
         x0, y0, x1, y1 = faces.boxes[face].tolist()
         if self.options.small_face_filter and min(x1 - x0, y1 - y0) < _SMALL_FACE:
             restored = _binomial(restored)
@@ -277,11 +277,11 @@ def _binomial(images: Tensor) -> Tensor:
 
 
 def _nearness(to_region: Tensor, size: int, patch: Tensor) -> Tensor:
-    """(1, h, w) 0..1: 1 at the face's centre, falling with the distance in crop pixels."""
+    """(1, h, w) 0..1: 1 at the face's center, falling with the distance in crop pixels."""
     middle = (size - 1) / 2
-    centre = to_region @ torch.tensor([middle, middle, 1.0], dtype=torch.float64)
+    center = to_region @ torch.tensor([middle, middle, 1.0], dtype=torch.float64)
     scale = math.sqrt(abs(float(torch.linalg.det(to_region[:2, :2])))) * size / 2
     height, width = patch.shape[-2:]
-    y = (torch.arange(height, device=patch.device) - float(centre[1])) / scale
-    x = (torch.arange(width, device=patch.device) - float(centre[0])) / scale
+    y = (torch.arange(height, device=patch.device) - float(center[1])) / scale
+    x = (torch.arange(width, device=patch.device) - float(center[0])) / scale
     return 1 / (1 + y[None, :, None] ** 2 + x[None, None, :] ** 2)

@@ -26,7 +26,7 @@ VARIANTS = ("resnet50", "mobile0.25")
 
 _MEAN_BGR = (104.0, 117.0, 123.0)
 _ANCHORS = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))  # stride, sides; pixels
-_VARIANCE = (0.1, 0.2)  # of centres and landmarks, of sizes
+_VARIANCE = (0.1, 0.2)  # of centers and landmarks, of sizes
 _OVERLAP = 0.4
 _MOST = 2000  # candidates that are compared with each other
 
@@ -77,7 +77,7 @@ class RetinaFaceDetector:
 
 
 def _anchors(height: int, width: int, device: torch.device) -> Tensor:
-    """(A, 3) centre x, centre y, side in pixels, in the order of the network's outputs."""
+    """(A, 3) center x, center y, side in pixels, in the order of the network's outputs."""
     levels = []
     for stride, sides in _ANCHORS:
         y = (torch.arange(-(-height // stride), device=device) + 0.5) * stride
@@ -90,11 +90,11 @@ def _anchors(height: int, width: int, device: torch.device) -> Tensor:
 
 def _decode(anchors: Tensor, offsets: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """Boxes (N, 4) and landmarks (N, 5, 2) of outputs (N, 4) and (N, 10) at anchors (N, 3)."""
-    centres, sides = anchors[:, :2], anchors[:, 2:]
-    middle = centres + offsets[:, :2] * _VARIANCE[0] * sides
+    centers, sides = anchors[:, :2], anchors[:, 2:]
+    middle = centers + offsets[:, :2] * _VARIANCE[0] * sides
     half = sides * torch.exp(offsets[:, 2:] * _VARIANCE[1]) / 2
     boxes = torch.cat([middle - half, middle + half], dim=1)
-    landmarks = centres[:, None] + points.reshape(-1, 5, 2) * _VARIANCE[0] * sides[:, None]
+    landmarks = centers[:, None] + points.reshape(-1, 5, 2) * _VARIANCE[0] * sides[:, None]
     return boxes, landmarks
 
 

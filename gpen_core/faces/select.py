@@ -24,7 +24,7 @@ def select(faces: Faces, sort: str = "area", keep: Keep = "all") -> Faces:
     Args:
         faces: of a batch; each image is treated for itself.
         sort: `area` (largest first), `confidence` (surest first), `left-right`, `top-bottom`, or
-            `centre` (nearest to the image's centre first); by the centre of the box. Equals keep
+            `center` (nearest to the image's center first); by the center of the box. Equals keep
             their order.
         keep: `"all"`, `"none"`, `"largest"` (whatever the sort), a number n (the first n), a list
             of indices in the sorted order, or such a list as text: `"0,2"`. Text that is one
@@ -54,22 +54,22 @@ def select(faces: Faces, sort: str = "area", keep: Keep = "all") -> Faces:
 _Key = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
 
 
-def _centres(boxes: Tensor) -> Tensor:
+def _centers(boxes: Tensor) -> Tensor:
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
-def _from_centre(boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+def _from_center(boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = size
     middle = boxes.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return (_centres(boxes) - middle).norm(dim=1)
+    return (_centers(boxes) - middle).norm(dim=1)
 
 
 SORTS: dict[str, _Key] = {
     "area": lambda boxes, scores, size: -box_areas(boxes),
     "confidence": lambda boxes, scores, size: -scores,
-    "left-right": lambda boxes, scores, size: _centres(boxes)[:, 0],
-    "top-bottom": lambda boxes, scores, size: _centres(boxes)[:, 1],
-    "centre": _from_centre,
+    "left-right": lambda boxes, scores, size: _centers(boxes)[:, 0],
+    "top-bottom": lambda boxes, scores, size: _centers(boxes)[:, 1],
+    "center": _from_center,
 }
 
 

@@ -5,7 +5,7 @@ sees, and where the target has fewer pixels than that part, it shrinks the part 
 filter first, so that the sampling itself only turns and shifts. Cost and memory follow the target,
 never the size of the whole picture.
 
-Coordinates have pixel centres at integers (OpenCV), which is kornia's `align_corners=True`.
+Coordinates have pixel centers at integers (OpenCV), which is kornia's `align_corners=True`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def square(matrices: Tensor) -> Tensor:
 def resize_matrix(scale_x: float, scale_y: float) -> Tensor:
     """What resizing a picture does to its coordinates: (3, 3) float64.
 
-    Pixel areas scale, so with centres at integers `x' = (x + 0.5) * scale - 0.5`.
+    Pixel areas scale, so with centers at integers `x' = (x + 0.5) * scale - 0.5`.
     """
     shift_x, shift_y = (scale_x - 1) / 2, (scale_y - 1) / 2
     rows = [[scale_x, 0.0, shift_x], [0.0, scale_y, shift_y], [0.0, 0.0, 1.0]]
@@ -136,7 +136,7 @@ def _along(image: Tensor, axis: int, start: int, stop: int, border: Border) -> T
     length = image.shape[axis]
     index = torch.arange(start, stop, device=image.device)
     if border == "reflect" and length > 1:
-        # Mirrored about the centre of the edge pixel, as often as it takes.
+        # Mirrored about the center of the edge pixel, as often as it takes.
         period = 2 * (length - 1)
         index = index.remainder(period)
         index = torch.minimum(index, period - index)

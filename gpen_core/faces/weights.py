@@ -1,6 +1,6 @@
 """The weights of RetinaFace and ParseNet: found, verified, and read without running anything.
 
-Nothing is downloaded here; the catalogue knows the files (`checkpoints/catalogue.py`).
+Nothing is downloaded here; the catalogue knows the files (`weights/catalogue.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints import catalogue
-from ..checkpoints.locate import searched_folders
-from ..checkpoints.verify import Check, check
 from ..errors import CheckpointError, MissingWeightsError
+from ..weights import catalogue
+from ..weights.locate import searched_folders
+from ..weights.verify import Check, check
 
 log = logging.getLogger(__name__)
 

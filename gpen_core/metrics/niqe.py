@@ -28,8 +28,8 @@ PRISTINE = Backbone(
 PATCH = 96
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _RADIUS, _SIGMA = 3, 7 / 6
-_SHAPES = (0.2, 10.0, 0.001)  # of the generalised Gaussians: lowest, highest, step
-_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # right, below, both diagonals
+_SHAPES = (0.2, 10.0, 0.001)  # of the generalized Gaussians: lowest, highest, step
+_NEIGHBORS = ((0, 1), (1, 0), (1, 1), (1, -1))  # right, below, both diagonals
 
 
 class NIQE(nn.Module):
@@ -78,7 +78,7 @@ def load_niqe(path: str | Path | None = None) -> NIQE:
 
 
 def features(luma: Tensor) -> Tensor:
-    """The 36 features of every patch (P, 36) of a grey picture (H, W) 0..255, at two scales."""
+    """The 36 features of every patch (P, 36) of a gray picture (H, W) 0..255, at two scales."""
     height, width = (side // PATCH * PATCH for side in luma.shape)
     fine = luma[:height, :width]
     half = F.interpolate(
@@ -99,19 +99,19 @@ def _luma(pictures: Tensor) -> Tensor:
 
 
 def _of_scale(luma: Tensor, patch: int) -> Tensor:
-    """(P, 18): of the normalised luma and of its products with four neighbours."""
-    normal = _normalised(luma)
+    """(P, 18): of the normalized luma and of its products with four neighbors."""
+    normal = _normalized(luma)
     patches = normal.unfold(0, patch, patch).unfold(1, patch, patch).reshape(-1, patch, patch)
     shape, left, right = _asymmetric(patches)
     columns = [shape, (left + right) / 2]
-    for shift in _NEIGHBOURS:
+    for shift in _NEIGHBORS:
         shape, left, right = _asymmetric(patches * patches.roll(shift, dims=(1, 2)))
         mean = (right - left) * torch.exp(torch.lgamma(2 / shape) - torch.lgamma(1 / shape))
         columns += [shape, mean, left, right]
     return torch.stack(columns, dim=1)
 
 
-def _normalised(luma: Tensor) -> Tensor:
+def _normalized(luma: Tensor) -> Tensor:
     """(luma - local mean) / (local deviation + 1), of a Gaussian window of 7 pixels."""
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=luma.dtype, device=luma.device)
     taps = torch.exp(-offsets.square() / (2 * _SIGMA**2))
@@ -127,7 +127,7 @@ def _normalised(luma: Tensor) -> Tensor:
 
 
 def _asymmetric(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Asymmetric generalised Gaussians fitted to (P, h, w): shape, left and right scale, (P,) each.
+    """Asymmetric generalized Gaussians fitted to (P, h, w): shape, left and right scale, (P,) each.
 
     By moments, Lasmar, Stitou & Berthoumieu, 2009: the shape whose ratio of moments is nearest.
     """

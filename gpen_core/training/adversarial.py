@@ -81,7 +81,7 @@ class Adversary(nn.Module):
         return judgements if self.patch is None else judgements + self.patch(pictures)
 
     def generator_losses(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """What the generator minimises, weighted; no gradient reaches the discriminators."""
+        """What the generator minimizes, weighted; no gradient reaches the discriminators."""
         self.requires_grad_(False)
         judged = self.judge(fake)
         adversarial = _mean([generator_loss(logits) for logits, _ in judged])
@@ -97,7 +97,7 @@ class Adversary(nn.Module):
         return losses
 
     def discriminator_losses(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """What the discriminators minimise on detached fakes; the mean over them."""
+        """What the discriminators minimize on detached fakes; the mean over them."""
         judged_fake, judged_real = self.judge(fake.detach()), self.judge(real)
         pairs = zip(judged_real, judged_fake, strict=True)
         return {"d": _mean([discriminator_loss(a, b) for (a, _), (b, _) in pairs])}
@@ -109,7 +109,7 @@ class Adversary(nn.Module):
             penalties = [r1_penalty(logits, pictures) for logits, _ in self.judge(pictures)]
         return {"r1": self.options.r1 / 2 * self.options.r1_every * _mean(penalties)}
 
-    def penalised(self, step: int) -> bool:
+    def penalized(self, step: int) -> bool:
         """Whether a step has the penalty."""
         return self.options.r1 > 0 and step % self.options.r1_every == 0
 

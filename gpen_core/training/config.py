@@ -8,7 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..degradation import Degradation, preset
+from ..dataset.degradation import Degradation, preset
 from ..errors import InputError
 from ..networks import GPENConfig
 
@@ -37,6 +37,9 @@ class Data(_Part):
     exclude: tuple[str, ...] = ()
     weights: dict[str, float] = {}
     """How often a picture of a source is drawn, relative to 1."""
+    damage_size: int | None = Field(default=None, ge=64)
+    """Side in pixels at which pairs are cut out and damaged, before both are reduced to the model's
+    size; the model's size unless given. A small model learns a large one's damage that way."""
     holdout: float = Field(default=0.06, gt=0, lt=1)
     """Share of each source kept for validation: its last people, or its last files."""
     max_validation: int = Field(default=64, ge=1)
@@ -76,11 +79,13 @@ class Network(_Part):
     """The shape of a GPEN v1 network and its start."""
 
     size: int
-    narrow: float = Field(gt=0, le=2)
+    narrow: float | None = Field(default=None, gt=0, le=2)
     channel_multiplier: float = Field(default=1, gt=0)
+    channels: dict[int, int] | None = None
+    """Channels at 4, 8, ... `size` px, in place of `narrow` and `channel_multiplier`."""
     start: Literal["identity", "random"] = "identity"
     start_from: Path | None = None
-    """A GPEN v1 file of the same shape to go on from."""
+    """A GPEN v1 file of the same size to go on from; a narrower one is widened, see `widen.py`."""
     grow_from: Path | None = None
     """A GPEN v1 file of half the size to grow, see `grow.py`."""
 
@@ -88,9 +93,14 @@ class Network(_Part):
     def _one_start(self) -> Network:
         if self.start_from is not None and self.grow_from is not None:
             raise ValueError("give start_from or grow_from, not both")
+        if (self.narrow is None) == (self.channels is None):
+            raise ValueError("give narrow or channels, one of them")
         return self
 
     def shape(self) -> GPENConfig:
+        if self.channels is not None:
+            return GPENConfig(self.size, self.size, tuple(sorted(self.channels.items())))
+        assert self.narrow is not None
         return GPENConfig.create(self.size, self.narrow, self.channel_multiplier)
 
 
@@ -104,8 +114,8 @@ class Damage(_Part):
     motion: tuple[float, float] = (0, 0)
     noise: tuple[float, float] = (0, 0)
     jpeg: tuple[float, float] = (0, 0)
-    colour: tuple[float, float] = (0, 0)
-    grey: float = 0
+    color: tuple[float, float] = (0, 0)
+    gray: float = 0
 
     @model_validator(mode="after")
     def _usable(self) -> Damage:
@@ -136,6 +146,10 @@ class Losses(_Part):
     """L1 of finite differences."""
     frequency: float = Field(default=0.0, ge=0)
     """L1 of the spectrum."""
+    eyes: float = Field(default=1.0, ge=1)
+    """How much more the pixels of the eyes count in `l1` and `gradient`."""
+    mouth: float = Field(default=1.0, ge=1)
+    """The same for the mouth."""
     perceptual_crop: int | None = Field(default=None, ge=32)
     """Side in pixels of the random square that `perceptual` and `lpips` look at; all if null."""
 
@@ -149,7 +163,7 @@ class Losses(_Part):
 
     @model_validator(mode="after")
     def _usable(self) -> Losses:
-        weights = self.model_dump(exclude={"perceptual_crop"})
+        weights = self.model_dump(exclude={"perceptual_crop", "eyes", "mouth"})
         if not any(weights.values()):
             raise ValueError("every loss is off")
         if self.feature_matching and not self.adversarial:
@@ -186,7 +200,7 @@ class Adam(_Part):
         return self
 
 
-class Optimiser(Adam):
+class Optimizer(Adam):
     """The generator's."""
 
     method: Literal["adam", "muon"] = "adam"
@@ -215,7 +229,7 @@ class Discriminators(_Part):
     """Steps between two penalties (each counts as many times)."""
     from_step: int = Field(default=0, ge=0)
     """Regression losses alone until this step."""
-    optimiser: DiscriminatorAdam = DiscriminatorAdam()
+    optimizer: DiscriminatorAdam = DiscriminatorAdam()
 
     @model_validator(mode="after")
     def _some(self) -> Discriminators:
@@ -229,7 +243,7 @@ class Export(_Part):
 
     path: Path
     every_minutes: float = Field(default=10, gt=0)
-    licence: str = "MIT"
+    license: str = "MIT"
     training_data: str = ""
 
 
@@ -249,7 +263,7 @@ class TrainConfig(_Part):
     jitter: Jitter = Jitter()
     losses: Losses = Losses()
     backbones: Backbones = Backbones()
-    optimiser: Optimiser = Optimiser()
+    optimizer: Optimizer = Optimizer()
     discriminators: Discriminators = Discriminators()
     ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -268,7 +282,14 @@ class TrainConfig(_Part):
         crop, size = self.losses.perceptual_crop, self.model.size
         if crop is not None and crop > size:
             raise ValueError(f"losses.perceptual_crop {crop} is larger than model.size {size}")
+        if self.data.damage_size is not None and self.data.damage_size < size:
+            raise ValueError(f"data.damage_size {self.data.damage_size} is below model.size {size}")
         return self
+
+    @property
+    def damage_size(self) -> int:
+        """Side in pixels at which pairs are damaged."""
+        return self.data.damage_size or self.model.size
 
 
 def read_config(path: str | Path) -> TrainConfig:

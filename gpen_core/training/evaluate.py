@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..dataset.pairs import Batch
 from ..metrics.pixels import psnr
 from ..networks import GPEN
-from .dataset import Batch
 from .perceptual import PerceptualLosses
 
 _BATCH = 4

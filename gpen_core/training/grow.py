@@ -4,7 +4,7 @@ What exists at 2S only is one encoder step (`ecd0`; the old ones move up by one)
 convolutions and a `to_rgb`. The old layers are copied. The new ones are chosen so that the grown
 network gives `up(old(down(x)))` exactly, `down` and `up` being StyleGAN2's FIR filters:
 
-- the new `ecd0` keeps each colour with both signs, as `start.py` does, and the following step,
+- the new `ecd0` keeps each color with both signs, as `start.py` does, and the following step,
   which blurs and halves, rebuilds from them what the old first layer saw;
 - the new `to_rgb` adds nothing yet, so the RGB skip, upsampled by the generator, is the output;
 - the new styled convolutions duplicate those below, cut to the new widths, so that `to_rgb` has
@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..networks import GPEN, GPENConfig
 from ..networks.layers import GAIN, NEGATIVE_SLOPE, EqualConv2d, StyledConv, ToRGB
-from .start import PAIRED_CHANNELS, keep_colours
+from .start import PAIRED_CHANNELS, keep_colors
 
 
 def grown_config(config: GPENConfig, width: int | None = None) -> GPENConfig:
@@ -30,7 +30,7 @@ def grown_config(config: GPENConfig, width: int | None = None) -> GPENConfig:
         width: channels at the new resolution; half of those below unless given.
 
     Raises:
-        InputError: the SR form, too large a size, or too few channels to keep the colours.
+        InputError: the SR form, too large a size, or too few channels to keep the colors.
     """
     if config.is_sr:
         raise InputError(
@@ -84,21 +84,21 @@ def _moved(key: str) -> str:
 
 
 def _join_encoders(grown: GPEN, old: dict[str, Tensor]) -> None:
-    """Let `ecd0` keep the colours, and `ecd1` give the old `ecd0`'s feature of the halved picture.
+    """Let `ecd0` keep the colors, and `ecd1` give the old `ecd0`'s feature of the halved picture.
 
     With slope s and gain g, `lrelu(x) - lrelu(-x) = g (1 + s) x`. The blur and the stride of `ecd1`
-    centre its middle tap between two pixels: it sees the picture halved by the FIR filter.
+    center its middle tap between two pixels: it sees the picture halved by the FIR filter.
     """
     first = grown.get_submodule("ecd0.0.0")
     second = grown.get_submodule("ecd1.0.1")
     assert isinstance(first, EqualConv2d) and isinstance(second, EqualConv2d)
-    keep_colours(first)
+    keep_colors(first)
     wanted = old["ecd0.0.0.weight"][:, :, 0, 0] / 3**0.5  # (width, 3), the scale of its fan-in
     taps = torch.zeros_like(second.weight)
     pair_gain = GAIN * (1 + NEGATIVE_SLOPE)
-    for colour in range(3):
+    for color in range(3):
         for sign in (0, 1):
-            taps[:, 2 * colour + sign, 1, 1] = (1 - 2 * sign) * wanted[:, colour]
+            taps[:, 2 * color + sign, 1, 1] = (1 - 2 * sign) * wanted[:, color]
     second.weight.copy_(taps / (pair_gain * second.scale))
     grown.get_parameter("ecd1.0.2.bias").copy_(old["ecd0.0.1.bias"])
 

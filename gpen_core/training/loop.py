@@ -94,7 +94,7 @@ class _Clock:
         if wrong is not None:
             raise InputError(
                 f"The loss {wrong!r} is {self.last[wrong]} at step {self.trainer.step}; go on from "
-                f"the last checkpoint with a lower optimiser.lr, or with bf16 or fp32."
+                f"the last checkpoint with a lower optimizer.lr, or with bf16 or fp32."
             )
 
     def _log(self) -> None:

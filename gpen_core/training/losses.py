@@ -11,12 +11,12 @@ from .config import Losses
 def regression_losses(
     restored: Tensor, truth: Tensor, weight: Tensor, weights: Losses
 ) -> dict[str, Tensor]:
-    """The weighted losses that are on, each a scalar; their sum is what to minimise.
+    """The weighted losses that are on, each a scalar; their sum is what to minimize.
 
     Args:
         restored: (N, 3, H, W), RGB -1..1.
         truth: the same shape.
-        weight: (N, 1, H, W), 0..1: how far each pixel of the truth can be trusted.
+        weight: (N, 1, H, W), 0 and up: how much each pixel counts.
         weights: the factor of each loss; 0 leaves it out.
     """
     restored = restored.float()

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from ..errors import CheckpointError
-from ..model import read_model
+from ..models.model import read_model
 from ..networks import GPEN
 from .config import Network
 from .grow import grow
 from .start import start_as_identity
+from .widen import widen
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ def _make(options: Network) -> GPEN:
         return grow(old, shape.width(shape.out_size))
     if options.start_from is not None:
         net = read_generator(options.start_from)
+        if _narrower(net.config.channels, shape.channels):
+            log.info("widening %s", options.start_from)
+            return widen(net, shape)
         _check(options.start_from, net.config.channels, shape.channels)
         if net.config != shape:
             raise CheckpointError(
@@ -70,6 +74,13 @@ def _make(options: Network) -> GPEN:
 
 
 Channels = tuple[tuple[int, int], ...]
+
+
+def _narrower(found: Channels, wanted: Channels) -> bool:
+    """Whether the same resolutions have fewer channels somewhere, and nowhere more."""
+    if found == wanted or [size for size, _ in found] != [size for size, _ in wanted]:
+        return False
+    return all(have <= want for (_, have), (_, want) in zip(found, wanted, strict=True))
 
 
 def _check(path: Path, found: Channels, expected: Channels) -> None:

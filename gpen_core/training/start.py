@@ -1,6 +1,6 @@
 """A start from which a restorer learns fast: the network passes its input through.
 
-A GPEN initialised like StyleGAN2 starts from a grey picture with every encoder feature switched
+A GPEN initialized like StyleGAN2 starts from a gray picture with every encoder feature switched
 off. But its last `to_rgb` sees the first encoder feature through the concatenated half, so weights
 exist for which input and output are equal, and training only has to learn the correction.
 """
@@ -19,15 +19,15 @@ from ..networks.layers import GAIN, NEGATIVE_SLOPE, EqualConv2d, ModulatedConv2d
 _MODULATION = 0.1
 _CORRECTION = 0.01
 PAIRED_CHANNELS = 6
-"""Channels that hold each colour with both signs."""
+"""Channels that hold each color with both signs."""
 
 
 @torch.no_grad()
 def start_as_identity(net: GPEN) -> None:
     """Set a freshly made network so that it returns nearly what it is given.
 
-    The first encoder layer holds each colour twice, with both signs: after two leaky ReLUs with
-    slope s and gain g, the difference of such a pair is `g^2 (1 + s^2)` times the colour, exactly.
+    The first encoder layer holds each color twice, with both signs: after two leaky ReLUs with
+    slope s and gain g, the difference of such a pair is `g^2 (1 + s^2)` times the color, exactly.
 
     Args:
         net: an untrained network whose sizes are equal.
@@ -54,18 +54,18 @@ def start_as_identity(net: GPEN) -> None:
     pair_gain = GAIN * GAIN * (1 + NEGATIVE_SLOPE**2)
     last.conv.modulation.weight.zero_()
     last.conv.weight[0, :, width:].zero_()
-    keep_colours(first)
-    for colour in range(3):
+    keep_colors(first)
+    for color in range(3):
         for sign in (0, 1):
-            last.conv.weight[0, colour, width + 2 * colour + sign] = (1 - 2 * sign) / (
+            last.conv.weight[0, color, width + 2 * color + sign] = (1 - 2 * sign) / (
                 pair_gain * last.conv.scale
             )
 
 
 @torch.no_grad()
-def keep_colours(first: EqualConv2d) -> None:
+def keep_colors(first: EqualConv2d) -> None:
     """Let the first six channels of a 1x1 layer over RGB be r, -r, g, -g, b and -b."""
     first.weight[:PAIRED_CHANNELS].zero_()
-    for colour in range(3):
+    for color in range(3):
         for sign in (0, 1):
-            first.weight[2 * colour + sign, colour] = (1 - 2 * sign) / first.scale
+            first.weight[2 * color + sign, color] = (1 - 2 * sign) / first.scale

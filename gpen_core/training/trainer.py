@@ -1,4 +1,4 @@
-"""One run's networks, optimisers, average and data, and its single step."""
+"""One run's networks, optimizers, average and data, and its single step."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..dataset.pairs import Batch, PairSampler, validation_pairs
+from ..dataset.sources import Face, check_pictures, read_faces, split
 from ..errors import CheckpointError, InputError
 from ..networks import GPEN
 from . import checkpoint
 from .adversarial import Adversary
 from .config import Adam, TrainConfig
-from .dataset import Batch, PairSampler, validation_pairs
 from .evaluate import compare, restore_pairs, sheet
 from .losses import regression_losses
 from .network import new_network
-from .optimiser import adam, optimisers
+from .optimizer import adam, optimizers
 from .perceptual import Corner, PerceptualLosses, random_corners, seen
 from .processes import Processes
 from .schedule import learning_rate
-from .sources import Face, check_pictures, read_faces, split
 
 log = logging.getLogger(__name__)
 VALIDATION_PRESET = "medium"
 _GPU_WORKERS = 4
-# Where a checkpoint keeps the generator's optimisers.
+# Where a checkpoint keeps the generator's optimizers.
 _STATES = {"adam": "g_optim", "muon": "g_muon"}
 # Keeps the squares' seeds apart from the pictures'.
 _CROP_SEED = 7919
 
 
 class Trainer:
-    """A run's networks, optimisers, average and data.
+    """A run's networks, optimizers, average and data.
 
     Args:
         config: the run.
@@ -73,10 +73,10 @@ class Trainer:
             net = GPEN(config.model.shape()).train()
         self.net = net.to(self.device)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        self.optimisers = optimisers(self.net, config.optimiser)
+        self.optimizers = optimizers(self.net, config.optimizer)
         self.adversary = self._new_adversary()
-        self.d_optimiser = (
-            adam(list(self.adversary.parameters()), config.discriminators.optimiser)
+        self.d_optimizer = (
+            adam(list(self.adversary.parameters()), config.discriminators.optimizer)
             if self.adversary
             else None
         )
@@ -100,10 +100,10 @@ class Trainer:
         for part in range(self.config.accumulate):
             for name, value in self._backward(self._next_batch(), part, playing).items():
                 sums[name] = sums[name] + value / self.config.accumulate
-        for optimiser in self.optimisers.values():
-            self._update(optimiser, self.config.optimiser)
-        if playing and self.d_optimiser is not None:
-            self._update(self.d_optimiser, self.config.discriminators.optimiser)
+        for optimizer in self.optimizers.values():
+            self._update(optimizer, self.config.optimizer)
+        if playing and self.d_optimizer is not None:
+            self._update(self.d_optimizer, self.config.discriminators.optimizer)
         self.scaler.update()
         self.step += 1
         self._update_average()
@@ -122,12 +122,15 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The generator's learning rate in the step at hand."""
-        return learning_rate(self.step, self.config.steps, self.config.optimiser)
+        return learning_rate(self.step, self.config.steps, self.config.optimizer)
 
     @cached_property
     def pairs(self) -> Batch:
         """The held-out faces, degraded; only the process that writes needs them."""
-        return validation_pairs(self.held_out, self.config.model.size, VALIDATION_PRESET)
+        config = self.config
+        return validation_pairs(
+            self.held_out, config.model.size, VALIDATION_PRESET, damage_size=config.damage_size
+        )
 
     def validate(self) -> dict[str, float]:
         """The averaged network on the held-out faces, preset `medium`.
@@ -138,7 +141,7 @@ class Trainer:
 
     def samples(self) -> Tensor:
         """Degraded | restored | truth of the first held-out faces: uint8 (H, W, 3)."""
-        few = Batch(self.pairs.degraded[:8], self.pairs.truth[:8], self.pairs.weight[:8])
+        few = self.pairs.first(8)
         return sheet(few, restore_pairs(self.average, few))
 
     def save(self) -> Path:
@@ -146,16 +149,16 @@ class Trainer:
         state: dict[str, object] = {
             "g": self.net.state_dict(),
             "g_ema": self.average.state_dict(),
-            **{_STATES[name]: one.state_dict() for name, one in self.optimisers.items()},
+            **{_STATES[name]: one.state_dict() for name, one in self.optimizers.items()},
             "step": self.step,
             "seconds": self.seconds,
         }
-        if self.adversary is not None and self.d_optimiser is not None:
+        if self.adversary is not None and self.d_optimizer is not None:
             if self.adversary.style is not None:
                 state["d"] = self.adversary.style.state_dict()
             if self.adversary.patch is not None:
                 state["d_patch"] = self.adversary.patch.state_dict()
-            state["d_optim"] = self.d_optimiser.state_dict()
+            state["d_optim"] = self.d_optimizer.state_dict()
         if self.scaler.is_enabled():
             state["scaler"] = self.scaler.state_dict()
         return checkpoint.save(self.config.output, self.step, state, self.config.keep)
@@ -166,7 +169,7 @@ class Trainer:
         if target is None:
             return
         metadata = {
-            "licence": target.licence,
+            "license": target.license,
             "training_data": target.training_data,
             "steps": str(self.step),
             "training_minutes": f"{self.seconds / 60:.0f}",
@@ -224,7 +227,8 @@ class Trainer:
         real = batch.truth
         with self._autocast():
             restored = self.net(batch.degraded)
-        losses = regression_losses(restored, real, batch.weight, self.config.losses)
+        counted = batch.weight * batch.focus
+        losses = regression_losses(restored, real, counted, self.config.losses)
         fake = seen(restored.float(), real, batch.weight)
         with self._autocast():
             losses |= self.perceptual(fake, real, self._corners(part))
@@ -240,7 +244,7 @@ class Trainer:
         """The discriminators' half of a pass, against the generator of before the step."""
         with self._autocast():
             losses = adversary.discriminator_losses(fake, real)
-        if adversary.penalised(self.step):
+        if adversary.penalized(self.step):
             losses |= adversary.penalty(real)
         self._add_gradients(torch.stack(list(losses.values())).sum())
         return losses
@@ -248,11 +252,11 @@ class Trainer:
     def _add_gradients(self, loss: Tensor) -> None:
         self.scaler.scale(loss / self.config.accumulate).backward()
 
-    def _update(self, optimiser: torch.optim.Optimizer, options: Adam) -> None:
-        for group in optimiser.param_groups:
+    def _update(self, optimizer: torch.optim.Optimizer, options: Adam) -> None:
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config.steps, options)
             self.processes.average_gradients(group["params"])
-        self.scaler.step(optimiser)
+        self.scaler.step(optimizer)
 
     def _corners(self, part: int) -> list[Corner]:
         """The squares of this process's pass `part`, drawn for the whole step as the faces are."""
@@ -278,8 +282,8 @@ class Trainer:
         try:
             self.net.load_state_dict(state["g"])  # type: ignore[arg-type]
             self.average.load_state_dict(state["g_ema"])  # type: ignore[arg-type]
-            for name, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(state[_STATES[name]])  # type: ignore[arg-type]
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state[_STATES[name]])  # type: ignore[arg-type]
             self._resume_adversary(state)
             if self.scaler.is_enabled() and "scaler" in state:
                 self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
@@ -293,7 +297,7 @@ class Trainer:
         log.info("resumed %s at step %d", self.config.output, self.step)
 
     def _resume_adversary(self, state: dict[str, object]) -> None:
-        if self.adversary is None or self.d_optimiser is None:
+        if self.adversary is None or self.d_optimizer is None:
             if "d_optim" in state:
                 log.warning("adversarial is off: the checkpoint's discriminators are dropped")
             return
@@ -304,7 +308,7 @@ class Trainer:
             self.adversary.style.load_state_dict(state["d"])  # type: ignore[arg-type]
         if self.adversary.patch is not None:
             self.adversary.patch.load_state_dict(state["d_patch"])  # type: ignore[arg-type]
-        self.d_optimiser.load_state_dict(state["d_optim"])  # type: ignore[arg-type]
+        self.d_optimizer.load_state_dict(state["d_optim"])  # type: ignore[arg-type]
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

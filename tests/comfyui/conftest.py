@@ -276,8 +276,8 @@ def graph_file(base_folder: Path, model_files: dict[str, str]) -> str:
             pytest.skip(f"this Python lacks {name}; pip install onnx onnxruntime")
     folder = base_folder / "models" / "gpen"
     code = (
-        "import sys; from pathlib import Path; from gpen_core.export import export;"
-        "from gpen_core.model import load_model;"
+        "import sys; from pathlib import Path; from gpen_core.onnx.export import export;"
+        "from gpen_core.models.model import load_model;"
         "export(load_model(sys.argv[1]), Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, folder / "small.pth", folder / "small.onnx"]

@@ -16,15 +16,15 @@ CUSTOM = {
     "noise_max": 0.0,
     "jpeg_min": 0.0,
     "jpeg_max": 0.0,
-    "colour_min": 0.0,
-    "colour_max": 0.0,
-    "grey": 0.0,
+    "color_min": 0.0,
+    "color_max": 0.0,
+    "gray": 0.0,
 }
 
 
 @pytest.fixture
 def picture() -> torch.Tensor:
-    """IMAGE (3, 48, 64, 3), smooth colours with edges."""
+    """IMAGE (3, 48, 64, 3), smooth colors with edges."""
     y, x = torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 64), indexing="ij")
     frame = torch.stack([x, y, (x > 0.5).float() * 0.8], dim=-1)
     return torch.stack([frame, frame.flip(1), 1 - frame])
@@ -78,10 +78,10 @@ def test_the_alpha_survives(degraded, picture):
 
 def test_the_ranges_count_with_custom_only(degraded, picture):
     assert torch.equal(image_of(degraded(picture, "custom")), picture)
-    grey = image_of(degraded(picture, "custom", grey=1.0))
-    torch.testing.assert_close(grey[..., 0], grey[..., 2])
+    gray = image_of(degraded(picture, "custom", gray=1.0))
+    torch.testing.assert_close(gray[..., 0], gray[..., 2])
     preset = image_of(degraded(picture, "mild"))
-    assert torch.equal(image_of(degraded(picture, "mild", grey=1.0)), preset)
+    assert torch.equal(image_of(degraded(picture, "mild", gray=1.0)), preset)
 
 
 def test_more_noise_is_more_error(degraded, picture):
@@ -110,6 +110,6 @@ def test_the_widgets_start_at_the_whole_ranges(fresh):
         "noise_max": 25.0,
         "jpeg_min": 10.0,
         "jpeg_max": 100.0,
-        "colour_max": 1.0,
-        "grey": 0.1,
+        "color_max": 1.0,
+        "gray": 0.1,
     }

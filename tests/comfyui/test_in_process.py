@@ -26,7 +26,7 @@ DETECT = {
 }
 PASTE = {
     "mask_type": "rectangle",
-    "colour_match": 0.0,
+    "color_match": 0.0,
     "upscale": "1",
     "exclude": "background,hat,cloth",
     "feather": 0.0,
@@ -37,7 +37,7 @@ ONE = {
     "keep": "all",
     "upscale": "1",
     "mask_type": "rectangle",
-    "colour_match": 0.0,
+    "color_match": 0.0,
     "detector": "mtcnn",
     "confidence": 0.9,
     "batch_size": 4,
@@ -415,10 +415,10 @@ def test_a_list_of_pictures_is_worked_through(fresh, portrait):
     assert [len(value) for value in outcome.values["pasted"]] == [1, 1]
 
 
-def test_a_grey_photograph_stays_grey(fresh, portrait):
-    fresh.feeds["grey"] = portrait.mean(-1, keepdim=True).expand(-1, -1, -1, 3).contiguous()
+def test_a_gray_photograph_stays_gray(fresh, portrait):
+    fresh.feeds["gray"] = portrait.mean(-1, keepdim=True).expand(-1, -1, -1, 3).contiguous()
     for graph in (four, one):
-        got = done(fresh.run(graph(feed("grey"))))["pasted"]
+        got = done(fresh.run(graph(feed("gray"))))["pasted"]
         assert float((got[..., 0] - got[..., 2]).abs().max()) < 1e-5
 
 
@@ -471,7 +471,7 @@ def test_only_model_files_are_offered(fresh):
         ("mask_type", "star"),
         ("detector", "dlib"),
         ("batch_size", 0),
-        ("colour_match", 2.0),
+        ("color_match", 2.0),
         ("strength", "much"),
         ("detector", "dlib (download, 5 MB, MIT)"),
     ],
@@ -643,7 +643,7 @@ def test_the_progress_bar_counts_faces(fresh, graph):
 
 def test_running_out_of_memory_halves_the_face_batch_and_says_so(fresh, caplog, monkeypatch):
     """The network itself raises for more than two faces, as a full device would."""
-    model = fresh.module("gpen_core.model").Model
+    model = fresh.module("gpen_core.models.model").Model
     call = model.__call__
     sizes = []
 
@@ -778,8 +778,8 @@ def catalogued(fresh, mirror, tmp_path, monkeypatch):
     import hashlib
 
     pytest.importorskip("facexlib.detection.retinaface", exc_type=(ImportError, RuntimeError))
-    catalogue = fresh.module("gpen_core.checkpoints.catalogue")
-    policy = fresh.module("gpen_core.checkpoints.transfer").Policy(
+    catalogue = fresh.module("gpen_core.weights.catalogue")
+    policy = fresh.module("gpen_core.weights.transfer").Policy(
         retries=1, backoff=0.01, timeout=5, loopback_http=True
     )
     host_module = fresh.module("nodes.host")

@@ -21,17 +21,17 @@ ROOT = HERE.parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from gpen_core.degradation import PRESETS, Degradation, degrade  # noqa: E402
+from gpen_core.dataset.degradation import PRESETS, Degradation, degrade  # noqa: E402
 
 STRENGTHS = {
     "blur": (0.5, 1.5, 3.0),
     "motion": (5.0, 12.0, 25.0),
-    "colour": (0.3, 0.6, 1.0),
+    "color": (0.3, 0.6, 1.0),
     "scale": (2.0, 4.0, 16.0),
     "noise": (5.0, 12.0, 25.0),
     "jpeg": (90.0, 40.0, 10.0),
 }
-NAMES = (*STRENGTHS, "grey", *PRESETS)
+NAMES = (*STRENGTHS, "gray", *PRESETS)
 _TILE, _MARGIN = 128, 96
 
 
@@ -39,8 +39,8 @@ def sheet(name: str, source: torch.Tensor) -> torch.Tensor:
     """Three pictures (3, 3, H, W) of one quantity at rising strength, or of a preset's seeds."""
     if name in PRESETS:
         return degrade(source.expand(3, -1, -1, -1), name, seed=1)
-    if name == "grey":
-        recipes = [Degradation(grey=probability) for probability in (0.0, 0.5, 1.0)]
+    if name == "gray":
+        recipes = [Degradation(gray=probability) for probability in (0.0, 0.5, 1.0)]
     else:
         recipes = [Degradation(**{name: (value, value)}) for value in STRENGTHS[name]]
     return torch.cat([degrade(source, recipe, seed=1) for recipe in recipes])
@@ -70,7 +70,7 @@ def _write() -> None:
     for index, name in enumerate(NAMES):
         tiles = row(torch.cat([face, sheet(name, face)]))
         picture.paste(Image.fromarray(tiles), (_MARGIN, index * _TILE))
-        values = STRENGTHS.get(name, (0, 0.5, 1) if name == "grey" else ())
+        values = STRENGTHS.get(name, (0, 0.5, 1) if name == "gray" else ())
         text = "\n".join([name, *(f"{value:g}" for value in values)])
         pen.multiline_text((6, index * _TILE + 8), text, fill="black")
     picture.save(ROOT / "docs" / "images" / "degradations.jpg", quality=90)

@@ -1,0 +1,1 @@
+"""Many files: which pictures an input means, where each result goes, what happened to each."""

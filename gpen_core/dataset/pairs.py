@@ -1,0 +1,265 @@
+"""Aligned faces on disk -> training pairs, every step drawn from its own seed.
+
+A step's batch depends on the run's seed and the step's number alone, so that a resumed run sees
+the pictures an unbroken run would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..errors import InputError
+from ..training.config import Jitter, TrainConfig
+from .degradation import Degradation, degrade
+from .regions import focus
+from .sources import Face
+
+# Pixels of an alignment at 256 px (a picture without its rim) -> the GPEN template at 256 px: for
+# FFHQ the least-squares similarity between the two five-point templates (it turns by 0.01 degrees,
+# left out). Scale, and the mean of the five points.
+_UNITS = 256
+_SCALES = {"ffhq": 0.890178, "gpen": 1.0}
+_CENTERS = {"ffhq": (128.2869, 153.6722), "gpen": (128.0399, 152.2298)}
+_SEED_STRIDE = 1_000_003
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs for one step.
+
+    Attributes:
+        degraded: (N, 3, S, S), RGB -1..1.
+        truth: the same shape.
+        weight: (N, 1, S, S), 0..1: how far each pixel of the truth can be trusted.
+        focus: (N, 1, S, S), from 1 up: how much a pixel counts because of where in the face it is.
+    """
+
+    degraded: Tensor
+    truth: Tensor
+    weight: Tensor
+    focus: Tensor
+
+    @classmethod
+    def of(cls, pairs: Iterable[Batch]) -> Batch:
+        """Several, one after the other."""
+        columns = zip(*(pair.parts for pair in pairs), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Degraded, truth, weight, focus."""
+        return self.degraded, self.truth, self.weight, self.focus
+
+    def first(self, count: int) -> Batch:
+        """The first pairs."""
+        return Batch(*(part[:count] for part in self.parts))
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(*(part.to(device, non_blocking=True) for part in self.parts))
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU can read while the CPU goes on."""
+        return Batch(*(part.pin_memory() for part in self.parts))
+
+
+class PairSampler(Dataset[Batch]):
+    """Draws the batch of a step, or of one process's pass of a step.
+
+    A step has `passes * processes` batches, drawn in one row: a run gives the same faces to a step
+    whether one process takes them in one batch, or several in turns.
+
+    Args:
+        faces: what to draw from.
+        config: the run.
+        processes: how many share a step.
+        index: which of them this is, from 0.
+    """
+
+    def __init__(
+        self, faces: Sequence[Face], config: TrainConfig, processes: int = 1, index: int = 0
+    ) -> None:
+        self.faces = list(faces)
+        self.config = config
+        self.processes, self.index = processes, index
+        self.recipes = [damage.recipe() for damage in config.damage]
+        self.shares = torch.tensor([damage.share for damage in config.damage])
+        weights = config.data.weights
+        self.weights = torch.tensor([weights.get(face.source, 1.0) for face in faces])
+
+    @property
+    def step_size(self) -> int:
+        """Faces of one step, all passes and processes together."""
+        return self.config.batch_size * self.config.accumulate * self.processes
+
+    def share(self, part: int) -> tuple[int, int]:
+        """First face, and the one after the last, of this process's pass `part` of a step."""
+        first = (part * self.processes + self.index) * self.config.batch_size
+        return first, first + self.config.batch_size
+
+    def batch(self, step: int) -> Batch:
+        """The first pass of a step, see `__getitem__`."""
+        return self[step * self.config.accumulate]
+
+    def __getitem__(self, number: int) -> Batch:
+        """The pairs of pass `number`, counted over the run; the same for the same seed and data."""
+        step, part = divmod(number, self.config.accumulate)
+        drawn = self._draw(step)[slice(*self.share(part))]
+        return Batch.of(map(self._pair, drawn))
+
+    def _draw(self, step: int) -> list[Draw]:
+        config = self.config
+        count = self.step_size
+        generator = torch.Generator().manual_seed(config.seed * _SEED_STRIDE + step)
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        recipes = torch.multinomial(self.shares, count, replacement=True, generator=generator)
+        draws = []
+        for face, recipe in zip(chosen.tolist(), recipes.tolist(), strict=True):
+            placement = torch.rand(5, generator=generator).tolist()
+            seed = int(torch.randint(2**31, (1,), generator=generator))
+            draws.append(Draw(face, recipe, Placement.draw(config.jitter, placement), seed))
+        return draws
+
+    def _pair(self, draw: Draw) -> Batch:
+        config, losses = self.config, self.config.losses
+        damage = Damaging(self.recipes[draw.recipe], draw.seed, config.damage_size)
+        pair = make_pair(self.faces[draw.face], config.model.size, draw.placement, damage)
+        factors = {"eyes": losses.eyes, "mouth": losses.mouth}
+        return replace(pair, focus=focus(factors, config.model.size, draw.placement))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One picture of a step: indices of its face and its damage, its placement and seed."""
+
+    face: int
+    recipe: int
+    placement: Placement
+    seed: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a crop lies, relative to the GPEN template."""
+
+    rotation: float = 0.0
+    """Radians."""
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Share of the crop's side."""
+    flip: bool = False
+
+    @classmethod
+    def draw(cls, jitter: Jitter, draws: Sequence[float]) -> Placement:
+        """From five numbers 0..1."""
+        low, high = jitter.scale
+        return cls(
+            rotation=math.radians(jitter.rotation) * (2 * draws[0] - 1),
+            scale=low + (high - low) * draws[1],
+            shift=(jitter.shift * (2 * draws[2] - 1), jitter.shift * (2 * draws[3] - 1)),
+            flip=jitter.flip and draws[4] < 0.5,
+        )
+
+
+@dataclass(frozen=True)
+class Damaging:
+    """What is done to a truth, and at which size: side in pixels, the pair's own unless given."""
+
+    recipe: Degradation | str
+    seed: int = 0
+    size: int | None = None
+
+
+def make_pair(face: Face, size: int, placement: Placement, damage: Damaging) -> Batch:
+    """One face as a batch of one; every pixel has the focus 1."""
+    truth, weight = crop(face, damage.size or size, placement)
+    degraded = degrade(truth, damage.recipe, damage.seed)
+    truth, degraded, weight = (_reduce(part, size) for part in (truth, degraded, weight))
+    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, torch.ones_like(weight))
+
+
+def _reduce(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] == size:
+        return images
+    reduced = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
+    return reduced.clamp(0, 1)
+
+
+def crop(face: Face, size: int, placement: Placement) -> tuple[Tensor, Tensor]:
+    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S).
+
+    The rim around the template's square may be made up (replicated and blurred), so it counts by
+    the face's `inside`; what lies outside the picture does not count.
+    """
+    canvas = _read(face.path)
+    side = canvas.shape[-1]
+    rim = round(side * face.rim)
+    weight = torch.full((1, 1, side, side), face.inside)
+    weight[..., rim : side - rim, rim : side - rim] = 1
+    if placement.flip:
+        canvas, weight = canvas.flip(-1), weight.flip(-1)
+    grid = _grid(size, placement, face)
+    core = side - 2 * rim
+    if size < core:
+        # Sampling on a coarser grid would alias.
+        shrunk = round(side * size / core)
+        canvas = F.interpolate(canvas, (shrunk, shrunk), mode="bilinear", antialias=True)
+    truth = F.grid_sample(canvas, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    counted = F.grid_sample(weight, grid, padding_mode="zeros", align_corners=False)
+    return truth.clamp(0, 1), counted
+
+
+def validation_pairs(
+    faces: Sequence[Face],
+    size: int,
+    recipe: Degradation | str,
+    *,
+    seed: int = 0,
+    damage_size: int | None = None,
+) -> Batch:
+    """Every face once, exactly in the template, degraded with the seeds `seed + i`."""
+    return Batch.of(
+        make_pair(face, size, Placement(), Damaging(recipe, seed + index, damage_size))
+        for index, face in enumerate(faces)
+    )
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("RGB"))
+    except OSError as error:
+        raise InputError(f"The training picture {path} cannot be read: {error}") from error
+    if pixels.shape[0] != pixels.shape[1]:
+        raise InputError(
+            f"The training picture {path} must be square, not "
+            f"{pixels.shape[1]} x {pixels.shape[0]}."
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def _grid(size: int, placement: Placement, face: Face) -> Tensor:
+    """Sampling grid (1, S, S, 2) of a crop over the picture, -1..1 from edge to edge."""
+    side = _UNITS / (1 - 2 * face.rim)
+    rim = side * face.rim
+    unit = _UNITS / size
+    shift_x, shift_y = (part * _UNITS for part in placement.shift)
+    zoom = _SCALES[face.template] * placement.scale
+    cos, sin = math.cos(placement.rotation) / zoom, math.sin(placement.rotation) / zoom
+    centers = (torch.arange(size) + 0.5) * unit - 0.5
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
+    to_x, to_y = _CENTERS["gpen"]
+    from_x, from_y = _CENTERS[face.template]
+    x, y = x - to_x - shift_x, y - to_y - shift_y
+    source_x = cos * x + sin * y + from_x + rim
+    source_y = -sin * x + cos * y + from_y + rim
+    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1)[None] / side - 1

@@ -1,0 +1,1 @@
+"""Pictures: from and to files, between the layouts of hosts and networks."""

@@ -1,0 +1,1 @@
+"""ONNX: files of other programs in, our networks out."""

@@ -1,0 +1,1 @@
+"""Weights files: which exist, where they are looked for, how they are fetched and verified."""
