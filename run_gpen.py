@@ -1,7 +1,7 @@
 """Restore faces without installing anything: `python run_gpen.py --input photo.jpg --face_align`.
 
 The same as `gpen restore`; only the default differs: without `--face_align` every picture must be
-one centerd face already, and is refused with a hint where it is not.
+one centered face already, and is refused with a hint where it is not.
 """
 
 import sys

@@ -12,9 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .arrays import Result, detect_faces, restore_image
     from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
     from .models.model import Model, load_model
-    from .run import Options, Result, detect_faces, restore_image
+    from .options import Options
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,8 @@ __all__ = [
 _ROOMS = {
     "errors": ("CheckpointError", "GPENError", "InputError", "MissingWeightsError"),
     "models.model": ("Model", "load_model"),
-    "run": ("Options", "Result", "detect_faces", "restore_image"),
+    "options": ("Options",),
+    "arrays": ("Result", "detect_faces", "restore_image"),
 }
 
 

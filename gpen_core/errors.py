@@ -1,12 +1,29 @@
 """What can go wrong, in one sentence each: what, where, what to do.
 
-Every error a user can cause derives from `GPENError`; the command line and the nodes show its text
-as it is. Anything else that escapes is a bug and keeps its traceback.
+Every error a user can cause derives from `GPENError`. The library does not know who asked: where an
+option is to blame the error names it (`option`), and where only the caller knows the way out it
+names that (`remedy`), so that the command line can speak of its flags and a node of its widgets.
+Anything else that escapes is a bug and keeps its traceback.
 """
+
+from __future__ import annotations
 
 
 class GPENError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and mend.
+
+    Attributes:
+        option: the field of `gpen_core.options` that is wrong, if one is.
+        remedy: what a caller may offer: "overwrite", "align", "license", "offline".
+
+    Example:
+        >>> str(InputError("strength must be from 0 to 1, not 2.", option="strength"))
+        'strength must be from 0 to 1, not 2.'
+    """
+
+    def __init__(self, text: str, *, option: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(text)
+        self.option, self.remedy = option, remedy
 
 
 class InputError(GPENError, ValueError):

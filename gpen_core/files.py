@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,19 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object, *, overwrite: bool = False) -> None:
+    """Write JSON atomically.
+
+    Raises:
+        InputError: the file exists (without `overwrite`) or cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; give another name.", remedy="overwrite")
+    with replacing(path) as scratch:
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        scratch.write_text(text + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

@@ -1,350 +1,313 @@
-"""The five steps in a row: detect, align, restore, mask, paste.
+"""One run: the five steps in a row, for one picture, a folder, a batch of frames or a film.
 
-The command line, the one-node version and the tests call `restore_images`; `detect_faces` and
-`restore_image` are the same for people who hold one picture in an array.
+    run = Run(Tools(model), Options.of(strength=0.8))
+    for result in run(sources):
+        ...
+
+A run owns the loaded networks, the options and the hooks, and is the only loop over pictures. What
+calls it differs in where pictures come from and where results go; the nodes that do one step each
+call that step of it.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from .errors import InputError
 from .faces.align import align
-from .faces.color import keep_gray
-from .faces.detect import DetectOptions, Detector, detect, load_detector
+from .faces.aligned import as_faces, check_aligned
+from .faces.detect import Detector, detect, load_detector
 from .faces.found import Faces
-from .faces.mask import MaskOptions, crop_masks
+from .faces.mask import crop_masks
 from .faces.parse import Parser
-from .faces.paste import Canvas, PasteOptions
-from .faces.restore import Monitor, RestoreOptions, at_once, restore
-from .faces.select import select
-from .images.layouts import from_comfy, is_gray, to_comfy
+from .faces.paste import Canvas, Surface
+from .faces.restore import at_once, restore
+from .faces.select import kept_indices, sorted_indices
+from .hooks import Hooks, Recording
+from .images.layouts import from_network
 from .models.model import Model
+from .options import Options
+from .report import Face, Report
 
-log = logging.getLogger(__name__)
+FRAMES_AT_ONCE = 4
+"""Images of a batch that are worked on together; bounds the memory."""
 
 # Aligned and restored crops held at once, bytes; ten faces of 512 px.
 _PIXEL_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True)
-class Options:
-    """Everything that can be chosen about a restoration; the defaults suit a photograph.
+class Tools:
+    """The loaded networks of a run; what a run does not need may be missing.
 
     Attributes:
-        detect: how faces are found.
-        sort, keep: which faces are restored, see `faces.select.select`.
-        template: alignment template; None takes the model's own.
-        restore: strength, face batch, seed.
-        mask: shape of the pasted region.
-        paste: upscaling, small-face filter, color match.
-        frames_at_once: images of a batch that are worked on together; bounds the memory.
-        keep_crops: hand back the aligned and restored crops in `Result.faces`; off, the memory
-            does not grow with the number of faces.
+        model: restores; from `load_model`.
+        detector: finds faces; the embedded one by default.
+        parser: labels faces, for the parsing mask.
     """
 
-    detect: DetectOptions = field(default_factory=DetectOptions)
-    sort: str = "area"
-    keep: str | int | list[int] = "all"
-    template: str | None = None
-    restore: RestoreOptions = field(default_factory=RestoreOptions)
-    mask: MaskOptions = field(default_factory=MaskOptions)
-    paste: PasteOptions = field(default_factory=PasteOptions)
-    frames_at_once: int = 8
-    keep_crops: bool = False
+    model: Model | None = None
+    detector: Detector | None = None
+    parser: Parser | None = None
 
 
 @dataclass(frozen=True)
-class Face:
-    """What the report says of one face found; pixels of the input image."""
-
-    image: int
-    box: list[float]
-    score: float
-    landmarks: list[list[float]]
-    restored: bool
-    reason: str | None = None
-
-
-@dataclass
-class Report:
-    """What happened: the faces found, seconds per stage, and every fall-back."""
-
-    faces: list[Face] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of a block to `seconds[name]`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-@dataclass(frozen=True)
-class Result:
-    """A restored picture or batch.
+class Found:
+    """The faces of some images, in order, and which of them are to be restored.
 
     Attributes:
-        image: in the layout and type of the input, at the size asked for.
-        mask: how much of each pixel was replaced, 0..1; (H', W') or (B, H', W').
-        faces: the faces restored; with `Options.keep_crops` their crops too.
+        everyone: sorted; a face's place among those of its image is its index.
+        chosen: indices into `everyone`.
+    """
+
+    everyone: Faces
+    chosen: list[int]
+
+    @cached_property
+    def faces(self) -> Faces:
+        """The chosen ones."""
+        return self.everyone.take(self.chosen)
+
+    def lines(self, first: int = 0) -> list[Face]:
+        """The report's lines: every face found, and why some are not restored.
+
+        Args:
+            first: index of the first of these images in the whole batch.
+        """
+        chosen, count = set(self.chosen), dict[int, int]()
+        lines = []
+        for i, image in enumerate(self.everyone.source.tolist()):
+            count[image] = count.get(image, -1) + 1
+            lines.append(
+                Face(
+                    image=image + first,
+                    index=count[image],
+                    box=_rounded(self.everyone.boxes[i].tolist()),
+                    score=round(float(self.everyone.scores[i]), 4),
+                    landmarks=[_rounded(point) for point in self.everyone.landmarks[i].tolist()],
+                    restored=i in chosen,
+                    reason=None if i in chosen else "not selected",
+                )
+            )
+        return lines + [
+            Face(
+                image=one.source + first,
+                index=None,
+                box=_rounded(one.box),
+                score=round(one.score, 4),
+                landmarks=[_rounded(point) for point in one.landmarks],
+                restored=False,
+                reason=one.reason,
+            )
+            for one in self.everyone.rejected
+        ]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of one group of images.
+
+    Attributes:
+        images: (B, 3, H', W') 0..1.
+        mask: (B, 1, H', W') 0..1, how much of each pixel was replaced.
+        faces: those restored; with `Options.keep_crops` their crops too.
         report: what was found, how long it took, what fell back.
     """
 
-    image: np.ndarray | Tensor
+    images: Tensor
     mask: Tensor
     faces: Faces
     report: Report
 
 
-def restore_images(
-    images: Tensor,
-    model: Model,
-    options: Options | None = None,
-    *,
-    detector: Detector | None = None,
-    parser: Parser | None = None,
-    background: Tensor | None = None,
-    user_mask: Tensor | None = None,
-    monitor: Monitor | None = None,
-    found: Callable[[int], None] = lambda faces: None,
-) -> tuple[Tensor, Tensor, Faces, Report]:
-    """Restore every chosen face of (B, 3, H, W) 0..1 images.
+class Run:
+    """The loaded networks, the options and the hooks, applied to picture after picture.
 
     Args:
-        images: RGB, 0..1; never written to.
-        model: from `load_model`.
-        options: see `Options`.
-        detector, parser: loaded ones; by default the embedded detector, no parser.
-        background: (B, 3, H', W') 0..1, the picture already enlarged, to paste into.
-        user_mask: (B or 1, 1, H, W) 0..1, multiplied into the masks.
-        monitor: progress, interruption and memory hooks.
-        found: called with the number of faces to restore, once per group of images.
-
-    Returns:
-        Images (B, 3, H', W'), mask (B, 1, H', W'), the faces restored, the report. Images without
-        a face, or with none chosen, come back bit for bit (resized where `upscale` asks for it).
+        tools: the networks; a step whose network is missing raises `InputError`.
+        options: the defaults unless given.
+        hooks: of the host.
 
     Raises:
-        GPENError: bad input, missing weights; what and where is in its text.
+        InputError: the parsing mask is asked for without a parser.
     """
-    options, monitor = options or Options(), monitor or Monitor()
-    if parser is None and options.mask.kind == "parsing":
-        raise InputError("The parsing mask needs a face parser; load one, or use another mask.")
-    detector = detector or load_detector("mtcnn", device=str(model.device))
-    report = Report(events=monitor.events)
-    step = options.frames_at_once
-    pieces = []
-    for start in range(0, len(images), step):
-        chosen = slice(start, start + step)
-        piece = _restore_group(
-            images[chosen],
-            model,
-            options,
-            detector,
-            parser,
-            _part(background, chosen),
-            _part(user_mask, chosen),
-            monitor,
-            found,
-            report,
-            start,
-        )
-        pieces.append(piece)
-    outputs = torch.cat([piece[0] for piece in pieces])
-    masks = torch.cat([piece[1] for piece in pieces])
-    return outputs, masks, Faces.concat([piece[2] for piece in pieces]), report
 
-
-def _part(images: Tensor | None, chosen: slice) -> Tensor | None:
-    """The images of a group; one image serves every group."""
-    return images if images is None or len(images) == 1 else images[chosen]
-
-
-def _restore_group(
-    images: Tensor,
-    model: Model,
-    options: Options,
-    detector: Detector,
-    parser: Parser | None,
-    background: Tensor | None,
-    user_mask: Tensor | None,
-    monitor: Monitor,
-    found: Callable[[int], None],
-    report: Report,
-    offset: int,
-) -> tuple[Tensor, Tensor, Faces]:
-    """One group of images through the five steps; reads like the recipe."""
-    with report.stage("detect"):
-        everyone = detect(images, detector, options.detect)
-        faces = select(everyone, options.sort, options.keep)
-    found(len(faces))
-    report.faces += _describe(everyone, faces, offset)
-    with report.stage("paste"):
-        canvas = Canvas(images, options.paste, background, user_mask)
-    template = options.template or model.info.template
-    parts = [faces.take([])]
-    for part in _parts(faces, model, options):
-        with report.stage("align"):
-            part = align(images, part, model.input_size, template)
-        with report.stage("restore"):
-            part = restore(part, model, options.restore, monitor)
-            part = _keep_gray_images_gray(images, part)
-        with report.stage("mask"):
-            masks = crop_masks(part, options.mask, parser)
-        with report.stage("paste"):
-            canvas.add(part, masks)
-        parts.append(part if options.keep_crops else part.with_(crops=None, restored=None))
-    # The parts belong to the same images, not to consecutive ones.
-    merged = Faces.merge(parts)
-    return canvas.images, canvas.mask, merged
-
-
-def _parts(faces: Faces, model: Model, options: Options) -> Iterator[Faces]:
-    """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
-    pixels = 3 * 4 * (model.input_size**2 + model.output_size**2)
-    batch = at_once(model, options.restore)
-    step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
-    for start in range(0, len(faces), step):
-        yield faces.take(range(start, min(start + step, len(faces))))
-
-
-def _keep_gray_images_gray(images: Tensor, faces: Faces) -> Faces:
-    """A gray photograph stays gray: the network's tint is taken out of its faces."""
-    gray = torch.tensor([is_gray(image[None]) for image in images])
-    if faces.restored is None or len(faces) == 0 or not bool(gray.any()):
-        return faces
-    chosen = gray[faces.source.cpu()].to(faces.restored.device)
-    restored = torch.where(chosen[:, None, None, None], keep_gray(faces.restored), faces.restored)
-    return faces.with_(restored=restored)
-
-
-def _describe(everyone: Faces, chosen: Faces, offset: int) -> list[Face]:
-    """The report's lines: every face found, and why some are not restored."""
-    kept = {_identity(chosen, i) for i in range(len(chosen))}
-    lines = []
-    for i in range(len(everyone)):
-        restored = _identity(everyone, i) in kept
-        lines.append(
-            Face(
-                image=int(everyone.source[i]) + offset,
-                box=[round(v, 2) for v in everyone.boxes[i].tolist()],
-                score=round(float(everyone.scores[i]), 4),
-                landmarks=[[round(v, 2) for v in p] for p in everyone.landmarks[i].tolist()],
-                restored=restored,
-                reason=None if restored else "not selected",
-            )
-        )
-    return lines
-
-
-def _identity(faces: Faces, i: int) -> tuple[float, ...]:
-    return (
-        float(faces.source[i]),
-        *faces.boxes[i].tolist(),
-        *faces.landmarks[i].flatten().tolist(),
-    )
-
-
-# --- one picture in an array ---------------------------------------------------------------------
-
-
-def detect_faces(
-    image: np.ndarray | Tensor,
-    detector: Detector | None = None,
-    options: DetectOptions | None = None,
-) -> Faces:
-    """The faces of a picture: boxes (N, 4), scores (N,), landmarks (N, 5, 2), source (N,).
-
-    Args:
-        image: (H, W, 3) uint8, or (B, H, W, C) float 0..1 as ComfyUI has it.
-        detector: from `faces.detect.load_detector`; the embedded one by default.
-        options: confidence, sizes and the rest.
-
-    Raises:
-        InputError: another shape or type, NaN.
-    """
-    images, _ = _images_of(image)
-    return detect(images, detector or load_detector("mtcnn"), options or DetectOptions())
-
-
-def restore_image(
-    image: np.ndarray | Tensor,
-    model: Model,
-    *,
-    strength: float | None = None,
-    options: Options | None = None,
-    detector: Detector | None = None,
-    parser: Parser | None = None,
-    background: np.ndarray | Tensor | None = None,
-    user_mask: Tensor | None = None,
-    monitor: Monitor | None = None,
-) -> Result:
-    """Restore the faces of one picture, or of a batch in ComfyUI's layout.
-
-    Args:
-        image: (H, W, 3 or 4) uint8 array, or (B, H, W, C) float 0..1; alpha is kept.
-        model: from `load_model`.
-        strength: 0..1, short for `options.restore.strength`.
-        background: the picture already enlarged, in the layout of `image`.
-        user_mask: (H, W) or (B, H, W) 0..1, multiplied into the masks.
-        options, detector, parser, monitor: see `restore_images`.
-
-    Returns:
-        `Result`; its image has the layout and type of the input. No face found: the input, bit
-        for bit, and the report says so.
-
-    Raises:
-        GPENError: bad input, missing weights; what and where is in its text.
-    """
-    options = options or Options()
-    if strength is not None:
-        options = replace(options, restore=replace(options.restore, strength=strength))
-    images, alpha = _images_of(image)
-    mask = None if user_mask is None else user_mask.reshape(-1, 1, *user_mask.shape[-2:])
-    outputs, pasted, faces, report = restore_images(
-        images,
-        model,
-        options,
-        detector=detector,
-        parser=parser,
-        background=None if background is None else _images_of(background)[0],
-        user_mask=mask,
-        monitor=monitor,
-    )
-    if not report.faces:
-        log.warning("No face was found; the picture is returned unchanged.")
-    if _is_array(image):
-        array = (to_comfy(outputs, alpha)[0] * 255).round().to(torch.uint8).cpu().numpy()
-        return Result(array, pasted[0, 0], faces, report)
-    return Result(to_comfy(outputs, alpha), pasted[:, 0], faces, report)
-
-
-def _is_array(image: np.ndarray | Tensor) -> bool:
-    """Whether this is one (H, W, C) uint8 picture rather than a float batch."""
-    return image.ndim == 3
-
-
-def _images_of(image: np.ndarray | Tensor) -> tuple[Tensor, Tensor | None]:
-    """(B, 3, H, W) 0..1 and alpha of either accepted layout."""
-    tensor = torch.tensor(image) if isinstance(image, np.ndarray) else image
-    if _is_array(image):
-        if tensor.dtype != torch.uint8:
+    def __init__(
+        self, tools: Tools, options: Options | None = None, hooks: Hooks | None = None
+    ) -> None:
+        self.tools = tools
+        self.options = options or Options()
+        self.hooks = hooks or Hooks()
+        if self.options.mask.mask == "parsing" and tools.parser is None and tools.model is not None:
             raise InputError(
-                f"A single picture must be (H, W, 3) uint8, not {tensor.dtype}; "
-                f"floating-point pictures come as (B, H, W, C), 0..1."
+                "The parsing mask needs a face parser; load one, or use another mask.",
+                option="mask",
             )
-        tensor = tensor[None].float() / 255
-    return from_comfy(tensor)
+
+    def __call__(self, sources: Iterable[Surface]) -> Iterator[Restored]:
+        """Results in the order of the sources, one at a time; nothing is held between them."""
+        first = 0
+        for source in sources:
+            yield self.restored(source, first)
+            first += len(source.images)
+
+    def restored(self, source: Surface, first: int = 0) -> Restored:
+        """One group of images through the five steps; reads like the recipe.
+
+        Args:
+            source: the images, with a background or a mask where there is one.
+            first: index of the first image in the whole batch, for the report.
+
+        Returns:
+            Images without a face, or with none chosen, come back bit for bit (enlarged where
+            `upscale` asks for it).
+
+        Raises:
+            GPENError: bad input, missing weights; what and where is in its text.
+        """
+        report, run = Report(), self._reporting()
+        with report.stage("detect"):
+            found = run.find(source.images)
+        run.hooks.found(len(found.chosen))
+        report.faces = found.lines(first)
+        with report.stage("paste"):
+            canvas = run.canvas(source)
+        parts = [found.faces.take([])]
+        for part in run.parts(found.faces):
+            with report.stage("align"):
+                part = run.align(source.images, part)
+            with report.stage("restore"):
+                part = run.restore(part)
+            with report.stage("mask"):
+                masks = run.masks(part)
+            with report.stage("paste"):
+                canvas.add(part, masks)
+            keep = self.options.keep_crops
+            parts.append(part if keep else part.with_(crops=None, restored=None))
+        report.events = run.hooks.events
+        return Restored(canvas.images, canvas.mask, Faces.merge(parts), report)
+
+    def crops(self, images: Tensor, *, check: bool = True) -> Restored:
+        """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.
+
+        Args:
+            images: each one centered face.
+            check: look first whether each is.
+
+        Raises:
+            InputError: a picture that is no ready crop.
+        """
+        report, run = Report(), self._reporting()
+        if check:
+            with report.stage("detect"):
+                for image in images:
+                    check_aligned(image[None], run.detector, run.template)
+        run.hooks.found(len(images))
+        with report.stage("restore"):
+            faces = run.restore(as_faces(images, run.template))
+        report.events = run.hooks.events
+        assert faces.restored is not None
+        restored = from_network(faces.restored)
+        everywhere = restored.new_ones(len(images), 1, *restored.shape[-2:])
+        return Restored(restored, everywhere, faces, report)
+
+    def _reporting(self) -> _ReportingRun:
+        """This run with hooks that keep what they are told."""
+        tools = replace(self.tools, detector=self.detector)
+        return _ReportingRun(tools, self.options, Recording(self.hooks))
+
+    # --- the single steps --------------------------------------------------------------------
+
+    def find(self, images: Tensor) -> Found:
+        """Detect and select: the faces of (B, 3, H, W) 0..1 images."""
+        everyone = detect(images, self.detector, self.options.detect, self.hooks)
+        everyone = everyone.take(sorted_indices(everyone, self.options.select.sort))
+        return Found(everyone, kept_indices(everyone, self.options.select.keep))
+
+    def align(self, images: Tensor, faces: Faces, size: int | None = None) -> Faces:
+        """Cut the faces out; `size` is the model's input unless given."""
+        return align(images, faces, size or self.model.input_size, self.template, self.hooks)
+
+    def restore(self, faces: Faces) -> Faces:
+        """The aligned crops through the network."""
+        return restore(faces, self.model, self.options.restore, self.hooks)
+
+    def masks(self, faces: Faces) -> Tensor:
+        """(N, 1, T, T) 0..1: how much of each crop is pasted."""
+        return crop_masks(faces, self.options.mask, self.tools.parser)
+
+    def canvas(self, source: Surface) -> Canvas:
+        """What faces are pasted into."""
+        return Canvas(source, self.options.paste, self.hooks)
+
+    def parts(self, faces: Faces) -> Iterator[Faces]:
+        """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
+        pixels = 3 * 4 * (self.model.input_size**2 + self.model.output_size**2)
+        batch = at_once(self.model, self.options.restore)
+        step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
+        for start in range(0, len(faces), step):
+            yield faces.take(range(start, min(start + step, len(faces))))
+
+    # --- what the steps need -----------------------------------------------------------------
+
+    @property
+    def model(self) -> Model:
+        """The network.
+
+        Raises:
+            InputError: this run has none.
+        """
+        if self.tools.model is None:
+            raise InputError("This run has no model; load one with `load_model`.")
+        return self.tools.model
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The detector given, or the embedded one."""
+        if self.tools.detector is not None:
+            return self.tools.detector
+        model = self.tools.model
+        return load_detector("mtcnn", device="cpu" if model is None else str(model.device))
+
+    @property
+    def template(self) -> str:
+        """The alignment template: the one chosen, the model's own, or GPEN's."""
+        if self.options.template is not None:
+            return self.options.template
+        return "gpen" if self.tools.model is None else self.tools.model.info.template
+
+
+class _ReportingRun(Run):
+    hooks: Recording
+
+
+def groups(count: int, size: int = FRAMES_AT_ONCE) -> Iterator[slice]:
+    """Slices of at most `size` that cover `count` images.
+
+    Example:
+        >>> list(groups(6))
+        [slice(0, 4, None), slice(4, 6, None)]
+    """
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def split(source: Surface, size: int = FRAMES_AT_ONCE) -> Iterator[Surface]:
+    """A batch as groups of images; one background or mask serves every group."""
+
+    def part(images: Tensor | None, chosen: slice) -> Tensor | None:
+        return images if images is None or len(images) == 1 else images[chosen]
+
+    for chosen in groups(len(source.images), size):
+        yield Surface(
+            source.images[chosen],
+            part(source.background, chosen),
+            part(source.user_mask, chosen),
+        )
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(value, 2) for value in values]

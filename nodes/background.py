@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
 from ..gpen_core.images.layouts import from_comfy
-from . import frames
-
-
-@dataclass(frozen=True)
-class Background:
-    """The enlarged picture of a group of frames, made when it is asked for.
-
-    Attributes:
-        image: IMAGE (B, H, W, C), the picture itself.
-        given: IMAGE (B or 1, H', W', C) already enlarged, or None.
-        upscale_model: the host's UPSCALE_MODEL, or None.
-    """
-
-    image: Tensor
-    given: Tensor | None = None
-    upscale_model: object | None = None
-
-    def of(self, chosen: slice) -> Tensor | None:
-        """(B, 3, H', W') 0..1 of the frames `chosen`; None where nothing is enlarged."""
-        if self.given is not None:
-            part = frames.part(self.given, chosen)
-            return from_comfy(part)[0].float().expand(chosen.stop - chosen.start, -1, -1, -1)
-        if self.upscale_model is None:
-            return None
-        return from_comfy(_upscaled(self.image[chosen], self.upscale_model))[0].float().cpu()
 
 
 def choose(
     image: Tensor, given: Tensor | None = None, upscale_model: object | None = None
-) -> Background:
+) -> Callable[[slice], Tensor | None]:
     """The background that the connected inputs mean.
+
+    Args:
+        image: IMAGE (B, H, W, C), the picture itself.
+        given: IMAGE (B or 1, H', W', C) already enlarged, or None.
+        upscale_model: the host's UPSCALE_MODEL, or None.
+
+    Returns:
+        From a slice of the frames to (b or 1, 3, H', W') 0..1, made when it is asked for; None
+        where nothing is enlarged.
 
     Raises:
         InputError: both are connected, or the number of pictures does not fit.
     """
     if given is not None and upscale_model is not None:
         raise InputError("Connect a background or an upscale model, not both.")
-    frames.check_count("background", given, len(image))
-    return Background(image, given, upscale_model)
+    if given is not None and len(given) not in (1, len(image)):
+        raise InputError(
+            f"background holds {len(given)} pictures but the image has {len(image)}; give 1 or "
+            f"{len(image)}."
+        )
+
+    def of(chosen: slice) -> Tensor | None:
+        if given is not None:
+            return from_comfy(given if len(given) == 1 else given[chosen])[0].float()
+        if upscale_model is None:
+            return None
+        return from_comfy(_upscaled(image[chosen], upscale_model))[0].float().cpu()
+
+    return of
 
 
 def _upscaled(image: Tensor, upscale_model: object) -> Tensor:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
+from ..gpen_core.faces import aligned
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.faces.templates import template as template_of
 from ..gpen_core.images.layouts import from_comfy, from_network, to_comfy, to_network
-from . import frames
+from ..gpen_core.run import groups
 
 _CROPS_AT_ONCE = 16
 
@@ -23,13 +23,13 @@ def to_image(crops: Tensor) -> Tensor:
     if len(crops) == 0:
         return torch.zeros(1, size, size, 3)
     image = torch.empty(len(crops), size, size, 3)
-    for chosen in frames.groups(len(crops), _CROPS_AT_ONCE):
+    for chosen in groups(len(crops), _CROPS_AT_ONCE):
         image[chosen] = to_comfy(from_network(crops[chosen].float().cpu()))
     return image
 
 
-def from_image(image: Tensor) -> Tensor:
-    """IMAGE (N, S, S, C) -> crops (N, 3, S, S) -1..1.
+def _from_image(image: Tensor) -> Tensor:
+    """IMAGE (N, S, S, C) -> (N, 3, S, S) 0..1.
 
     Raises:
         InputError: the pictures are not square.
@@ -39,8 +39,7 @@ def from_image(image: Tensor) -> Tensor:
             f"Crops must be square, not {image.shape[2]}x{image.shape[1]} px; connect the crops "
             f"of Detect and Align Faces or Restore Faces, edited but not reshaped."
         )
-    images, _ = from_comfy(image)
-    return to_network(images.float())
+    return from_comfy(image)[0].float()
 
 
 def replaced(faces: Faces, image: Tensor) -> Faces:
@@ -56,21 +55,9 @@ def replaced(faces: Faces, image: Tensor) -> Faces:
             f"There are {len(image)} crops for {len(faces)} faces; connect the crops that belong "
             f"to these faces, all of them and in their order."
         )
-    return faces.with_(restored=from_image(image))
+    return faces.with_(restored=to_network(_from_image(image)))
 
 
 def as_faces(image: Tensor, template: str) -> Faces:
     """Ready crops as faces, each the only one of its picture and already in place."""
-    crops = from_image(image)
-    count, size = len(crops), crops.shape[-1]
-    edge = float(size - 1)
-    return Faces(
-        boxes=torch.tensor([[0.0, 0.0, edge, edge]]).repeat(count, 1),
-        scores=torch.ones(count),
-        landmarks=template_of(template, size)[None].repeat(count, 1, 1),
-        source=torch.arange(count),
-        image_sizes=((size, size),) * count,
-        template=template,
-        matrices=torch.eye(2, 3)[None].repeat(count, 1, 1),
-        crops=crops,
-    )
+    return aligned.as_faces(_from_image(image), template)

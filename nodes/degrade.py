@@ -5,9 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_core.arrays import Assembled
 from ..gpen_core.dataset.degradation import LIMITS, PRESETS, Degradation, degrade, preset
 from ..gpen_core.images.layouts import from_comfy, to_comfy
-from . import frames, host, widgets
+from ..gpen_core.run import groups
+from . import host, widgets
 from .schema import advanced, schema
 
 CUSTOM = "custom"
@@ -72,12 +74,12 @@ class DegradeImage(io.ComfyNode):
         cls, image: Tensor, preset: str, seed: int, gray: float, **ends: float
     ) -> io.NodeOutput:
         recipe = recipe_of(preset, gray, ends)
-        degraded, progress = frames.Assembled(len(image)), host.Progress(len(image))
-        for chosen in frames.groups(len(image)):
+        degraded, hooks = Assembled(len(image)), host.HostHooks(cls, len(image), stages=("damage",))
+        for chosen in groups(len(image)):
             images, alpha = from_comfy(image[chosen])
             piece = degrade(images.float(), recipe, seed + chosen.start)
             degraded.put(chosen, to_comfy(piece, alpha).to(image.dtype))
-            progress.advance(len(images))
+            hooks.progress("damage", chosen.stop, len(image))
         return io.NodeOutput(degraded.tensor)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..gpen_core.faces.align import align
-from ..gpen_core.faces.detect import DetectOptions, Detector, detect
 from ..gpen_core.faces.draw import draw_faces
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.faces.select import select
 from ..gpen_core.images.layouts import from_comfy, to_comfy
-from . import crops, frames, host, weights, widgets
+from ..gpen_core.run import Run, Tools
+from . import crops, host, weights, widgets
 from .say import say, warn
 from .schema import advanced, schema
 from .types import GPENFaces, GPENModel
@@ -30,8 +29,8 @@ class DetectFaces(io.ComfyNode):
         return schema(
             node_id="GPEN_DetectFaces",
             display_name="Detect and Align Faces",
-            description="Finds the faces of a picture, or of every frame of a batch, and cuts "
-            "them out upright and centerd. The preview shows their indices.",
+            description="Finds the faces in a picture, or in every frame of a batch, and cuts "
+            "them out upright and centered. The preview numbers them.",
             search_aliases=["face detection", "face crop", "retinaface", "mtcnn", "align faces"],
             has_intermediate_output=True,
             inputs=[
@@ -50,15 +49,14 @@ class DetectFaces(io.ComfyNode):
                         min=64,
                         max=2048,
                         step=64,
-                        tooltip="Side of the crops in pixels; a connected model decides instead.",
+                        tooltip="Side of the crops in pixels. A connected model decides instead.",
                     )
                 ),
                 widgets.rotations(),
                 GPENModel.Input(
                     id="gpen_model",
                     optional=True,
-                    tooltip="The model that will restore the crops: decides their size and "
-                    "template.",
+                    tooltip="The model that will restore the crops; sets their size and template.",
                 ),
             ],
             outputs=[
@@ -66,10 +64,12 @@ class DetectFaces(io.ComfyNode):
                 io.Image.Output(
                     id="crops",
                     display_name="crops",
-                    tooltip="The aligned faces, a batch; one black picture without a face.",
+                    tooltip="The aligned faces as a batch; one black picture if there is none.",
                 ),
-                io.Mask.Output(id="boxes", display_name="boxes", tooltip="1 inside the boxes."),
-                io.Int.Output(id="count", display_name="count", tooltip="Faces found and kept."),
+                io.Mask.Output(
+                    id="boxes", display_name="boxes", tooltip="White inside the faces' boxes."
+                ),
+                io.Int.Output(id="count", display_name="count", tooltip="Number of faces kept."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -83,29 +83,21 @@ class DetectFaces(io.ComfyNode):
         cls,
         image: Tensor,
         detector: str,
-        confidence: float,
-        min_size: int,
-        max_size: int,
-        sort: str,
-        keep: str,
-        template: str,
         crop_size: int,
-        rotations: bool,
         gpen_model: host.HostModel | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
-        options = DetectOptions(
-            confidence=confidence,
-            min_size=min_size or None,
-            max_size=max_size or None,
-            rotations=rotations,
-        )
+        options = widgets.read(**values)
         images, _ = from_comfy(image)
-        faces = find(images, weights.detector(detector), options, sort, keep)
-        faces = cut_out(images, faces, *_target(gpen_model, crop_size, template))
-        if len(faces):
-            say(cls, f"{len(faces)} face(s) in {len(images)} picture(s).")
-        else:
-            warn(cls, "No face was found (or kept); pictures will come out unchanged.")
+        hooks = host.HostHooks(cls, len(images), stages=("detect",))
+        tools = Tools(detector=weights.detector(detector))
+        if gpen_model is not None:
+            tools = replace(tools, model=gpen_model.model)
+            crop_size = gpen_model.model.input_size
+        run = Run(tools, options, hooks)
+        found = run.find(images)
+        faces = run.align(images, found.faces, crop_size)
+        _tell(cls, len(faces), len(found.everyone), len(images))
         return io.NodeOutput(
             faces,
             crops.to_image(faces.crops),
@@ -115,31 +107,13 @@ class DetectFaces(io.ComfyNode):
         )
 
 
-def _target(model: host.HostModel | None, crop_size: int, template: str) -> tuple[int, str]:
-    """Crop size and template: the model's own, where one is connected."""
-    if template == "model":
-        template = "gpen" if model is None else model.model.info.template
-    return (crop_size if model is None else model.model.input_size), template
-
-
-def find(images: Tensor, detector: Detector, options: DetectOptions, sort: str, keep: str) -> Faces:
-    """The chosen faces of (B, 3, H, W) images, frame group by frame group."""
-    options = replace(options, progress=host.Progress(len(images)).advance)
-    found = []
-    for chosen in frames.groups(len(images)):
-        found.append(select(detect(images[chosen].float(), detector, options), sort, keep))
-    return Faces.concat(found)
-
-
-def cut_out(images: Tensor, faces: Faces, size: int, template: str) -> Faces:
-    """The faces with crops and matrices; as much memory as the crops and one group of frames."""
-    matrices = torch.empty(len(faces), 2, 3)
-    cut = torch.empty(len(faces), 3, size, size)
-    for chosen in frames.groups(len(images)):
-        group = align(images[chosen].float(), frames.faces_of(faces, chosen), size, template)
-        index = frames.indices_of(faces, chosen)
-        matrices[index], cut[index] = group.matrices.cpu(), group.crops.cpu()
-    return faces.with_(template=template, matrices=matrices, crops=cut)
+def _tell(cls: type[io.ComfyNode], kept: int, found: int, pictures: int) -> None:
+    if kept:
+        say(cls, f"{kept} face(s) in {pictures} picture(s).")
+    elif found:
+        warn(cls, f"None of the {found} faces found is kept; change keep.")
+    else:
+        warn(cls, "No face was found; lower confidence or turn rotations on.")
 
 
 def box_masks(faces: Faces) -> Tensor:

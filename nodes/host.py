@@ -12,22 +12,25 @@ import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.model_management as memory
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
+from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces import detect, parse
-from ..gpen_core.faces.restore import Monitor, is_out_of_memory
+from ..gpen_core.faces.restore import is_out_of_memory
+from ..gpen_core.hooks import Hooks
 from ..gpen_core.models.cache import CACHE, file_identity
 from ..gpen_core.models.model import DTYPES, Model, read_model, resolve_precision
 from ..gpen_core.weights import transfer
 from ..gpen_core.weights.catalogue import Entry
 from ..gpen_core.weights.download import download_entry
+from .say import warn
 
 log = logging.getLogger(__name__)
 
@@ -151,17 +154,20 @@ class HostDetector(Managed):
         return self.patcher.load_device
 
     def __call__(
-        self, image: Tensor, min_size: float = 20.0, confidence: float = 0.9
+        self, image: Tensor, min_size: float, confidence: float, progress: detect.Progress
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Detector`."""
-        call = functools.partial(_call_detector, image, min_size, confidence)
+        call = functools.partial(_call_detector, image, (min_size, confidence), progress)
         return _or_on_cpu(self, self._detector, call, _DETECTOR_BYTES)
 
 
 def _call_detector(
-    image: Tensor, min_size: float, confidence: float, detector: detect.Detector
+    image: Tensor,
+    limits: tuple[float, float],
+    progress: detect.Progress,
+    detector: detect.Detector,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return detector(image.to(detector.device), min_size, confidence)
+    return detector(image.to(detector.device), *limits, progress)
 
 
 class HostParser(Managed):
@@ -237,21 +243,68 @@ def load_parser(weights: Path) -> HostParser:
 # --- progress, interruption, release -------------------------------------------------------------
 
 
-class Progress:
-    """The host's progress bar, which is also where a run is interrupted."""
+class HostHooks(Hooks):
+    """The host's progress bar, its interruption and its memory, as the core calls them.
 
-    def __init__(self, total: int) -> None:
-        self._bar = ProgressBar(total)
+    Args:
+        node: the node that runs; shows the run's sentences.
+        frames: pictures that will be searched.
+        stages: those of the core that this node goes through; the bar counts them alone.
+        model: whose memory the host manages, where the node restores.
+    """
 
-    def advance(self, steps: int) -> None:
-        """Steps done. Raises the host's interruption when the user asked for it."""
+    # What a picture or a face counts for on the bar.
+    _WEIGHTS: ClassVar[dict[str, int]] = {
+        "damage": 100,
+        "detect": 200,
+        "restore": 80,
+        "paste": 20,
+    }
+    _BY_FRAME = ("damage", "detect")
+
+    def __init__(
+        self,
+        node: type[io.ComfyNode],
+        frames: int = 0,
+        *,
+        stages: tuple[str, ...],
+        model: HostModel | None = None,
+    ) -> None:
+        self._node, self._stages, self._model = node, stages, model
+        self._total = frames * self._weight(of_frames=True)
+        self._bar = ProgressBar(max(self._total, 1))
+        self._finished, self._running = 0.0, 0.0
+
+    def _weight(self, *, of_frames: bool) -> int:
+        """What a frame, or a face, counts for in this node's stages."""
+        counted = [stage for stage in self._stages if (stage in self._BY_FRAME) == of_frames]
+        return sum(self._WEIGHTS[stage] for stage in counted)
+
+    def prepare(self, model: Model, faces: int) -> None:
+        """Ask the host for memory."""
+        if self._model is not None:
+            self._model.prepare(model, faces)
+
+    def found(self, faces: int) -> None:
+        """Work that was not known of at the start."""
+        self._total += faces * self._weight(of_frames=False)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Raises the host's interruption when the user asked for it."""
         # Asked directly too: newer hosts skip updates that come in quick succession.
         memory.throw_exception_if_processing_interrupted()
-        self._bar.update(steps)
+        if stage not in self._stages or total == 0:
+            return
+        # A detector counts hundredths of a picture, the other stages count faces.
+        unit = 100 if stage == "detect" else 1
+        self._running = self._WEIGHTS[stage] * done / unit
+        self._bar.update_absolute(round(self._finished + self._running), max(self._total, 1))
+        if done == total:
+            self._finished, self._running = self._finished + self._running, 0.0
 
-    def more(self, steps: int) -> None:
-        """Work that was not known of at the start."""
-        self._bar.total += steps
+    def event(self, sentence: str) -> None:
+        """Show it on the node, and in the log."""
+        warn(self._node, sentence)
 
 
 def fetched(entry: Entry, folder: Path) -> Path:
@@ -268,11 +321,6 @@ def fetched(entry: Entry, folder: Path) -> Path:
 
     log.info("Downloading %s (%s) into %s.", entry.filename, entry.size_text, folder)
     return download_entry(entry, folder, accept_license=True, progress=show).path
-
-
-def monitor(model: HostModel, progress: Progress) -> Monitor:
-    """What the core calls before and after every pass of the network."""
-    return Monitor(prepare=model.prepare, progress=progress.advance)
 
 
 def release_with_host() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..gpen_core.arrays import Assembled, Batch
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.faces.mask import crop_masks
-from ..gpen_core.faces.paste import Canvas, PasteOptions
-from ..gpen_core.images.layouts import from_comfy, to_comfy
+from ..gpen_core.run import Run, Tools, groups
 from . import background as backgrounds
 from . import crops as crop_pictures
-from . import frames, host, masks, weights, widgets
+from . import host, weights, widgets
 from .say import warn
 from .schema import schema
 from .types import GPENFaces
@@ -50,13 +51,13 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input(
                     id="background",
                     optional=True,
-                    tooltip="The picture already enlarged, to paste into; any size.",
+                    tooltip="The same picture, already enlarged, to paste into.",
                 ),
                 widgets.upscale_model(),
                 io.Mask.Input(
                     id="mask",
                     optional=True,
-                    tooltip="Only where this is white anything is replaced.",
+                    tooltip="Limits pasting to its white parts; of any size.",
                 ),
             ],
             outputs=[
@@ -76,30 +77,24 @@ class PasteFaces(io.ComfyNode):
         image: Tensor,
         faces: Faces,
         mask_type: str,
-        color_match: float,
-        upscale: str,
-        exclude: str,
-        feather: float,
-        small_face_filter: bool,
         crops: Tensor | None = None,
         background: Tensor | None = None,
         upscale_model: object | None = None,
         mask: Tensor | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
         if crops is not None:
             faces = crop_pictures.replaced(faces, crops)
         check_belonging(image, faces)
         if len(faces) == 0:
             warn(cls, "There is no face to paste; the picture is unchanged.")
-        shape = masks.choose(mask_type, exclude, feather)
-        options = PasteOptions(
-            upscale=int(upscale),
-            small_face_filter=small_face_filter,
-            color_match=color_match,
-        )
-        source = backgrounds.choose(image, background, upscale_model)
-        pasted, changed = paste_frames(image, faces, shape, options, source, mask)
-        return io.NodeOutput(pasted, changed)
+        batch = Batch(image, backgrounds.choose(image, background, upscale_model), mask)
+        # Without a face the parser's file is not asked for.
+        tools = Tools(parser=weights.parser(mask_type) if len(faces) else None)
+        hooks = host.HostHooks(cls, stages=("paste",))
+        hooks.found(len(faces))
+        run = Run(tools, widgets.read(mask_type=mask_type, **values), hooks)
+        return io.NodeOutput(*paste_frames(run, batch, faces))
 
 
 def check_belonging(image: Tensor, faces: Faces) -> None:
@@ -121,30 +116,15 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
         raise InputError("These faces are not restored yet; put Restore Faces before Paste Back.")
 
 
-def paste_frames(
-    image: Tensor,
-    faces: Faces,
-    shape: masks.Shape,
-    options: PasteOptions,
-    source: backgrounds.Background,
-    user_mask: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:
     """IMAGE (B, H', W', C) and mask (B, H', W'), group by group of frames."""
-    frames.check_count("mask", user_mask, len(image))
-    # Without a face the parser's file is not asked for.
-    parser = shape.parser() if len(faces) else None
-    pasted, changed = frames.Assembled(len(image)), frames.Assembled(len(image))
-    progress = host.Progress(len(image) + len(faces))
-    for chosen in frames.groups(len(image)):
-        images, alpha = from_comfy(image[chosen])
-        limit = None if user_mask is None else frames.part(user_mask, chosen)[:, None].float()
-        canvas = Canvas(images.float(), options, source.of(chosen), limit)
-        group = frames.faces_of(faces, chosen)
-        for few in frames.groups(len(group), _FACES_AT_ONCE):
+    pasted, changed = Assembled(len(batch.image)), Assembled(len(batch.image))
+    for chosen in groups(len(batch.image)):
+        canvas = run.canvas(batch.surface(chosen))
+        group = faces.of_images(chosen)
+        for few in groups(len(group), _FACES_AT_ONCE):
             part = group.take(range(few.start, few.stop))
-            canvas.add(part, crop_masks(part, shape.options, parser))
-            progress.advance(len(part))
-        pasted.put(chosen, to_comfy(canvas.images, alpha).to(image.dtype))
+            canvas.add(part, run.masks(part))
+        pasted.put(chosen, batch.pictures(canvas.images, chosen))
         changed.put(chosen, canvas.mask[:, 0])
-        progress.advance(len(images))
     return pasted.tensor, changed.tensor

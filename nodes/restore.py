@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
-from ..gpen_core.faces.color import keep_gray
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.faces.restore import RestoreOptions, restore
-from ..gpen_core.images.layouts import is_gray
+from ..gpen_core.run import Run, Tools
 from . import crops as crop_pictures
 from . import host, widgets
 from .say import warn
@@ -25,8 +25,8 @@ class RestoreFaces(io.ComfyNode):
         return schema(
             node_id="GPEN_RestoreFaces",
             display_name="Restore Faces",
-            description="Restores aligned faces. Connect the faces of Detect and Align Faces, or "
-            "ready crops, or both: then the crops, edited elsewhere, are what is restored.",
+            description="Restores aligned faces: those of Detect and Align Faces, or ready face "
+            "crops. With both connected, the crops replace those of the faces.",
             search_aliases=["gpen", "face restore", "deblur face", "enhance face"],
             inputs=[
                 widgets.gpen_model(),
@@ -37,7 +37,7 @@ class RestoreFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="Square pictures of one centerd face each.",
+                    tooltip="Square pictures of one centered face each.",
                 ),
             ],
             outputs=[
@@ -53,35 +53,23 @@ class RestoreFaces(io.ComfyNode):
     def execute(
         cls,
         gpen_model: host.HostModel,
-        strength: float,
-        batch_size: int,
-        seed: int,
         faces: Faces | None = None,
         crops: Tensor | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
         chosen = _faces_to_restore(faces, crops, gpen_model)
-        options = RestoreOptions(strength=strength, batch_size=batch_size, seed=seed)
-        monitor = host.monitor(gpen_model, host.Progress(len(chosen)))
-        restored = _keep_gray(restore(chosen, gpen_model.model, options, monitor))
+        hooks = host.HostHooks(cls, stages=("restore",), model=gpen_model)
+        hooks.found(len(chosen))
+        restored = Run(Tools(gpen_model.model), widgets.read(**values), hooks).restore(chosen)
         if len(chosen) == 0:
             warn(cls, "There is no face to restore.")
-        for event in monitor.events:
-            warn(cls, event)
         return io.NodeOutput(restored, crop_pictures.to_image(restored.restored))
-
-
-def _keep_gray(faces: Faces) -> Faces:
-    """Faces of gray photographs without the tint that networks give them."""
-    for index in range(len(faces)):
-        if is_gray(faces.crops[index : index + 1]):
-            faces.restored[index] = keep_gray(faces.restored[index : index + 1])[0]
-    return faces
 
 
 def _faces_to_restore(faces: Faces | None, crops: Tensor | None, model: host.HostModel) -> Faces:
     """What the connected inputs mean together."""
     if faces is None and crops is None:
-        raise InputError("Nothing to restore is connected; connect faces, or crops, or both.")
+        raise InputError("Nothing to restore is connected; connect faces, crops, or both.")
     if faces is None:
         return crop_pictures.as_faces(crops, model.model.info.template)
     return faces if crops is None else crop_pictures.replaced(faces, crops)

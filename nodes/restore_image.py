@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_core.faces.detect import DetectOptions, Detector
-from ..gpen_core.faces.parse import Parser
-from ..gpen_core.faces.paste import PasteOptions
-from ..gpen_core.faces.restore import RestoreOptions
-from ..gpen_core.images.layouts import from_comfy, to_comfy
-from ..gpen_core.run import Options, restore_images
+from ..gpen_core.arrays import Batch, restore_batch
+from ..gpen_core.run import Run, Tools
 from . import background as backgrounds
-from . import frames, host, masks, weights, widgets
+from . import host, weights, widgets
 from .say import say, warn
 from .schema import schema
 
@@ -25,7 +23,7 @@ class RestoreImage(io.ComfyNode):
         return schema(
             node_id="GPEN_RestoreImage",
             display_name="Restore Image (GPEN)",
-            description="Finds, restores and pastes back the faces of a picture or of every frame "
+            description="Finds, restores and pastes back the faces of a picture, or of every frame "
             "of a batch. The four single nodes do the same step by step.",
             search_aliases=["face restore", "gpen", "codeformer", "gfpgan", "restore old photo"],
             inputs=[
@@ -62,65 +60,23 @@ class RestoreImage(io.ComfyNode):
         cls,
         gpen_model: host.HostModel,
         image: Tensor,
-        strength: float,
-        keep: str,
-        upscale: str,
-        mask_type: str,
-        color_match: float,
         detector: str,
-        confidence: float,
-        batch_size: int,
+        mask_type: str,
         upscale_model: object | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
-        shape = masks.choose(mask_type)
-        options = Options(
-            detect=DetectOptions(confidence=confidence),
-            keep=keep,
-            restore=RestoreOptions(strength=strength, batch_size=batch_size),
-            mask=shape.options,
-            paste=PasteOptions(upscale=int(upscale), color_match=color_match),
-            frames_at_once=frames.FRAMES_AT_ONCE,
+        tools = Tools(gpen_model.model, weights.detector(detector), weights.parser(mask_type))
+        hooks = host.HostHooks(
+            cls, len(image), stages=("detect", "restore", "paste"), model=gpen_model
         )
-        source = backgrounds.choose(image, upscale_model=upscale_model)
-        pasted, changed, count, events = restore_frames(
-            image, gpen_model, weights.detector(detector), shape.parser(), options, source
-        )
-        for event in events:
-            warn(cls, event)
-        if count:
-            say(cls, f"{count} face(s) restored in {len(image)} picture(s).")
+        run = Run(tools, widgets.read(mask_type=mask_type, **values), hooks)
+        batch = Batch(image, backgrounds.choose(image, upscale_model=upscale_model))
+        result = restore_batch(run, batch)
+        report = result.report
+        if report.restored:
+            say(cls, f"{report.restored} face(s) restored in {len(image)} picture(s).")
+        elif report.found:
+            warn(cls, f"None of the {report.found} faces found is kept; change keep.")
         else:
-            warn(cls, "No face was found (or kept); the picture is unchanged.")
-        return io.NodeOutput(pasted, changed, count)
-
-
-def restore_frames(
-    image: Tensor,
-    model: host.HostModel,
-    detector: Detector,
-    parser: Parser | None,
-    options: Options,
-    source: backgrounds.Background,
-) -> tuple[Tensor, Tensor, int, list[str]]:
-    """IMAGE, mask (B, H', W'), number of faces, fall-backs; a few frames at a time."""
-    pasted, changed = frames.Assembled(len(image)), frames.Assembled(len(image))
-    progress, count, events = host.Progress(len(image)), 0, []
-    for chosen in frames.groups(len(image)):
-        images, alpha = from_comfy(image[chosen])
-        monitor = host.monitor(model, progress)
-        piece, mask, faces, _ = restore_images(
-            images.float(),
-            model.model,
-            options,
-            detector=detector,
-            parser=parser,
-            background=source.of(chosen),
-            monitor=monitor,
-            found=progress.more,
-        )
-        pasted.put(chosen, to_comfy(piece, alpha).to(image.dtype))
-        changed.put(chosen, mask[:, 0])
-        progress.advance(len(images))
-        count += len(faces)
-        events += [event for event in monitor.events if event not in events]
-    return pasted.tensor, changed.tensor, count, events
+            warn(cls, "No face was found; the picture is unchanged. Lower confidence to find more.")
+        return io.NodeOutput(result.image, result.mask, report.restored)

@@ -20,8 +20,8 @@ class SelectFaces(io.ComfyNode):
         return schema(
             node_id="GPEN_SelectFaces",
             display_name="Select Faces",
-            description="Keeps some of the faces, in the order asked for. "
-            "Faces that are left out are not touched when pasting.",
+            description="Keeps some of the faces, in the order you ask for. The others are left "
+            "alone when pasting.",
             search_aliases=["face index", "face filter", "sort faces"],
             inputs=[
                 GPENFaces.Input(id="faces", tooltip="From Detect and Align Faces."),
@@ -30,14 +30,14 @@ class SelectFaces(io.ComfyNode):
             ],
             outputs=[
                 GPENFaces.Output(id="selected", display_name="GPEN_FACES"),
-                io.Int.Output(id="count", display_name="count", tooltip="Faces kept."),
+                io.Int.Output(id="count", display_name="count", tooltip="Number of faces kept."),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, faces: Faces, sort: str, keep: str) -> io.NodeOutput:
-        selected = select(faces, sort, keep)
+        selected = faces.take(select(faces, widgets.read(sort=sort, keep=keep).select))
         if len(selected) == 0 and len(faces) > 0:
-            warn(cls, f"None of the {len(faces)} faces is selected by {keep!r}.")
+            warn(cls, f"None of the {len(faces)} faces is kept by {keep!r}; change keep.")
         return io.NodeOutput(selected, len(selected))

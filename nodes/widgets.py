@@ -1,21 +1,70 @@
-"""Widgets that several nodes share, so that they have one range, one default and one tooltip."""
+"""Widgets made from the core's options, so that a range, a default and a help text stand once."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any
 
 from comfy_api.latest import io
 
-from ..gpen_core.faces import detect, mask, select, templates
+from ..gpen_core.errors import InputError
+from ..gpen_core.options import (
+    DETECTORS,
+    MASKS,
+    TEMPLATES,
+    Checked,
+    DetectOptions,
+    MaskOptions,
+    Options,
+    PasteOptions,
+    RestoreOptions,
+    SelectOptions,
+    default_of,
+    spec_of,
+)
 from . import weights
 from .schema import advanced
 from .types import GPENModel
 
-DETECTORS = list(detect.DETECTORS)
-SORTS = list(select.SORTS)
-TEMPLATES = ["model", *templates.TEMPLATE_NAMES]
-MASKS = list(get_args(mask.MaskKind))
-UPSCALES = ["1", "2", "4"]
+_WIDGETS = {"mask": "mask_type"}  # where a widget has another name than its option
+
+OWN_TEMPLATE = "model"
+"""The template widget's entry for the model's own."""
+
+
+def of(options: type[Checked], name: str, **changes: Any) -> io.Input:
+    """The widget of one option.
+
+    A number that may be left open is 0 then. `changes` are arguments of the host's input class that
+    differ from what the option says.
+    """
+    spec, default = spec_of(options, name), default_of(options, name)
+    tooltip = spec.help + (f" 0: {spec.unset}." if spec.unset and not spec.choices else "")
+    shown: dict[str, Any] = {"id": name, "default": default, "tooltip": tooltip}
+    if isinstance(default, bool):
+        return io.Boolean.Input(**(shown | changes))
+    if spec.choices:
+        shown |= {"options": [str(choice) for choice in spec.choices], "default": str(default)}
+        return io.Combo.Input(**(shown | changes))
+    if spec.low is None:
+        shown["default"] = ",".join(default) if isinstance(default, tuple) else default
+        return io.String.Input(**(shown | changes))
+    whole = isinstance(spec.step, int)
+    if default is None:
+        shown["default"] = 0 if whole else 0.0
+    limits = {
+        "min": 0 if default is None else spec.low,
+        "max": spec.high,
+        "step": spec.step,
+    }
+    if not whole:
+        return io.Float.Input(**(shown | limits | changes))
+    limits = {key: int(value) for key, value in limits.items()}
+    if name == "seed":
+        shown["control_after_generate"] = False
+    return io.Int.Input(**(shown | limits | changes))
+
+
+# --- what is connected ---------------------------------------------------------------------------
 
 
 def image() -> io.Input:
@@ -30,7 +79,7 @@ def upscale_model() -> io.Input:
     return io.UpscaleModel.Input(
         id="upscale_model",
         optional=True,
-        tooltip="Enlarges the picture first. From Load Upscale Model.",
+        tooltip="Enlarges the picture before the faces are pasted. From Load Upscale Model.",
     )
 
 
@@ -40,185 +89,132 @@ def changed() -> io.Output:
     )
 
 
+# --- the options ---------------------------------------------------------------------------------
+
+
 def detector() -> io.Input:
     return io.Combo.Input(
         id="detector",
         options=weights.choices(DETECTORS),
-        default="mtcnn",
-        tooltip="What looks for faces. mtcnn is built in and marks degraded faces most exactly; "
-        "entries that say 'download' are fetched into models/facedetection when the graph runs.",
+        default=DETECTORS[0],
+        tooltip="Face detector. mtcnn is built in and the most exact on damaged faces. Entries "
+        "marked 'download' are fetched into models/facedetection on the first run.",
     )
 
 
 def confidence() -> io.Input:
-    return io.Float.Input(
-        id="confidence",
-        default=0.9,
-        min=0.1,
-        max=1.0,
-        step=0.01,
-        tooltip="Faces the detector is less sure of are left out. "
-        "Lower it for faces that are missed, raise it when things are taken for faces.",
-    )
+    return of(DetectOptions, "confidence")
 
 
 def min_size() -> io.Input:
-    return io.Int.Input(
-        id="min_size",
-        default=0,
-        min=0,
-        max=4096,
-        step=1,
-        tooltip="Faces whose shorter side has fewer pixels are left out; 0: no limit.",
-    )
+    return of(DetectOptions, "min_size")
 
 
 def max_size() -> io.Input:
-    return io.Int.Input(
-        id="max_size",
-        default=0,
-        min=0,
-        max=16384,
-        step=1,
-        tooltip="Faces whose shorter side has more pixels are left out; 0: no limit.",
-    )
+    return of(DetectOptions, "max_size")
 
 
 def rotations() -> io.Input:
-    widget = io.Boolean.Input(
-        id="rotations",
-        default=False,
-        tooltip="Where nothing was found, look again with the picture turned by 90, 180 and "
-        "270 degrees.",
-    )
-    return advanced(widget)
+    return advanced(of(DetectOptions, "rotations"))
 
 
 def sort() -> io.Input:
-    return io.Combo.Input(
-        id="sort",
-        options=SORTS,
-        default="area",
-        tooltip="Order of the faces, which is the order of their indices: largest first, surest "
-        "first, from the left, from the top, or nearest to the center.",
-    )
+    return of(SelectOptions, "sort")
 
 
 def keep() -> io.Input:
-    return io.String.Input(
-        id="keep",
-        default="all",
-        tooltip='Which faces go on, in that order: "all", "largest", or indices such as "0,2". '
-        "In a batch the choice is made in every frame.",
-    )
+    tooltip = f"{spec_of(SelectOptions, 'keep').help} Chosen anew in every frame of a batch."
+    return of(SelectOptions, "keep", tooltip=tooltip)
 
 
 def template() -> io.Input:
     widget = io.Combo.Input(
         id="template",
-        options=TEMPLATES,
-        default="model",
-        tooltip="Where eyes, nose and mouth lie in the crop. model: as the connected model wants "
-        "it, else gpen.",
+        options=[OWN_TEMPLATE, *TEMPLATES],
+        default=OWN_TEMPLATE,
+        tooltip=f"{spec_of(Options, 'template').help} model: as the connected model wants it, "
+        f"otherwise gpen.",
     )
     return advanced(widget)
 
 
 def strength() -> io.Input:
-    return io.Float.Input(
-        id="strength",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        tooltip="1 takes the restored face, 0 keeps the face as it was, between them they blend.",
-    )
+    return of(RestoreOptions, "strength")
 
 
 def batch_size() -> io.Input:
-    widget = io.Int.Input(
-        id="batch_size",
-        default=4,
-        min=1,
-        max=64,
-        step=1,
-        tooltip="Faces that go through the network together. "
-        "Halved by itself when memory runs out.",
-    )
-    return advanced(widget)
+    return advanced(of(RestoreOptions, "batch_size"))
 
 
 def seed() -> io.Input:
-    widget = io.Int.Input(
-        id="seed",
-        default=0,
-        min=0,
-        max=0xFFFFFFFF,
-        control_after_generate=False,
-        tooltip="Noise of super-resolution models; other models use none.",
-    )
-    return advanced(widget)
+    return advanced(of(RestoreOptions, "seed"))
 
 
 def mask() -> io.Input:
-    return io.Combo.Input(
+    return of(
+        MaskOptions,
+        "mask",
         id="mask_type",
         options=weights.choices(MASKS),
-        default="rectangle",
-        tooltip="Shape of what is replaced: a soft square, an ellipse, the hull of the landmarks, "
-        "or the face's own parts (parsing; an entry that says 'download' fetches its file into "
-        "models/facedetection when the graph runs).",
+        tooltip=f"{spec_of(MaskOptions, 'mask').help} An entry marked 'download' is fetched into "
+        f"models/facedetection on the first run.",
     )
 
 
 def exclude() -> io.Input:
-    widget = io.String.Input(
-        id="exclude",
-        default="background,hat,cloth",
-        tooltip="Only with parsing: what is left as it was. Add eyes, mouth, glasses, hair, ears, "
-        "brows, neck... with commas.",
-    )
-    return advanced(widget)
+    return advanced(of(MaskOptions, "exclude"))
 
 
 def feather() -> io.Input:
-    widget = io.Float.Input(
-        id="feather",
-        default=0.0,
-        min=0.0,
-        max=128.0,
-        step=1.0,
-        tooltip="Width of the soft edge in pixels of a 512-px crop; 0: the usual one.",
-    )
-    return advanced(widget)
+    return advanced(of(MaskOptions, "feather"))
 
 
 def color_match() -> io.Input:
-    return io.Float.Input(
-        id="color_match",
-        default=0.0,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        tooltip="Takes the broad colors of the original face, against a shift of the skin tone.",
-    )
+    return of(PasteOptions, "color_match")
 
 
 def small_face_filter() -> io.Input:
-    widget = io.Boolean.Input(
-        id="small_face_filter",
-        default=False,
-        tooltip="Smooths faces under 100 px a little, so that they stay as soft as what is "
-        "around them.",
-    )
-    return advanced(widget)
+    return advanced(of(PasteOptions, "small_face_filter"))
 
 
 def upscale() -> io.Input:
-    return io.Combo.Input(
-        id="upscale",
-        options=UPSCALES,
-        default="1",
-        tooltip="Enlarges the picture this many times (bicubic) before the faces are pasted, so "
-        "that their detail is kept. Unused when a background or an upscale model is connected.",
+    tooltip = (
+        f"{spec_of(PasteOptions, 'upscale').help} Without effect when a background or an upscale "
+        f"model is connected."
     )
+    return of(PasteOptions, "upscale", tooltip=tooltip)
+
+
+# --- from widgets to options ---------------------------------------------------------------------
+
+
+def read(**values: Any) -> Options:
+    """The core's options from widgets' values; 0 leaves open what may be left open.
+
+    Raises:
+        InputError: a value that the core refuses.
+    """
+    for name in ("min_size", "max_size", "feather"):
+        if name in values:
+            values[name] = values[name] or None
+    if values.get("template") == OWN_TEMPLATE:
+        del values["template"]
+    if "mask_type" in values:
+        values["mask"] = weights.name_of(values.pop("mask_type"))
+    if "upscale" in values:
+        values["upscale"] = int(values["upscale"])
+    if "exclude" in values:
+        names = tuple(name.strip() for name in values["exclude"].split(",") if name.strip())
+        values["exclude"] = names or None
+    try:
+        return Options.of(**values)
+    except InputError as error:
+        raise InputError(_in_widgets(error), option=error.option) from error
+
+
+def _in_widgets(error: InputError) -> str:
+    """An error's text with the widget's name in the option's place."""
+    text, widget = str(error), _WIDGETS.get(error.option or "", error.option or "")
+    if error.option and text.startswith(error.option):
+        return widget + text[len(error.option) :]
+    return text

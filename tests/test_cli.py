@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.cli.app import _guarded as gpen
+from gpen_core.cli.app import run as gpen
 from gpen_core.cli.app import run_gpen
 
 SIZE = 64
@@ -136,20 +136,26 @@ def photo(tmp_path, portrait) -> str:
 
 
 WRONG = {
-    "no input": (["restore"], "No picture given"),
+    "no input": (["restore"], "No picture was given"),
     "missing file": (["restore", "absent.png"], "no such file"),
     "no match": (["restore", "nothing-*.png"], "no such file, folder or match"),
     "size of another model": (["restore", "PHOTO", "--size", "2048"], "makes 64-px faces"),
     "strength above 1": (["restore", "PHOTO", "--strength", "1.5"], "strength"),
     "strength NaN": (["restore", "PHOTO", "--strength", "nan"], "strength"),
-    "batch of none": (["restore", "PHOTO", "--batch_size", "0"], "at least 1"),
-    "confidence": (["restore", "PHOTO", "--confidence", "2"], "onfidence"),
-    "upscale 3": (["restore", "PHOTO", "--upscale", "3"], "1, 2 or 4"),
+    "batch of none": (
+        ["restore", "PHOTO", "--batch_size", "0"],
+        "--batch_size must be from 1 to 64, not 0",
+    ),
+    "confidence": (["restore", "PHOTO", "--confidence", "2"], "--confidence must be from 0.1 to 1"),
+    "upscale 3": (["restore", "PHOTO", "--upscale", "3"], "--upscale must be one of 1, 2, 4"),
     "unknown device": (["restore", "PHOTO", "--device", "quantum"], "quantum"),
     "absent device": (["restore", "PHOTO", "--device", "cuda:9"], "cuda"),
     "unknown mask": (["restore", "PHOTO", "--mask", "star"], "star"),
     "unknown sort": (["restore", "PHOTO", "--sort", "age"], "age"),
-    "nonsense selection": (["restore", "PHOTO", "--keep", "first;second"], "keep|select|first"),
+    "nonsense selection": (
+        ["restore", "PHOTO", "--keep", "first;second"],
+        "--keep=.*does not say which",
+    ),
     "unknown option": (["restore", "PHOTO", "--sharpen"], "sharpen"),
     "not a number": (["restore", "PHOTO", "--size", "big"], "integer"),
     "both modes": (["restore", "PHOTO", "--face_align", "--aligned"], "exclude each other"),
@@ -158,7 +164,7 @@ WRONG = {
     "picture as model": (["restore", "PHOTO", "-m", "PHOTO"], "photo.png"),
     "report exists": (["restore", "PHOTO", "--report", "PHOTO"], "exists already"),
     "missing mask": (["restore", "PHOTO", "--user_mask", "absent.png"], "absent.png"),
-    "negative feather": (["restore", "PHOTO", "--feather", "-3"], "eather"),
+    "negative feather": (["restore", "PHOTO", "--feather", "-3"], "--feather must be"),
     "size order": (["restore", "PHOTO", "--min_size", "90", "--max_size", "10"], "size"),
     "missing detector": (["restore", "PHOTO", "--detector", "retinaface-resnet50"], "Resnet50"),
     "missing parser": (["restore", "PHOTO", "--mask", "parsing"], "parsing_parsenet.pth"),
@@ -213,7 +219,7 @@ def test_two_results_never_share_a_name(tmp_path, portrait, small_model_file, ca
 def test_a_photograph_is_not_taken_for_a_crop(photo, small_model_file, capsys):
     assert run_gpen(["--input", photo, "--model_path", str(small_model_file)]) == 2
     text = said(capsys)
-    assert "not centerd" in text
+    assert "not centered" in text
     assert "--face_align" in text
 
 
@@ -259,10 +265,14 @@ def test_a_folder_that_cannot_be_written(tmp_path, photo, small_model_file, caps
     assert "cannot be written" in said(capsys)
 
 
-def test_a_mask_of_another_size_is_refused(tmp_path, photo, small_model_file, capsys):
-    mask = save(tmp_path / "mask.png", np.zeros((10, 10), np.uint8))
-    assert gpen(["restore", photo, "--user_mask", mask, "-m", str(small_model_file)]) == 2
-    assert "must have the picture's size" in said(capsys)
+def test_a_mask_of_another_size_is_resized(tmp_path, photo, portrait, small_model_file):
+    half = np.zeros((10, 10), np.uint8)
+    half[:, 5:] = 255
+    mask = save(tmp_path / "mask.png", half)
+    assert gpen(["restore", photo, "--user_mask", mask, "-m", str(small_model_file)]) == 0
+    restored = np.asarray(Image.open(tmp_path / "photo_restored.png"))
+    changed = (restored != portrait).any(-1)
+    assert not changed[:, :220].any() and changed[:, 262:].any()
 
 
 def test_a_black_mask_keeps_the_picture(tmp_path, photo, portrait, small_model_file):
@@ -277,3 +287,78 @@ def test_damaged_weights_do_not_paint_the_picture(tmp_path, photo, small_state, 
     torch.save(damaged, tmp_path / "nan.pth")
     assert gpen(["restore", photo, "-m", str(tmp_path / "nan.pth")]) == 2
     assert "final_linear.0.weight" in said(capsys)
+
+
+# --- every flag does something ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--color_match", "1"],
+        ["--mask", "hull"],
+        ["--mask", "ellipse"],
+        ["--template", "ffhq"],
+        ["--feather", "100"],
+        ["--border", "100"],
+        ["--strength", "0.5"],
+        ["--keep", "none"],
+        ["--max_size", "40"],
+        ["--small_face_filter"],
+    ],
+)
+def test_a_flag_changes_the_picture(tmp_path, portrait, small_model_file, flags):
+    small = np.asarray(Image.fromarray(portrait).resize((320, 320)))
+    photo = save(tmp_path / "p.png", small)
+    arguments = ["restore", photo, "-m", str(small_model_file), "--report"]
+    plain, changed = str(tmp_path / "plain.png"), str(tmp_path / "changed.png")
+    assert gpen([*arguments, str(tmp_path / "1.json"), "-o", plain]) == 0
+    assert gpen([*arguments, str(tmp_path / "2.json"), "-o", changed, *flags]) == 0
+    assert not np.array_equal(np.asarray(Image.open(plain)), np.asarray(Image.open(changed)))
+
+
+def test_rotations_finds_a_face_that_lies_down(tmp_path, portrait, small_model_file, capsys):
+    photo = save(tmp_path / "p.png", np.ascontiguousarray(np.rot90(portrait)))
+    arguments = ["restore", photo, "-m", str(small_model_file), "--overwrite"]
+    assert gpen(arguments) == 0
+    assert "no face restored" in said(capsys)
+    assert gpen([*arguments, "--rotations"]) == 0
+    assert "1 of 1 face(s) restored" in said(capsys)
+
+
+def test_the_seed_reaches_a_super_resolution_model(tmp_path, portrait):
+    from gpen_core.networks import GPEN, GPENConfig
+
+    torch.manual_seed(0)
+    network = GPEN(GPENConfig.create(128, narrow=0.0625, in_size=64))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("noise.weight"):
+                parameter.fill_(0.3)
+    torch.save({"g_ema": network.state_dict()}, tmp_path / "sr.pth")
+    photo = save(tmp_path / "p.png", portrait)
+    results = []
+    for seed in ("0", "0", "1"):
+        out = str(tmp_path / f"{len(results)}.png")
+        model = ["-m", str(tmp_path / "sr.pth")]
+        assert gpen(["restore", photo, *model, "-o", out, "--seed", seed]) == 0
+        results.append(np.asarray(Image.open(out)))
+    assert np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+def test_the_report_says_why_a_face_was_left_alone(tmp_path, photo, small_model_file):
+    report = tmp_path / "r.json"
+    arguments = ["restore", photo, "-m", str(small_model_file), "--report", str(report)]
+    assert gpen([*arguments, "--max_size", "40"]) == 0
+    [entry] = json.loads(report.read_text())
+    assert [face["reason"] for face in entry["faces"]] == ["too large"]
+    assert gpen([*arguments, "--keep", "none", "--overwrite"]) == 0
+    [entry] = json.loads(report.read_text())
+    assert [(face["index"], face["reason"]) for face in entry["faces"]] == [(0, "not selected")]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-h"], ["restore", "-h"], ["models", "-h"]])
+def test_version_and_help_answer(arguments, capsys):
+    assert gpen(arguments) == 0
+    assert said(capsys)

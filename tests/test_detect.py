@@ -24,11 +24,14 @@ from gpen_core.errors import (
     MissingWeightsError,
 )
 from gpen_core.faces import mtcnn, retinaface
-from gpen_core.faces.boxes import overlaps, square_boxes, suppress, turn_boxes, turn_points
-from gpen_core.faces.detect import DetectOptions, detect, load_detector
+from gpen_core.faces.boxes import overlaps, square_boxes, suppress
+from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.draw import draw_faces
 from gpen_core.faces.found import Faces
 from gpen_core.faces.sanity import plausible
+from gpen_core.faces.turn import Turn
+from gpen_core.hooks import Hooks
+from gpen_core.options import DetectOptions
 from gpen_core.weights.locate import FOLDER_VARIABLE
 
 SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
@@ -145,10 +148,18 @@ def test_shapes_and_places(one_face, face_image):
 def test_batch_keeps_images_apart(detector, face_image):
     batch = torch.cat([torch.zeros_like(face_image), face_image, face_image])
     done = []
-    faces = detect(batch, detector, DetectOptions(progress=done.append))
+
+    class Telling(Hooks):
+        def progress(self, stage, done_, total):
+            done.append((stage, done_, total))
+
+    faces = detect(batch, detector, hooks=Telling())
     assert faces.source.tolist() == [1, 2]
     assert len(faces.image_sizes) == 3
-    assert done == [1, 1, 1]
+    assert {stage for stage, _, _ in done} == {"detect"}
+    assert [n for _, n, _ in done] == sorted(n for _, n, _ in done)
+    assert {(100, 300), (200, 300), (300, 300)} <= {(n, total) for _, n, total in done}
+    assert len(done) > 3 * 5, "a detector tells several times a picture"
     assert torch.equal(faces.boxes[0], faces.boxes[1])
 
 
@@ -176,12 +187,11 @@ def test_turned_faces_are_found_on_request(turns, detector, face_image, one_face
     turned = torch.rot90(face_image, turns, (-2, -1))
     faces = detect(turned, detector, DetectOptions(rotations=True))
     assert len(faces) == 1
-    back = turn_points(faces.landmarks, turns, tuple(face_image.shape[-2:]))
+    turn = Turn(90 * turns, tuple(face_image.shape[-2:]))
+    back = turn.points_back(faces.landmarks)
     # In the upright picture: the left eye is still the left one.
     assert torch.allclose(back, one_face.landmarks, atol=1e-2)
-    assert torch.allclose(
-        turn_boxes(faces.boxes, turns, tuple(face_image.shape[-2:])), one_face.boxes, atol=1e-2
-    )
+    assert torch.allclose(turn.boxes_back(faces.boxes), one_face.boxes, atol=1e-2)
 
 
 def test_sizes_are_filtered(detector, face_image, one_face):
@@ -190,6 +200,52 @@ def test_sizes_are_filtered(detector, face_image, one_face):
     assert len(detect(face_image, detector, DetectOptions(max_size=0.7 * side))) == 0
     limits = DetectOptions(min_size=0.7 * side, max_size=1.3 * side)
     assert len(detect(face_image, detector, limits)) == 1
+
+
+def test_what_does_not_count_is_kept_with_its_reason(detector, face_image, one_face):
+    side = float((one_face.boxes[0, 2:] - one_face.boxes[0, :2]).min())
+
+    def reasons(**values):
+        faces = detect(face_image, detector, DetectOptions(**values))
+        assert len(faces) == 0
+        return [(one.source, one.reason) for one in faces.rejected]
+
+    assert (0, "too small") in reasons(min_size=1.3 * side, max_size=1.5 * side)
+    assert (0, "too large") in reasons(max_size=0.7 * side)
+    assert (0, "low confidence") in reasons(confidence=1.0)
+    box = detect(face_image, detector, DetectOptions(max_size=0.7 * side)).rejected[0].box
+    assert torch.allclose(torch.tensor(box), one_face.boxes[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("height", [40, 41, 150])
+def test_a_level_looked_at_in_bands_gives_what_it_gives_at_once(detector, monkeypatch, height):
+    level = torch.rand(1, 3, height, 64) * 2 - 1
+    whole = detector.network.pnet(level)
+    monkeypatch.setattr(mtcnn, "_BAND_PIXELS", 64 * 9)
+    told: list[int] = []
+    bands = detector._look_in_bands(level, told.append)
+    for ours, theirs in zip(bands, whole, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+    assert len(told) > 3 and told[-1] == height
+
+
+def test_a_faded_print_is_searched_with_contrast_and_kept_as_it_is(detector, face_image, one_face):
+    faded = face_image * 0.12 + 0.55
+    before = faded.clone()
+    faces = detect(faded, detector)
+    assert len(faces) == 1
+    eyes = float((one_face.landmarks[0, 1] - one_face.landmarks[0, 0]).norm())
+    assert float((faces.landmarks - one_face.landmarks).norm(dim=-1).mean()) < 0.05 * eyes
+    assert torch.equal(faded, before)
+
+
+def test_upright_and_upside_down_in_one_picture(detector, face_image):
+    both = torch.cat([face_image, torch.rot90(face_image, 2, (-2, -1))], dim=-1)
+    assert len(detect(both, detector)) == 1
+    faces = detect(both, detector, DetectOptions(rotations=True))
+    assert len(faces) == 2
+    up = faces.landmarks[:, 3:, 1].mean(dim=1) > faces.landmarks[:, :2, 1].mean(dim=1)
+    assert sorted(up.tolist()) == [False, True]
 
 
 def test_face_cut_by_the_border(detector, face_image, one_face):
@@ -259,7 +315,7 @@ def test_without_a_cap_small_faces_of_a_large_picture_are_found(detector, face_i
     small = nn.functional.interpolate(face_image, (112, 112), mode="bilinear", antialias=True)
     image = nn.functional.pad(small, (20, 2400 - 132, 20, 20), value=0.5)
     assert len(detect(image, detector, DetectOptions(long_side=640))) == 0
-    assert len(detect(image, detector, DetectOptions(long_side=None))) == 1
+    assert len(detect(image, detector, DetectOptions(long_side=8192))) == 1
 
 
 def test_unknown_detector():
@@ -346,12 +402,12 @@ def test_points_turn_with_the_image(turns):
     turned = torch.rot90(image, turns, (0, 1))
     for y in range(turned.shape[0]):
         for x in range(turned.shape[1]):
-            back = turn_points(torch.tensor([float(x), float(y)]), turns, (3, 5))
+            back = Turn(90 * turns, (3, 5)).points_back(torch.tensor([float(x), float(y)]))
             assert image[int(back[1]), int(back[0])] == turned[y, x]
 
 
 def test_turned_boxes_stay_in_order():
-    turned = turn_boxes(torch.tensor([[1.0, 2, 4, 8]]), 1, (20, 10))
+    turned = Turn(90, (20, 10)).boxes_back(torch.tensor([[1.0, 2, 4, 8]]))
     assert bool((turned[:, 2:] > turned[:, :2]).all())
 
 

@@ -528,7 +528,7 @@ def test_a_command_fetches_the_detector_only_with_consent(
 
     torch = pytest.importorskip("torch")
     module = facexlib_networks("detection.retinaface")
-    from gpen_core.cli.app import _guarded as gpen
+    from gpen_core.cli.app import run as gpen
 
     buffer = io.BytesIO()
     network = module.RetinaFace(network_name="mobile0.25", device="cpu")
@@ -557,7 +557,7 @@ def test_a_command_fetches_the_detector_only_with_consent(
 
 
 def test_a_catalogues_model_is_named_by_the_command_that_lacks_it(tmp_path, monkeypatch, capsys):
-    from gpen_core.cli.app import _guarded as gpen
+    from gpen_core.cli.app import run as gpen
 
     monkeypatch.setenv("GPEN_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("GPEN_OFFLINE", "1")

@@ -17,7 +17,7 @@ from gpen_core.dataset.degradation import degrade
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[evaluate], is not installed")
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[evaluate], is not installed")
 
-from gpen_core.cli.app import _guarded
+from gpen_core.cli.app import run as gpen
 from gpen_core.errors import InputError
 from gpen_core.evaluation.compare import MODEL, NOTHING, UNSHARP, Options, compare, unsharp
 from gpen_core.evaluation.faces import Choice, count_enlarged, cut
@@ -33,7 +33,7 @@ def evaluate(training_faces, small_model_file, tmp_path, capfd):
     def run(*options: str, json_name: str = "figures.json", metrics: str = "psnr,ssim"):
         target = tmp_path / json_name
         arguments = [str(small_model_file), str(training_faces), "--json", str(target)]
-        code = _guarded(["evaluate", *arguments, "--metrics", metrics, *options])
+        code = gpen(["evaluate", *arguments, "--metrics", metrics, *options])
         written = json.loads(target.read_text()) if target.exists() else {}
         out = capfd.readouterr()
         return code, out.out + out.err, written
@@ -112,14 +112,14 @@ def test_what_cannot_be_used_is_one_sentence(evaluate, options, text):
 
 def test_options_may_stand_before_the_folder(training_faces, small_model_file, capfd):
     options = ["--metrics", "psnr", "--limit", "1", "--preset", "mild"]
-    assert _guarded(["evaluate", *options, str(small_model_file), str(training_faces)]) == 0
+    assert gpen(["evaluate", *options, str(small_model_file), str(training_faces)]) == 0
     assert "mild, 1 faces" in capfd.readouterr().out
 
 
 def test_a_missing_folder_and_too_many_names(capfd, tmp_path):
-    assert _guarded(["evaluate", str(tmp_path / "nowhere")]) == 2
+    assert gpen(["evaluate", str(tmp_path / "nowhere")]) == 2
     assert "does not exist" in " ".join(capfd.readouterr().err.split())
-    assert _guarded(["evaluate", "a", "b", "c"]) == 2
+    assert gpen(["evaluate", "a", "b", "c"]) == 2
     assert "not 3 names" in capfd.readouterr().err
 
 

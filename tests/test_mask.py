@@ -8,9 +8,11 @@ from torch import nn
 
 from gpen_core.errors import CheckpointError, InputError, MissingWeightsError
 from gpen_core.faces.found import Faces
-from gpen_core.faces.mask import MaskOptions, crop_masks
-from gpen_core.faces.parse import CLASSES, FaceParser, class_indices, load_parser
+from gpen_core.faces.mask import crop_masks
+from gpen_core.faces.parse import FaceParser, load_parser
 from gpen_core.faces.templates import template
+from gpen_core.options import PARSING_CLASSES as CLASSES
+from gpen_core.options import MaskOptions, class_indices
 from gpen_core.weights import catalogue
 
 KINDS = ("rectangle", "ellipse", "hull", "parsing")
@@ -57,7 +59,7 @@ def parser() -> FaceParser:
 @pytest.mark.parametrize("size", [32, 64, 256, 640])
 @pytest.mark.parametrize("feather", [None, 0.0, 8.0, 128.0])
 def test_masks_are_soft_and_end_inside_the_crop(kind, size, feather) -> None:
-    options = MaskOptions(kind=kind, feather=feather)
+    options = MaskOptions(mask=kind, feather=feather)
     masks = crop_masks(aligned(2, size), options, parser())
     assert masks.shape == (2, 1, size, size)
     assert masks.dtype == torch.float32
@@ -93,7 +95,7 @@ def test_a_feather_is_in_pixels_of_a_512_crop_whatever_the_model() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wider_feather_is_a_softer_edge(kind) -> None:
     def soft(feather: float) -> int:
-        mask = crop_masks(aligned(1, 256), MaskOptions(kind=kind, feather=feather), parser())
+        mask = crop_masks(aligned(1, 256), MaskOptions(mask=kind, feather=feather), parser())
         return int(((mask > 0.05) & (mask < 0.95)).sum())
 
     assert soft(4) < soft(20) < soft(60)
@@ -102,7 +104,7 @@ def test_a_wider_feather_is_a_softer_edge(kind) -> None:
 @pytest.mark.parametrize("name", ["gpen", "ffhq"])
 @pytest.mark.parametrize("kind", ["ellipse", "hull"])
 def test_face_shapes_cover_the_features_and_not_the_corners(kind, name) -> None:
-    mask = crop_masks(aligned(1, 512, name=name), MaskOptions(kind=kind))[0, 0]
+    mask = crop_masks(aligned(1, 512, name=name), MaskOptions(mask=kind))[0, 0]
     for x, y in template(name, 512).round().int().tolist():
         assert mask[y, x] > 0.999
     corners = mask[[40, 40, -40, -40], [40, -40, 40, -40]]
@@ -114,12 +116,12 @@ def test_a_hull_follows_its_own_face() -> None:
     faces = aligned(2, 256)
     landmarks = faces.landmarks.clone()
     landmarks[1] += torch.tensor([20.0, 0.0])
-    masks = crop_masks(faces.with_(landmarks=landmarks), MaskOptions(kind="hull"))
+    masks = crop_masks(faces.with_(landmarks=landmarks), MaskOptions(mask="hull"))
     torch.testing.assert_close(masks[1, 0, :, 60:200], masks[0, 0, :, 40:180], atol=0.02, rtol=0)
 
 
 def test_parsing_leaves_the_official_classes_out() -> None:
-    mask = crop_masks(aligned(1, 512), MaskOptions(kind="parsing"), parser())[0, 0]
+    mask = crop_masks(aligned(1, 512), MaskOptions(mask="parsing"), parser())[0, 0]
     assert mask[256, 256] > 0.99
     assert mask[80, 256] < 0.01  # hat
     assert mask[430, 256] < 0.01  # cloth
@@ -128,7 +130,7 @@ def test_parsing_leaves_the_official_classes_out() -> None:
 
 
 def test_an_excluded_eye_stays_untouched_for_all_the_blur() -> None:
-    options = MaskOptions(kind="parsing", exclude=("background", "hat", "cloth", "eyes"))
+    options = MaskOptions(mask="parsing", exclude=("background", "hat", "cloth", "eyes"))
     mask = crop_masks(aligned(1, 512), options, parser())[0, 0]
     assert float(mask[228:244, 184:216].max()) < 0.02
     assert mask[300, 256] > 0.99
@@ -142,7 +144,7 @@ def test_restored_faces_decide_the_size_and_are_what_is_parsed() -> None:
         return torch.ones(len(faces), 64, 64, dtype=torch.int64)
 
     faces = aligned(1, 64, restored=128)
-    masks = crop_masks(faces, MaskOptions(kind="parsing"), remember)
+    masks = crop_masks(faces, MaskOptions(mask="parsing"), remember)
     assert masks.shape == (1, 1, 128, 128)
     assert seen[0] is faces.restored
 
@@ -154,13 +156,13 @@ def test_no_faces() -> None:
 
 def test_wrong_options_say_what_would_be_right() -> None:
     with pytest.raises(InputError, match="rectangle, ellipse, hull, parsing"):
-        MaskOptions(kind="square")
-    with pytest.raises(InputError, match="feather is -1"):
+        MaskOptions(mask="square")
+    with pytest.raises(InputError, match="feather must be from 0 to 128, not -1"):
         MaskOptions(feather=-1)
-    with pytest.raises(InputError, match="no face class 'beard'"):
+    with pytest.raises(InputError, match="no face part 'beard'"):
         MaskOptions(exclude=("beard",))
     with pytest.raises(InputError, match="needs a face parser"):
-        crop_masks(aligned(1, 64), MaskOptions(kind="parsing"))
+        crop_masks(aligned(1, 64), MaskOptions(mask="parsing"))
     with pytest.raises(InputError, match="align the faces"):
         crop_masks(Faces.empty([(9, 9)]), MaskOptions())
 

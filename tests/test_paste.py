@@ -13,11 +13,22 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.faces.align import align
-from gpen_core.faces.color import keep_gray, match_color
+from gpen_core.faces.color import match_color
 from gpen_core.faces.found import Faces
-from gpen_core.faces.mask import MaskOptions, crop_masks
-from gpen_core.faces.paste import Canvas, PasteOptions, paste
+from gpen_core.faces.mask import crop_masks
+from gpen_core.faces.paste import Canvas, Surface
 from gpen_core.faces.templates import template
+from gpen_core.hooks import Hooks
+from gpen_core.images import layouts
+from gpen_core.options import MaskOptions, PasteOptions
+
+
+def paste(images, faces, masks, options=None, hooks=None, **surface):
+    """All faces at once."""
+    canvas = Canvas(Surface(images, **surface), options, hooks)
+    canvas.add(faces, masks)
+    return canvas.images, canvas.mask
+
 
 places = st.builds(
     dict,
@@ -89,7 +100,7 @@ def test_outside_the_mask_every_bit_is_the_inputs(height, width, found, kind, up
     faces = faces_in(images, found)
     restored = 1 - 2 * torch.rand(len(found), 3, 64, 64)
     faces = faces.with_(restored=restored)
-    masks = crop_masks(faces, MaskOptions(kind=kind))
+    masks = crop_masks(faces, MaskOptions(mask=kind))
     options = PasteOptions(upscale=upscale)
     pasted, mask = paste(images, faces, masks, options)
     nothing, _ = paste(images, Faces.empty([(height, width)]), masks[:0], options)
@@ -171,7 +182,7 @@ def test_faces_may_come_in_parts() -> None:
     faces = faces_in(images, found)
     faces = faces.with_(restored=torch.rand_like(faces.crops) * 2 - 1)
     masks = crop_masks(faces)
-    canvas = Canvas(images)
+    canvas = Canvas(Surface(images))
     for part in ([2], [0, 1]):
         canvas.add(faces.take(part), masks[part])
     pasted, mask = paste(images, faces, masks)
@@ -223,7 +234,7 @@ def test_a_background_gives_the_output_its_size() -> None:
     assert mask.any()
     with pytest.raises(InputError, match="their shapes differ"):
         paste(images, faces, crop_masks(faces), background=torch.rand(1, 3, 150, 150))
-    with pytest.raises(InputError, match="The background is"):
+    with pytest.raises(InputError, match="The background holds 2"):
         paste(images, faces, crop_masks(faces), background=torch.rand(2, 3, 150, 200))
 
 
@@ -239,8 +250,10 @@ def test_a_users_mask_is_multiplied_in() -> None:
     assert torch.equal(pasted[..., :32], images[..., :32])
     assert torch.equal(pasted[..., 32:], plain[..., 32:])
     assert torch.equal(mask, plain_mask * user)
-    with pytest.raises(InputError, match="The mask is"):
-        paste(images, faces, masks, user_mask=torch.ones(1, 1, 32, 64))
+    half, half_mask = paste(images, faces, masks, user_mask=user[..., ::2, ::2])
+    assert torch.equal(half_mask[..., 40:], mask[..., 40:]) and half_mask[..., :24].max() == 0
+    with pytest.raises(InputError, match="3 masks came with 1 image"):
+        paste(images, faces, masks, user_mask=torch.ones(3, 1, 64, 64))
 
 
 def test_small_face_filter_smooths_small_boxes_only() -> None:
@@ -282,7 +295,7 @@ def test_color_match_takes_out_a_tint_and_keeps_the_detail() -> None:
 def test_gray_stays_gray_to_the_bit() -> None:
     images = smooth(64, 64)[:, :1].expand(-1, 3, -1, -1).contiguous()
     faces = one_face(images)
-    faces = faces.with_(restored=keep_gray(torch.rand(1, 3, 64, 64) * 2 - 1))
+    faces = faces.with_(restored=torch.rand(1, 1, 64, 64).expand(1, 3, 64, 64) * 2 - 1)
     for upscale in (1, 2):
         pasted, mask = paste(images, faces, crop_masks(faces), PasteOptions(upscale=upscale))
         assert mask.any()
@@ -296,13 +309,30 @@ def test_progress_counts_every_face() -> None:
         images, [dict(x=0.5, y=0.5, side=0.5, angle=0.0), dict(x=9, y=9, side=1, angle=0)]
     )
     steps = []
-    paste(
-        images,
-        faces.with_(restored=faces.crops),
-        crop_masks(faces),
-        progress=lambda done, total: steps.append((done, total)),
-    )
-    assert steps == [(1, 2), (2, 2)]
+
+    class Counting(Hooks):
+        def progress(self, stage, done, total):
+            steps.append((stage, done, total))
+
+    restored = faces.with_(restored=faces.crops)
+    paste(images, restored, crop_masks(faces), PasteOptions(upscale=2), hooks=Counting())
+    assert steps == [("enlarge", 1, 1), ("paste", 1, 2), ("paste", 2, 2)]
+
+
+def test_enlarging_in_strips_is_enlarging_at_once_and_tells_on_the_way(monkeypatch) -> None:
+    images = torch.rand(2, 3, 53, 31)
+    told = []
+
+    class Telling(Hooks):
+        def progress(self, stage, done, total):
+            told.append((stage, done, total))
+
+    monkeypatch.setattr(layouts, "_STRIP_PIXELS", 2000)
+    for factor in (2, 4):
+        whole = torch.nn.functional.interpolate(images, scale_factor=factor, mode="bicubic")
+        assert torch.equal(layouts.enlarge(images, factor, Telling()), whole.clamp(0, 1))
+        assert len(told) > 4 and told[-1][1] == told[-1][2] == len(told)
+        told.clear()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -327,7 +357,7 @@ def test_wrong_input_is_refused() -> None:
         paste(images, faces, torch.ones(2, 1, 64, 64))
     with pytest.raises(InputError, match="belongs to image 4"):
         paste(images, faces.with_(source=torch.tensor([4])), crop_masks(faces))
-    with pytest.raises(InputError, match="enlarged 3 times"):
+    with pytest.raises(InputError, match="upscale must be one of 1, 2, 4, not 3"):
         PasteOptions(upscale=3)
-    with pytest.raises(InputError, match="color match is 2"):
+    with pytest.raises(InputError, match="color_match must be from 0 to 1, not 2"):
         replace(PasteOptions(), color_match=2)

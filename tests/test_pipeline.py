@@ -13,11 +13,7 @@ from PIL import Image
 
 import gpen_core
 from gpen_core.errors import InputError
-from gpen_core.faces.detect import DetectOptions
-from gpen_core.faces.mask import MaskOptions
-from gpen_core.faces.paste import PasteOptions
-from gpen_core.faces.restore import RestoreOptions
-from gpen_core.run import Options
+from gpen_core.options import Options
 
 
 def batch_of(*pictures: np.ndarray) -> torch.Tensor:
@@ -71,10 +67,11 @@ def test_a_picture_alone_and_in_a_batch(portrait, small_model):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
-def test_groups_of_frames_do_not_change_the_result(portrait, small_model, frames):
+def test_groups_of_frames_do_not_change_the_result(portrait, small_model, frames, monkeypatch):
     image = batch_of(portrait, portrait[:, ::-1].copy(), portrait)
     whole = gpen_core.restore_image(image, small_model)
-    parts = gpen_core.restore_image(image, small_model, options=Options(frames_at_once=frames))
+    monkeypatch.setattr("gpen_core.run.groups.__defaults__", (frames,))
+    parts = gpen_core.restore_image(image, small_model)
     assert torch.allclose(parts.image, whole.image, atol=1e-5)
     assert parts.faces.source.tolist() == [0, 1, 2]
 
@@ -89,7 +86,7 @@ def test_no_face_is_said_and_changes_nothing(no_face, small_model, caplog):
 
 @pytest.mark.parametrize("keep", ["", [], "7"])
 def test_an_empty_selection_changes_nothing(portrait, small_model, keep):
-    result = gpen_core.restore_image(portrait, small_model, options=Options(keep=keep))
+    result = gpen_core.restore_image(portrait, small_model, options=Options.of(keep=keep))
     assert np.array_equal(result.image, portrait)
     assert [face.reason for face in result.report.faces] == ["not selected"]
 
@@ -111,7 +108,7 @@ def test_strength_0_is_nearly_the_input(portrait, small_model):
 @pytest.mark.parametrize("upscale", [2, 4])
 def test_upscaled_outside_the_mask_is_the_plain_enlargement(portrait, small_model, upscale):
     small = portrait[20:220, 120:320]
-    options = Options(paste=PasteOptions(upscale=upscale))
+    options = Options.of(upscale=upscale)
     result = gpen_core.restore_image(batch_of(small), small_model, options=options)
     plain = torch.nn.functional.interpolate(
         batch_of(small).permute(0, 3, 1, 2), scale_factor=upscale, mode="bicubic"
@@ -136,7 +133,7 @@ def test_detail_of_a_large_face_survives_upscaling(portrait):
             y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
             return ((x // 2 + y // 2) % 2 * 2.0 - 1).expand(len(crops), 3, -1, -1)
 
-    options = Options(paste=PasteOptions(upscale=2))
+    options = Options.of(upscale=2)
     result = gpen_core.restore_image(portrait, Checkerboard(), options=options)
     inside = result.mask.numpy() > 0.99
     assert result.image[inside].astype(float).std() > 70
@@ -160,9 +157,7 @@ def test_a_background_decides_the_size(portrait, small_model):
 
 def test_the_parsing_mask_needs_a_parser(portrait, small_model):
     with pytest.raises(InputError, match="parser"):
-        gpen_core.restore_image(
-            portrait, small_model, options=Options(mask=MaskOptions(kind="parsing"))
-        )
+        gpen_core.restore_image(portrait, small_model, mask="parsing")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +182,7 @@ def test_bad_images_are_refused(image, message, small_model):
 def test_any_size_from_16_px(small_model, height, width, seed):
     generator = np.random.default_rng(seed)
     picture = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    options = Options(detect=DetectOptions(confidence=0.5))
+    options = Options.of(confidence=0.5)
     result = gpen_core.restore_image(picture, small_model, options=options)
     assert result.image.shape == picture.shape
     outside = result.mask.numpy() == 0
@@ -218,7 +213,7 @@ def test_faces_in_parts_give_the_same_picture(shared, small_model, monkeypatch):
     picture = np.asarray(Image.open(shared / "photos" / "18f_Estonia2.jpg").convert("RGB"))
     whole = gpen_core.restore_image(picture, small_model)
     monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
-    options = Options(restore=RestoreOptions(batch_size=1))
+    options = Options.of(batch_size=1)
     parts = gpen_core.restore_image(picture, small_model, options=options)
     assert np.abs(parts.image.astype(int) - whole.image.astype(int)).max() <= 1
     assert torch.equal(parts.faces.boxes, whole.faces.boxes)

@@ -9,16 +9,12 @@ import torch
 
 from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.found import Faces
-from gpen_core.faces.restore import (
-    Monitor,
-    RestoreOptions,
-    is_out_of_memory,
-    restore,
-    restore_crops,
-)
+from gpen_core.faces.restore import is_out_of_memory, restore, restore_crops
+from gpen_core.hooks import Hooks, Recording
 from gpen_core.models.model import build_model
 from gpen_core.networks import GPEN, GPENConfig
-from gpen_core.run import Options, _parts
+from gpen_core.options import Options, RestoreOptions
+from gpen_core.run import Run, Tools
 
 
 def crops_of(count: int, size: int = 64) -> torch.Tensor:
@@ -36,7 +32,7 @@ def faces_of(count: int) -> Faces:
     )
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 64])
 def test_the_batch_size_does_not_change_the_result(small_model, batch):
     reference = restore(faces_of(5), small_model, RestoreOptions(batch_size=1)).restored
     restored = restore(faces_of(5), small_model, RestoreOptions(batch_size=batch)).restored
@@ -90,30 +86,30 @@ class Limited:
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(small_model, caplog):
-    limited, monitor = Limited(small_model, 2), Monitor()
-    reference = restore_crops(crops_of(7), small_model, RestoreOptions(), Monitor())
+    limited, hooks = Limited(small_model, 2), Recording()
+    reference = restore_crops(crops_of(7), small_model, RestoreOptions(), Hooks())
     with caplog.at_level(logging.WARNING):
-        restored = restore_crops(crops_of(7), limited, RestoreOptions(batch_size=6), monitor)
+        restored = restore_crops(crops_of(7), limited, RestoreOptions(batch_size=6), hooks)
     assert limited.seen == [6, 3, 1, 1, 1, 1, 1, 1, 1]
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert "going on with 3" in monitor.events[0]
+    assert "going on with 3" in hooks.events[0]
     assert "going on with 3" in caplog.text
 
 
 def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
-    limited, monitor = Limited(small_model, 0, "meta"), Monitor()
+    limited, hooks = Limited(small_model, 0, "meta"), Recording()
     limited.model = small_model
     crops = crops_of(2)
     # `meta` stands for a full graphics card: nothing can be computed there.
-    restored = restore_crops(crops, limited, RestoreOptions(batch_size=1), monitor)
-    reference = restore_crops(crops, small_model, RestoreOptions(), Monitor())
+    restored = restore_crops(crops, limited, RestoreOptions(batch_size=1), hooks)
+    reference = restore_crops(crops, small_model, RestoreOptions(), Hooks())
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert "going on on the CPU" in monitor.events[-1]
+    assert "going on on the CPU" in hooks.events[-1]
 
 
 def test_a_full_cpu_is_an_error(small_model):
     with pytest.raises(GPENError, match="Not enough memory"):
-        restore_crops(crops_of(1), Limited(small_model, 0), RestoreOptions(), Monitor())
+        restore_crops(crops_of(1), Limited(small_model, 0), RestoreOptions(), Hooks())
 
 
 @pytest.mark.parametrize(
@@ -137,10 +133,10 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
     state = {name: value.clone() for name, value in small_state.items()}
     for index in (1, 2, 3):  # activations beyond the largest fp16 number, weights below it
         state[f"ecd{index}.0.1.weight"] *= 200
-    model, monitor = load_model(state, precision="fp16"), Monitor()
-    restored = restore_crops(crops_of(2), model, RestoreOptions(), monitor)
+    model, hooks = load_model(state, precision="fp16"), Recording()
+    restored = restore_crops(crops_of(2), model, RestoreOptions(), hooks)
     assert torch.isfinite(restored).all()
-    assert "redone in fp32" in monitor.events[0]
+    assert "redone in fp32" in hooks.events[0]
 
 
 def test_nan_in_fp32_is_an_error(small_state):
@@ -150,32 +146,41 @@ def test_nan_in_fp32_is_an_error(small_state):
     with torch.no_grad():
         next(iter(model.network.parameters())).fill_(float("nan"))
     with pytest.raises(GPENError, match="NaN"):
-        restore_crops(crops_of(1), model, RestoreOptions(), Monitor())
+        restore_crops(crops_of(1), model, RestoreOptions(), Hooks())
 
 
 def test_progress_counts_faces_and_may_stop_the_run(small_model):
-    counts: list[int] = []
+    counts: list[tuple[str, int, int]] = []
     options = RestoreOptions(batch_size=2)
-    restore_crops(crops_of(5), small_model, options, Monitor(progress=counts.append))
-    assert counts == [2, 2, 1]
 
     class Stopped(Exception):
         pass
 
-    def stop(_: int) -> None:
-        raise Stopped
+    class Counting(Hooks):
+        def progress(self, stage, done, total):
+            counts.append((stage, done, total))
+            if len(counts) > 3:
+                raise Stopped
 
+    hooks = Counting()
+    restore_crops(crops_of(5), small_model, options, hooks)
+    assert counts == [("restore", 2, 5), ("restore", 4, 5), ("restore", 5, 5)]
     with pytest.raises(Stopped):
-        restore_crops(crops_of(5), small_model, options, Monitor(progress=stop))
+        restore_crops(crops_of(5), small_model, options, hooks)
+    assert len(counts) == 4
 
 
 def test_large_faces_go_through_a_cpu_one_by_one(monkeypatch):
     network = GPEN(GPENConfig.create(512, 1 / 32, 1))
     model = build_model(network.state_dict(), "narrow", torch.float32)
     passes = []
-    monitor = Monitor(prepare=lambda _, faces: passes.append(faces))
-    restored = restore_crops(crops_of(3, 512), model, RestoreOptions(batch_size=4), monitor)
+
+    class Preparing(Hooks):
+        def prepare(self, model, faces):
+            passes.append(faces)
+
+    restored = restore_crops(crops_of(3, 512), model, RestoreOptions(batch_size=4), Preparing())
     assert restored.shape == (3, 3, 512, 512)
     assert passes == [1, 1, 1]
     monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
-    assert [len(part) for part in _parts(faces_of(3), model, Options())] == [1, 1, 1]
+    assert [len(part) for part in Run(Tools(model), Options()).parts(faces_of(3))] == [1, 1, 1]

@@ -13,10 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..faces.restore import RestoreOptions, at_once
+from ..faces.paste import Surface
+from ..faces.restore import at_once
 from ..images.files import read_picture
 from ..models.model import Model, load_model
-from ..run import Options, restore_images
+from ..options import Options
+from ..report import Report
+from ..run import Run, Tools, split
 from ..weights.locate import locate
 from .contenders import Task, random_state
 from .measure import reset_peak, resident_peak
@@ -33,13 +36,15 @@ def pipeline(pictures: Tensor, model: Model, options: Options | None = None) -> 
     """
     before = reset_peak()
     start, start_cpu = time.perf_counter(), time.process_time()
-    *_, report = restore_images(pictures, model, options)
+    report = Report()
+    for result in Run(Tools(model), options)(split(Surface(pictures))):
+        report.add(result.report)
     seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     peak = resident_peak()
     restoring = report.seconds.get("restore", 0.0)
     return {
         "pictures": len(pictures),
-        "faces": sum(face.restored for face in report.faces),
+        "faces": report.restored,
         "seconds": seconds,
         "cpu_seconds": cpu,
         "peak_mb": None if before is None or peak is None else peak - before,
@@ -52,7 +57,7 @@ def pipeline(pictures: Tensor, model: Model, options: Options | None = None) -> 
 def growth(picture: Tensor, model: Model, faces: int) -> list[dict[str, Any]]:
     """`pipeline` of (1, 3, H, W) with a quarter and half of its faces restored."""
     counts = [count for count in (faces // 4, faces // 2) if count]
-    return [pipeline(picture, model, Options(keep=count)) for count in counts]
+    return [pipeline(picture, model, Options.of(keep=count)) for count in counts]
 
 
 def photograph(path: Path, frames: int = 1) -> Tensor:
@@ -82,7 +87,8 @@ def of_model(
         with torch.inference_mode():
             # Warm: the detector's weights, what the network derives from its own, and its
             # buffers for a full batch.
-            restore_images(pictures[:1], model, Options(keep=at_once(model, RestoreOptions())))
+            few = Options.of(keep=at_once(model, Options().restore))
+            Run(Tools(model), few).restored(Surface(pictures[:1]))
             whole = pipeline(pictures, model)
             parts = growth(pictures, model, whole["faces"]) if frames == 1 else []
         return {

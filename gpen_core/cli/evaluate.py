@@ -179,8 +179,8 @@ def _give(
     from ..evaluation.faces import count_enlarged
     from ..evaluation.report import report
     from ..evaluation.sheet import draw_sheet
+    from ..files import write_json
     from ..images.files import Picture, write_picture
-    from .app import write_report
 
     content = report(figures, model, options)
     enlarged = count_enlarged(figures.faces, model.output_size)
@@ -189,7 +189,8 @@ def _give(
     if enlarged:
         typer.echo(f"{enlarged} truths were enlarged to {model.output_size} px, so they are soft.")
     if json_file is not None:
-        write_report(json_file, content | {"command": ["gpen", *sys.argv[1:]]}, overwrite=True)
+        content |= {"command": ["gpen", *sys.argv[1:]]}
+        write_json(json_file, content, overwrite=True)
         typer.echo(f"Written: {json_file}")
     if sheet is not None:
         write_picture(sheet, Picture(draw_sheet(figures.shown)), overwrite=True)

@@ -13,10 +13,12 @@ from torch import Tensor
 from ..dataset.degradation import degrade, gaussian_blur, preset
 from ..dataset.sources import Face
 from ..errors import InputError
-from ..faces.restore import Monitor, RestoreOptions, restore_crops
+from ..faces.restore import restore_crops
+from ..hooks import Hooks, Recording
 from ..images.layouts import from_network, to_network
 from ..metrics.catalogue import METRICS, Measure
 from ..models.model import Model
+from ..options import RestoreOptions
 from .faces import cut
 
 log = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ def compare(
     count = min(options.shown, len(faces))
     chosen = {index * len(faces) // count for index in range(count)}
     shown: list[Shown] = []
-    monitor = Monitor()
+    hooks = Recording()
     for start in range(0, len(faces), options.batch_size):
         group = faces[start : start + options.batch_size]
         truth = cut(group, model.output_size).to(model.device)
@@ -116,7 +118,7 @@ def compare(
         of_truth = {name: m.of(to_network(truth), known[name]) for name, m in own.items()}
         for damage in options.presets:
             damaged = degrade(truth, damage, options.seed + start)
-            answers = _answers(damaged, model, options, monitor)
+            answers = _answers(damaged, model, options, hooks)
             for who, answer in answers.items():
                 for name, measure in measures.items():
                     parts[damage, who, name].append(measure.of(answer, known[name]).cpu())
@@ -126,19 +128,17 @@ def compare(
                 restored = from_network(answers[MODEL][index])
                 picture.pairs[damage] = (damaged[index].cpu(), restored.cpu())
         progress(len(group))
-    return Figures(list(faces), _nested(parts), shown, list(dict.fromkeys(monitor.events)))
+    return Figures(list(faces), _nested(parts), shown, list(dict.fromkeys(hooks.events)))
 
 
-def _answers(
-    damaged: Tensor, model: Model, options: Options, monitor: Monitor
-) -> dict[str, Tensor]:
+def _answers(damaged: Tensor, model: Model, options: Options, hooks: Hooks) -> dict[str, Tensor]:
     """What each contender makes of damaged faces (N, 3, S, S) 0..1: the same shape, -1..1."""
     crops = to_network(damaged)
     restoring = RestoreOptions(batch_size=options.batch_size, seed=options.seed)
     return {
         NOTHING: crops,
         UNSHARP: to_network(unsharp(damaged)),
-        MODEL: restore_crops(crops, model, restoring, monitor),
+        MODEL: restore_crops(crops, model, restoring, hooks),
     }
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..hooks import Hooks
 from .found import Faces
 from .templates import template as template_points
 from .warp import square, warp
@@ -67,7 +68,9 @@ def invert(matrices: Tensor) -> Tensor:
     return torch.linalg.inv(square(matrices))[..., :2, :]
 
 
-def align(images: Tensor, faces: Faces, size: int, template: str = "gpen") -> Faces:
+def align(
+    images: Tensor, faces: Faces, size: int, template: str = "gpen", hooks: Hooks | None = None
+) -> Faces:
     """Cut every face out of its image, upright and at the network's size.
 
     Bicubic on the images' device, antialiased where a face has more pixels than its crop; outside
@@ -78,6 +81,7 @@ def align(images: Tensor, faces: Faces, size: int, template: str = "gpen") -> Fa
         faces: with landmarks; `source` says which image each face is of.
         size: side of the crops in pixels.
         template: "gpen" or "ffhq".
+        hooks: told about the stage "align".
 
     Returns:
         The faces with `matrices` (N, 2, 3) float32 and `crops` (N, 3, size, size) float32 -1..1.
@@ -97,6 +101,8 @@ def align(images: Tensor, faces: Faces, size: int, template: str = "gpen") -> Fa
     for face, source in enumerate(sources):
         crop = warp(images[source], matrices[face], (size, size), border="reflect")
         crops[face] = crop.mul_(2).sub_(1).clamp_(-1, 1)
+        if hooks is not None:
+            hooks.progress("align", face + 1, len(faces))
     return faces.with_(
         matrices=matrices.to(faces.landmarks.device, torch.float32),
         crops=crops,

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..images.layouts import from_network, to_network
-from ..models.model import Model
-from .detect import DetectOptions, Detector, detect
+from ..images.layouts import to_network
+from ..images.monochrome import tones_of
+from ..options import DetectOptions
+from .boxes import box_areas
+from .detect import Detector, detect
 from .found import Faces
-from .restore import Monitor, RestoreOptions, restore_crops
 from .templates import template as template_of
 
 # Between the two templates landmarks differ by 2.5 % of the crop, a loosely cropped portrait by
@@ -20,37 +21,59 @@ MAX_LANDMARK_ERROR = 0.10
 _CONFIDENCE = 0.7
 
 
-def restore_aligned(
-    images: Tensor, model: Model, options: RestoreOptions, monitor: Monitor | None = None
-) -> Tensor:
-    """(B, 3, S, S) 0..1 ready crops -> (B, 3, T, T) 0..1, T the model's output size."""
-    restored = restore_crops(to_network(images), model, options, monitor or Monitor())
-    return from_network(restored)
+def as_faces(images: Tensor, template: str) -> Faces:
+    """Ready crops as faces, each the only one of its picture and already in place.
+
+    Args:
+        images: (N, 3, S, S) RGB 0..1.
+        template: the alignment template they are in.
+
+    Raises:
+        InputError: they are not square.
+    """
+    height, width = images.shape[-2:]
+    if height != width:
+        raise InputError(f"Ready face crops are square, not {width}x{height} px.", remedy="align")
+    count, size = len(images), int(width)
+    edge = float(size - 1)
+    return Faces(
+        boxes=torch.tensor([[0.0, 0.0, edge, edge]]).repeat(count, 1),
+        scores=torch.ones(count),
+        landmarks=template_of(template, size)[None].float().repeat(count, 1, 1),
+        source=torch.arange(count),
+        image_sizes=((size, size),) * count,
+        tones=tones_of(images),
+        template=template,
+        matrices=torch.eye(2, 3)[None].repeat(count, 1, 1),
+        crops=to_network(images.float()),
+    )
 
 
 def check_aligned(image: Tensor, detector: Detector, template: str) -> None:
-    """Refuse a picture (1, 3, H, W) that is not one centerd, upright face.
+    """Refuse a picture (1, 3, H, W) that is not one centered, upright face.
 
     Raises:
         InputError: not square, no face, several faces, or a face in another place than the
-            template's; the text says which, and how to align.
+            template's; the text says which.
     """
-    hint = "add --face_align to find and align the faces, or --no_check if it is a ready crop"
     height, width = image.shape[-2:]
     if height != width:
-        raise InputError(f"The picture is {width}x{height} px, not a square face crop; {hint}.")
+        raise InputError(
+            f"The picture is {width}x{height} px, not a square face crop.", remedy="align"
+        )
     faces = detect(image, detector, DetectOptions(confidence=_CONFIDENCE))
     main = _main_faces(faces)
     if len(main) == 0:
-        raise InputError(f"No face was found in the picture; {hint}.")
+        raise InputError("No face was found in the picture.", remedy="align")
     if len(main) > 1:
-        raise InputError(f"The picture holds {len(main)} faces, not one; {hint}.")
-    expected = template_of(template, height).to(main.landmarks)
+        raise InputError(f"The picture holds {len(main)} faces, not one.", remedy="align")
+    expected = template_of(template, int(height)).to(main.landmarks)
     error = float((main.landmarks[0] - expected).norm(dim=-1).mean()) / height
     if error > MAX_LANDMARK_ERROR:
         raise InputError(
-            f"The face is not centerd as the {template} template wants it "
-            f"({error:.0%} of the picture off); {hint}."
+            f"The face is not centered as the {template} template wants it "
+            f"({error:.0%} of the picture off).",
+            remedy="align",
         )
 
 
@@ -58,6 +81,5 @@ def _main_faces(faces: Faces) -> Faces:
     """The faces at least half as large as the largest; a crop may show a bystander's part."""
     if len(faces) == 0:
         return faces
-    boxes = faces.boxes
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    areas = box_areas(faces.boxes)
     return faces.take(torch.nonzero(areas >= 0.5 * areas.max()).flatten())

@@ -1,4 +1,4 @@
-"""Boxes as tensors: area, overlap, suppression, turning.
+"""Boxes as tensors: area, overlap, suppression.
 
 A box is `x0, y0, x1, y1`. Written out here because torchvision, which has the same, is often
 missing or built for another PyTorch.
@@ -68,28 +68,3 @@ def suppress(boxes: Tensor, scores: Tensor, limit: float, of_smaller: bool = Fal
         if bool((still == kept).all()):
             return order[kept]
         kept = still
-
-
-def turn_points(points: Tensor, turns: int, size: tuple[int, int]) -> Tensor:
-    """Where points of `torch.rot90(image, turns, (-2, -1))` lie in the image itself.
-
-    Args:
-        points: (..., 2) x, y, pixel centers at integers, in the turned image.
-        turns: quarter turns counter-clockwise.
-        size: (height, width) of the image before turning.
-    """
-    height, width = size
-    x, y = points.unbind(-1)
-    turned = {
-        0: (x, y),
-        1: (width - 1 - y, x),
-        2: (width - 1 - x, height - 1 - y),
-        3: (y, height - 1 - x),
-    }[turns % 4]
-    return torch.stack(turned, dim=-1)
-
-
-def turn_boxes(boxes: Tensor, turns: int, size: tuple[int, int]) -> Tensor:
-    """(N, 4) boxes of a turned image in the image itself, see `turn_points`."""
-    corners = turn_points(boxes.reshape(-1, 2, 2), turns, size)
-    return torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)

@@ -1,4 +1,4 @@
-"""Keep a restored face in the light of its picture: low-frequency color match, gray stays gray."""
+"""Keep a restored face in the light of its picture: low-frequency color match."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn import functional
-
-# Rec. 601, the luma of JPEG.
-_LUMA = (0.299, 0.587, 0.114)
 
 # The match looks at a crop 64 px wide through a blur of 4 px: a sixteenth of the face, so that
 # lips and eyes keep the network's colors and only the light on them moves.
@@ -41,20 +38,6 @@ def match_color(restored: Tensor, crops: Tensor, masks: Tensor, amount: float) -
     size = restored.shape[-1]
     low = functional.interpolate(low, (size, size), mode="bicubic")
     return (restored + amount * low.to(restored.dtype)).clamp(-1, 1)
-
-
-def keep_gray(images: Tensor) -> Tensor:
-    """The same pictures without color: their Rec. 601 luma in all three channels.
-
-    Args:
-        images: (N, 3, H, W) RGB, -1..1 or 0..1.
-
-    Returns:
-        (N, 3, H, W); the three channels are equal bit for bit (an expanded view).
-    """
-    red, green, blue = images.unbind(1)
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    return luma[:, None].expand_as(images)
 
 
 def _small(images: Tensor) -> Tensor:

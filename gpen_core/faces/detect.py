@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,16 +13,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .boxes import short_sides, turn_boxes, turn_points
-from .found import Faces
+from ..hooks import Hooks
+from ..images.monochrome import luma, tones_of
+from ..options import DETECTORS, DetectOptions
+from .boxes import short_sides, suppress
+from .found import Faces, Rejected
 from .sanity import plausible
+from .turn import Turn
 
 log = logging.getLogger(__name__)
 
-DETECTORS = ("mtcnn", "retinaface-resnet50", "retinaface-mobile0.25")
-
 # A bicubic enlargement overshoots 0..1 a little; -1..1 and 0..255 are beyond this.
 _OVERSHOOT = 0.5
+# Of the image as it is searched. Below it the detectors guess, and a face restored from less has
+# nothing to do with the person.
+_MIN_SIZE = 16.0
+# What is looked at more closely and, below the confidence asked for, named in the report.
+_CANDIDATE = 0.5
+_TURNS = (0, 90, 180, 270)
+# Two finds in different turns that overlap by more are one face.
+_SAME_FACE = 0.4
+# Faded prints are stretched to the range of their 1st to 99th percentile before the search; a
+# photograph with more contrast than this is searched as it is.
+_FADED, _PERCENTILES = 0.5, (0.01, 0.99)
+_STEPS = 100  # of progress in one search
+
+Progress = Callable[[int, int], None]
+"""Told (done, total) steps of one search; raising from it stops the search."""
 
 
 class Detector(Protocol):
@@ -42,68 +58,17 @@ class Detector(Protocol):
         """Where the network lies."""
 
     def __call__(
-        self, image: Tensor, min_size: float = 20.0, confidence: float = 0.9
+        self, image: Tensor, min_size: float, confidence: float, progress: Progress
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Faces of one image (3, H, W), RGB 0..1, H and W at least 1.
 
         `min_size` (pixels, smallest face worth looking for) and `confidence` (0..1) save work;
-        both are checked again by `detect`.
+        both are checked again by `detect`. `progress` is called every second or so.
 
         Returns:
             Boxes (K, 4), scores (K,) 0..1 and landmarks (K, 5, 2), in pixels of this image with
             centers at integers, float32, on any device.
         """
-
-
-@dataclass(frozen=True)
-class DetectOptions:
-    """What counts as a face, and how hard to look.
-
-    Attributes:
-        confidence: least score, 0..1.
-        min_size: least short side of the box, pixels of the image; None is 16 px of the image at
-            the size it is searched at.
-        max_size: largest short side, pixels of the image; None is no limit.
-        long_side: images with a longer side are searched at this one, pixels; raise it, or give
-            None for no cap, to find small faces in very large pictures. The work grows with its
-            square.
-        rotations: search images without an upright face again in quarter turns; the best turn's
-            faces are kept, their landmarks in the order of the upright face, so that aligning
-            turns them up.
-        sanity: drop faces whose landmarks cannot be a face's, see `sanity.plausible`.
-        progress: called with 1 after every image; raising from it stops the search.
-    """
-
-    confidence: float = 0.9
-    min_size: float | None = None
-    max_size: float | None = None
-    long_side: int | None = 1280
-    rotations: bool = False
-    sanity: bool = True
-    progress: Callable[[int], None] = field(default=lambda images: None, compare=False)
-
-    def __post_init__(self) -> None:
-        for name in ("confidence", "min_size", "max_size", "long_side"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, (int, float)):
-                raise InputError(f"{name} must be a number, not {value!r}.")
-        if self.confidence is None or not 0 <= self.confidence <= 1:
-            raise InputError(f"confidence must be from 0 to 1, not {self.confidence}.")
-        for name in ("min_size", "max_size"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name} must be above 0 pixels, not {value}.")
-        if self.min_size and self.max_size and self.min_size > self.max_size:
-            raise InputError(
-                f"min_size ({self.min_size}) is above max_size ({self.max_size}); swap them."
-            )
-        if self.long_side is not None and not self.long_side >= 64:
-            raise InputError(f"long_side must be at least 64 pixels, not {self.long_side}.")
-
-
-# Of the image as it is searched. Below it the detectors guess, and a face restored from less has
-# nothing to do with the person.
-_MIN_SIZE = 16.0
 
 
 def load_detector(
@@ -135,27 +100,33 @@ def load_detector(
     raise InputError(f"There is no face detector {name!r}; choose among {', '.join(DETECTORS)}.")
 
 
-def detect(images: Tensor, detector: Detector, options: DetectOptions | None = None) -> Faces:
+def detect(
+    images: Tensor,
+    detector: Detector,
+    options: DetectOptions | None = None,
+    hooks: Hooks | None = None,
+) -> Faces:
     """The faces of a batch of images, image after image, best first.
 
     Args:
         images: (B, 3, H, W) RGB 0..1; a slight overshoot is clamped.
         detector: from `load_detector`, or any other `Detector`.
         options: see `DetectOptions`.
+        hooks: told about the stage "detect".
 
     Returns:
         Boxes inside the image; landmarks may lie outside, where a face is cut off. On the device
-        of `images`.
+        of `images`, with the images' tones, and what was found but does not count in `rejected`.
 
     Raises:
         InputError: another shape or type, NaN, values that are not 0..1.
     """
-    options = options or DetectOptions()
+    options, hooks = options or DetectOptions(), hooks or Hooks()
     _check(images)
     groups = []
-    for image in images:
-        groups.append(_detect_one(image, detector, options).to(images.device))
-        options.progress(1)
+    for index, image in enumerate(images):
+        progress = _Progress(hooks, index, len(images))
+        groups.append(_detect_one(image, detector, options, progress).to(images.device))
     return Faces.concat(groups)
 
 
@@ -179,57 +150,134 @@ def _check(images: Tensor) -> None:
         )
 
 
-def _detect_one(image: Tensor, detector: Detector, options: DetectOptions) -> Faces:
-    """One image (3, H, W), in the turn that shows faces."""
-    faces = _search(image, detector, options, turns=0)
-    if len(faces) or not options.rotations:
-        return faces
-    turned = [_search(image, detector, options, turns) for turns in (1, 3, 2)]
-    best = max(turned, key=lambda found: float(found.scores.sum()))
-    if len(best):
-        log.info("Faces were found only after turning the image.")
-    return best
+@dataclass(frozen=True)
+class _Progress:
+    """Steps of one image among several, as steps of the whole."""
+
+    hooks: Hooks
+    image: int
+    images: int
+    turn: int = 0
+    turns: int = 1
+
+    def of_turn(self, turn: int, turns: int) -> _Progress:
+        return _Progress(self.hooks, self.image, self.images, turn, turns)
+
+    def __call__(self, done: int, total: int) -> None:
+        within = _STEPS * (self.turn + done / max(total, 1)) / self.turns
+        self.hooks.progress("detect", round(_STEPS * self.image + within), _STEPS * self.images)
 
 
-def _search(image: Tensor, detector: Detector, options: DetectOptions, turns: int) -> Faces:
-    """One image turned by quarter turns counter-clockwise; the faces in the image's own pixels."""
-    height, width = image.shape[-2:]
+def _detect_one(
+    image: Tensor, detector: Detector, options: DetectOptions, progress: _Progress
+) -> Faces:
+    """One image (3, H, W)."""
+    tones = tones_of(image[None])
     searched = _shrink(image.to(detector.device, torch.float32).clamp(0, 1), options.long_side)
-    ratio = torch.tensor([width / searched.shape[-1], height / searched.shape[-2]])
-    least = options.min_size or _MIN_SIZE * float(ratio.max())
-    turned = torch.rot90(searched, turns, (-2, -1))
-    found = detector(turned, least / float(ratio.max()), options.confidence)
-    boxes, scores, landmarks = (value.float().cpu() for value in found)
-
-    good = scores >= options.confidence
-    if options.sanity:
-        sane = plausible(boxes, landmarks)
-        if bool((good & ~sane).any()):
-            log.info("%d dropped: not a face's landmarks.", int((good & ~sane).sum()))
-        good &= sane
-    size = (searched.shape[-2], searched.shape[-1])
-    boxes, landmarks = turn_boxes(boxes, turns, size), turn_points(landmarks, turns, size)
-    # Pixel centers lie at integers: half a pixel is added before scaling and taken off after.
-    landmarks = (landmarks + 0.5) * ratio - 0.5
-    boxes = (boxes + 0.5) * ratio.repeat(2) - 0.5
-    # The largest that a border allows: pixel i covers i - 1/2 to i + 1/2.
-    limit = torch.tensor([width, height, width, height]) - 0.5
-    boxes = boxes.clamp(min=-0.5).minimum(limit)
-    sides = short_sides(boxes)
-    good &= (sides >= least) & (sides <= (options.max_size or math.inf))
+    searched = _stretch(searched)
+    turns = _TURNS if options.rotations else (0,)
+    found = []
+    for index, angle in enumerate(turns):
+        # Told before the search too: that is where a host may stop.
+        told = progress.of_turn(index, len(turns))
+        told(0, 1)
+        found.append(_search(searched, image.shape[-2:], detector, options, angle, told))
+        told(1, 1)
+    boxes, scores, landmarks = (torch.cat(part) for part in zip(*found, strict=True))
+    if len(turns) > 1:
+        # Equal scores fall to the smaller turn, which comes first.
+        best = suppress(boxes, scores, _SAME_FACE)
+        boxes, scores, landmarks = boxes[best], scores[best], landmarks[best]
+    least = options.min_size or _MIN_SIZE * max(image.shape[-2:]) / max(searched.shape[-2:])
+    reasons = _reasons(boxes, scores, landmarks, options, least)
+    good = torch.tensor([reason is None for reason in reasons], dtype=torch.bool)
     return Faces(
         boxes=boxes[good],
         scores=scores[good],
         landmarks=landmarks[good],
         source=torch.zeros(int(good.sum()), dtype=torch.int64),
-        image_sizes=((height, width),),
+        image_sizes=((int(image.shape[-2]), int(image.shape[-1])),),
+        tones=tones,
+        rejected=_rejected(boxes, scores, landmarks, reasons),
     )
 
 
-def _shrink(image: Tensor, long_side: int | None) -> Tensor:
+def _search(
+    searched: Tensor,
+    size: tuple[int, int] | torch.Size,
+    detector: Detector,
+    options: DetectOptions,
+    angle: int,
+    progress: Progress,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, scores and landmarks of one turn, in pixels of the image of `size`, on the CPU."""
+    height, width = size
+    ratio = torch.tensor([width / searched.shape[-1], height / searched.shape[-2]])
+    turn = Turn(angle, (int(searched.shape[-2]), int(searched.shape[-1])))
+    least = (options.min_size or 0) / float(ratio.max()) or _MIN_SIZE
+    confidence = min(options.confidence, _CANDIDATE)
+    found = detector(turn.apply(searched), least, confidence, progress)
+    boxes, scores, landmarks = (value.float().cpu() for value in found)
+    boxes, landmarks = turn.boxes_back(boxes), turn.points_back(landmarks)
+    # Pixel centers lie at integers: half a pixel is added before scaling and taken off after.
+    landmarks = (landmarks + 0.5) * ratio - 0.5
+    boxes = (boxes + 0.5) * ratio.repeat(2) - 0.5
+    # The largest that a border allows: pixel i covers i - 1/2 to i + 1/2.
+    limit = torch.tensor([width, height, width, height]) - 0.5
+    return boxes.clamp(min=-0.5).minimum(limit), scores, landmarks
+
+
+def _reasons(
+    boxes: Tensor, scores: Tensor, landmarks: Tensor, options: DetectOptions, least: float
+) -> list[str | None]:
+    """Why each find does not count as a face; None where it does."""
+    sides, sane = short_sides(boxes), plausible(boxes, landmarks)
+
+    def reason(face: int) -> str | None:
+        if float(scores[face]) < options.confidence:
+            return "low confidence"
+        if not bool(sane[face]):
+            return "implausible landmarks"
+        if float(sides[face]) < least:
+            return "too small"
+        if options.max_size is not None and float(sides[face]) > options.max_size:
+            return "too large"
+        return None
+
+    return [reason(face) for face in range(len(boxes))]
+
+
+def _rejected(
+    boxes: Tensor, scores: Tensor, landmarks: Tensor, reasons: list[str | None]
+) -> tuple[Rejected, ...]:
+    return tuple(
+        Rejected(
+            source=0,
+            box=tuple(boxes[face].tolist()),
+            score=float(scores[face]),
+            landmarks=tuple((x, y) for x, y in landmarks[face].tolist()),
+            reason=reason,
+        )
+        for face, reason in enumerate(reasons)
+        if reason is not None
+    )
+
+
+def _shrink(image: Tensor, long_side: int) -> Tensor:
     """(3, H, W) with its longer side at most `long_side`, antialiased."""
     longer = max(image.shape[-2:])
-    if long_side is None or longer <= long_side:
+    if longer <= long_side:
         return image
     size = [max(1, round(side * long_side / longer)) for side in image.shape[-2:]]
     return functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+
+
+def _stretch(image: Tensor) -> Tensor:
+    """A faded picture with the contrast of a fresh one; any other one as it is."""
+    light = luma(image[None]).flatten()
+    ranks = [max(1, round(share * len(light))) for share in _PERCENTILES]
+    low, high = (float(light.kthvalue(rank).values) for rank in ranks)
+    if high - low >= _FADED or high <= low:
+        return image
+    log.debug("Faded picture (%.2f to %.2f): searched with more contrast.", low, high)
+    return ((image - low) / (high - low)).clamp(0, 1)

@@ -9,6 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..images.monochrome import Tone
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A face that a detector found and that does not count: where it is, and why not.
+
+    Attributes:
+        source: index of the image in the batch.
+        box: `x0, y0, x1, y1`.
+        score: 0..1.
+        landmarks: five (x, y).
+        reason: a few words.
+    """
+
+    source: int
+    box: tuple[float, ...]
+    score: float
+    landmarks: tuple[tuple[float, float], ...]
+    reason: str
+
+
 _PER_FACE = ("boxes", "scores", "landmarks", "source", "matrices", "crops", "restored")
 
 
@@ -26,6 +48,9 @@ class Faces:
             corner.
         source: (N,) int64, the index of the image in the batch.
         image_sizes: (height, width) of each of the B images.
+        tones: of each of the B images, None where it has colors (see `images.monochrome`); empty
+            where nobody looked.
+        rejected: what was found in these images and does not count.
         template: name of the alignment template, set by `align`.
         matrices: (N, 2, 3) float32 similarity, image pixels to crop pixels, set by `align`.
         crops: (N, 3, S, S) float, RGB -1..1, the aligned input, set by `align`.
@@ -37,6 +62,8 @@ class Faces:
     landmarks: Tensor
     source: Tensor
     image_sizes: tuple[tuple[int, int], ...]
+    tones: tuple[Tone | None, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
     template: str | None = None
     matrices: Tensor | None = None
     crops: Tensor | None = None
@@ -55,9 +82,30 @@ class Faces:
         index = torch.as_tensor(indices, dtype=torch.int64)
         return self._map(lambda value: value[index.to(value.device)])
 
+    def tones_of_faces(self) -> list[Tone | None]:
+        """The tone of each face's image."""
+        if not self.tones:
+            return [None] * len(self)
+        return [self.tones[source] for source in self.source.tolist()]
+
     def of_image(self, image: int) -> Faces:
         """The faces of one image of the batch, in their present order."""
         return self.take(torch.nonzero(self.source.cpu() == image).flatten())
+
+    def of_images(self, chosen: slice) -> Faces:
+        """The faces of some of the images, as if these were the whole batch."""
+        inside = (self.source >= chosen.start) & (self.source < chosen.stop)
+        group = self.take(torch.nonzero(inside.cpu()).flatten())
+        return group.with_(
+            source=group.source - chosen.start,
+            image_sizes=self.image_sizes[chosen],
+            tones=self.tones[chosen],
+            rejected=tuple(
+                replace(one, source=one.source - chosen.start)
+                for one in self.rejected
+                if chosen.start <= one.source < chosen.stop
+            ),
+        )
 
     def to(self, device: torch.device | str) -> Faces:
         """The same faces with every tensor on `device`."""
@@ -78,12 +126,20 @@ class Faces:
     @staticmethod
     def concat(groups: Sequence[Faces]) -> Faces:
         """The faces of consecutive groups of images as those of one batch; see `merge`."""
-        sizes = tuple(size for group in groups for size in group.image_sizes)
-        parts, offset = [], 0
+        parts: list[Faces] = []
+        rejected: list[Rejected] = []
+        offset = 0
         for group in groups:
-            parts.append(group.with_(source=group.source + offset, image_sizes=sizes))
+            parts.append(group.with_(source=group.source + offset))
+            rejected += [replace(one, source=one.source + offset) for one in group.rejected]
             offset += len(group.image_sizes)
-        return Faces.merge(parts) if parts else Faces.empty(sizes)
+        if not parts:
+            return Faces.empty(())
+        return Faces.merge(parts).with_(
+            image_sizes=tuple(size for group in groups for size in group.image_sizes),
+            tones=tuple(tone for group in groups for tone in group.tones),
+            rejected=tuple(rejected),
+        )
 
     @staticmethod
     def merge(parts: Sequence[Faces]) -> Faces:
@@ -101,12 +157,15 @@ class Faces:
         return filled[0].with_(**joined, **missing)
 
     @staticmethod
-    def empty(image_sizes: Sequence[tuple[int, int]]) -> Faces:
-        """No face in images of these (height, width)."""
+    def empty(
+        image_sizes: Sequence[tuple[int, int]], tones: Sequence[Tone | None] | None = None
+    ) -> Faces:
+        """No face in images of these (height, width), in colors unless their tones are given."""
         return Faces(
             boxes=torch.zeros(0, 4),
             scores=torch.zeros(0),
             landmarks=torch.zeros(0, 5, 2),
             source=torch.zeros(0, dtype=torch.int64),
             image_sizes=tuple(image_sizes),
+            tones=(None,) * len(image_sizes) if tones is None else tuple(tones),
         )

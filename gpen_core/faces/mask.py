@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from kornia.filters import gaussian_blur2d
@@ -12,21 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..options import MaskOptions, class_indices
 from .found import Faces
-from .parse import Parser, class_indices
+from .parse import Parser
 from .templates import template as template_points
 
-MaskKind = Literal["rectangle", "ellipse", "hull", "parsing"]
-
-# The official pipeline: 26 px of a 512-px crop zeroed, then two Gaussian blurs of sigma 4. Their
-# sum has sigma 4 * sqrt(2), and the edge is soft over about four of them.
+# The official pipeline: 26 px of a 512-px crop zeroed (the default of `border`), then two Gaussian
+# blurs of sigma 4. Their sum has sigma 4 * sqrt(2), and the edge is soft over about four of them.
 REFERENCE_SIZE = 512
-OFFICIAL_BORDER = 26.0
 OFFICIAL_FEATHER = 4 * 4 * math.sqrt(2)
 _BLURS = 2
-
-# A quarter of the crop: a wider edge or border would leave no face.
-_WIDEST = 128.0
 
 # Masks are smooth: above this size they are made small and enlarged.
 _WORKING_SIZE = 512
@@ -35,41 +28,6 @@ _HULL_DIRECTIONS = 64
 
 # Parts of a face smaller than the blur: grown before it, or it would close over them.
 _SMALL_PARTS = class_indices(("eyes", "brows", "mouth", "nose", "glasses", "earring"))
-
-
-@dataclass(frozen=True)
-class MaskOptions:
-    """The shape that is pasted back.
-
-    Lengths are pixels of a 512-px crop and scale with the crop, so that one setting looks the same
-    with every model.
-
-    Attributes:
-        kind: "rectangle" (the whole crop), "ellipse" (the face of the alignment template), "hull"
-            (around this face's own landmarks) or "parsing" (labeled by a network).
-        feather: width of the soft edge, 0..128; None is the official pipeline's, 22.6. The edge
-            lies inside the crop: a wide feather makes the shape smaller.
-        border: zeroed at the crop's edge, 0..128.
-        exclude: for "parsing", classes or groups of `faces.parse` that are left alone.
-
-    Raises:
-        InputError: a value out of its range.
-    """
-
-    kind: MaskKind = "rectangle"
-    feather: float | None = None
-    border: float = OFFICIAL_BORDER
-    exclude: tuple[str, ...] = ("background", "hat", "cloth")
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(MaskKind):
-            kinds = ", ".join(get_args(MaskKind))
-            raise InputError(f"There is no mask {self.kind!r}; choose one of {kinds}.")
-        if self.feather is not None and not 0 <= self.feather <= _WIDEST:
-            raise InputError(f"The mask's feather is {self.feather}; give 0 to {_WIDEST:g} px.")
-        if not 0 <= self.border <= _WIDEST:
-            raise InputError(f"The mask's border is {self.border}; give 0 to {_WIDEST:g} px.")
-        class_indices(self.exclude)
 
 
 def crop_masks(
@@ -107,14 +65,14 @@ def _shape(
     faces: Faces, pictures: Tensor, size: int, options: MaskOptions, parser: Parser | None
 ) -> Tensor:
     """(N or 1, 1, size, size) soft masks."""
-    if options.kind == "parsing":
+    if options.mask == "parsing":
         if parser is None:
             raise InputError("The parsing mask needs a face parser; load one with `load_parser`.")
         return _soften(_parsed(parser(pictures), size, options), options)
     rectangle = _soften(torch.ones(1, 1, size, size), options)
-    if options.kind == "ellipse":
+    if options.mask == "ellipse":
         return rectangle * _ramp(_ellipse(faces.template or "gpen", size), options)
-    if options.kind == "hull":
+    if options.mask == "hull":
         return rectangle * _ramp(_hull(faces, size), options)
     return rectangle
 

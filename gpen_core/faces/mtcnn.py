@@ -40,6 +40,7 @@ _PROPOSAL, _REFINEMENT, _CANDIDATE = 0.6, 0.6, 0.5
 _VIEWS = (0.83, 0.94, 1.05)  # sizes at which a face is looked at again
 _PROPOSALS_A_LEVEL = 2048  # noise can make thousands; a crowd of 67 makes hundreds
 _CROPS_AT_ONCE = 1024
+_BAND_PIXELS = 1 << 20  # of a level, looked at between two reports of progress
 
 
 class PNet(nn.Module):
@@ -149,7 +150,11 @@ class MTCNNDetector:
 
     @torch.inference_mode()
     def __call__(
-        self, image: Tensor, min_size: float = 20.0, confidence: float = 0.9
+        self,
+        image: Tensor,
+        min_size: float = 20.0,
+        confidence: float = 0.9,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Faces of one image.
 
@@ -157,38 +162,53 @@ class MTCNNDetector:
             image: (3, H, W) RGB 0..1.
             min_size: smallest face looked for, pixels; half of it costs four times the work.
             confidence: least score of a face, 0..1.
+            progress: told (done, total) after every band of a level; raising from it stops.
 
         Returns:
             Boxes (K, 4), scores (K,), landmarks (K, 5, 2) in pixels of the image, best first.
         """
         pixels = (image.to(self.device, torch.float32)[None] * 255 - 127.5) / 128
-        boxes = self._propose(pixels, min_size, min(_PROPOSAL, confidence))
+        boxes = self._propose(pixels, min_size, min(_PROPOSAL, confidence), progress)
         sampler = _Crops(pixels)
         boxes = self._refine(sampler, boxes, min(_REFINEMENT, confidence))
         boxes, scores, landmarks = self._finish(sampler, boxes, min(_CANDIDATE, confidence))
         sure = scores >= confidence
         return boxes[sure] - 0.5, scores[sure], landmarks[sure] - 0.5
 
-    def _propose(self, pixels: Tensor, min_size: float, threshold: float) -> Tensor:
+    def _propose(
+        self,
+        pixels: Tensor,
+        min_size: float,
+        threshold: float,
+        progress: Callable[[int, int], None],
+    ) -> Tensor:
         """(1, 3, H, W) -> (K, 4) square proposals from all levels of the pyramid."""
         height, width = pixels.shape[-2:]
-        scale = _CELL / min_size
+        sizes = _level_sizes(height, width, min_size)
+        areas = [tall * wide for tall, wide in sizes]
         found, level = [], pixels
-        while min(height, width) * scale >= _CELL:
-            size = (round(height * scale), round(width * scale))
+        for number, size in enumerate(sizes):
             level = functional.interpolate(level, size, mode="bilinear", antialias=True)
-            found.append(self._propose_level(level, (height, width), threshold))
-            scale *= _PYRAMID
+            before = sum(areas[:number])
+
+            def told(rows: int, before: int = before, wide: int = size[1]) -> None:
+                progress(before + rows * wide, sum(areas))
+
+            found.append(self._propose_level(level, (height, width), threshold, told))
         if not found:
             return pixels.new_zeros(0, 4)
         boxes, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
         return square_boxes(boxes[suppress(boxes, scores, 0.7)])
 
     def _propose_level(
-        self, level: Tensor, size: tuple[int, int], threshold: float
+        self,
+        level: Tensor,
+        size: tuple[int, int],
+        threshold: float,
+        told: Callable[[int], None],
     ) -> tuple[Tensor, Tensor]:
         """Boxes (K, 4) in the image's pixels and scores (K,) of one level."""
-        scores, offsets = self.network.pnet(level)
+        scores, offsets = self._look_in_bands(level, told)
         y, x = torch.nonzero(scores[0] > threshold, as_tuple=True)
         scores, offsets = scores[0, y, x], offsets[0, :, y, x].T
         if len(scores) > _PROPOSALS_A_LEVEL:
@@ -200,6 +220,22 @@ class MTCNNDetector:
         boxes *= boxes.new_tensor([size[1] / level.shape[-1], size[0] / level.shape[-2]] * 2)
         kept = suppress(boxes, scores, 0.5)
         return boxes[kept], scores[kept]
+
+    def _look_in_bands(self, level: Tensor, told: Callable[[int], None]) -> tuple[Tensor, Tensor]:
+        """The proposal network over a level, in bands of rows: bounded memory, the same answer.
+
+        Output row i sees the rows from 2 i to 2 i + 11, so a band of n of them needs 2 n + 10.
+        """
+        height, width = level.shape[-2:]
+        rows = max(1, _BAND_PIXELS // width // _STRIDE)
+        outputs = []
+        for first in range(0, max(1, (height - _CELL) // _STRIDE + 1), rows):
+            last = first + rows >= (height - _CELL) // _STRIDE + 1
+            stop = height if last else _STRIDE * (first + rows) + _CELL - _STRIDE
+            outputs.append(self.network.pnet(level[..., _STRIDE * first : stop, :]))
+            told(stop)
+        scores, offsets = (torch.cat(parts, dim=-2) for parts in zip(*outputs, strict=True))
+        return scores, offsets
 
     def _refine(self, crops: _Crops, boxes: Tensor, threshold: float) -> Tensor:
         """(K, 4) squares -> fewer and better ones."""
@@ -246,6 +282,15 @@ class MTCNNDetector:
             torch.cat(pair).unflatten(0, (2 * len(_VIEWS), -1)).mean(dim=0) for pair in seen
         )
         return boxes, logits.sigmoid(), landmarks
+
+
+def _level_sizes(height: int, width: int, min_size: float) -> list[tuple[int, int]]:
+    """(height, width) of the pyramid's levels, finest first."""
+    scale, sizes = _CELL / min_size, []
+    while min(height, width) * scale >= _CELL:
+        sizes.append((round(height * scale), round(width * scale)))
+        scale *= _PYRAMID
+    return sizes
 
 
 _Seen = tuple[Tensor, Tensor, Tensor]

@@ -6,7 +6,6 @@ behind the user's back: they are read from a file, see `weights.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,63 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InputError, MissingDependencyError
+from ..errors import MissingDependencyError
+from ..options import PARSING_CLASSES
 from .weights import read
 
 PARSENET_SIZE = 512
-
-# In the order of the network's output channels.
-CLASSES = (
-    "background",
-    "skin",
-    "nose",
-    "glasses",
-    "left_eye",
-    "right_eye",
-    "left_brow",
-    "right_brow",
-    "left_ear",
-    "right_ear",
-    "inner_mouth",
-    "upper_lip",
-    "lower_lip",
-    "hair",
-    "hat",
-    "earring",
-    "necklace",
-    "neck",
-    "cloth",
-)
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "eyes": ("left_eye", "right_eye"),
-    "brows": ("left_brow", "right_brow"),
-    "ears": ("left_ear", "right_ear"),
-    "lips": ("upper_lip", "lower_lip"),
-    "mouth": ("inner_mouth", "upper_lip", "lower_lip"),
-}
 
 
 class Parser(Protocol):
     """Anything that labels the pixels of aligned faces."""
 
     def __call__(self, faces: Tensor) -> Tensor:
-        """(N, 3, T, T) RGB -1..1 to (N, P, P) int64 indices into `CLASSES`."""
-
-
-def class_indices(names: Iterable[str]) -> tuple[int, ...]:
-    """Output channels of classes or groups of classes, ascending.
-
-    Raises:
-        InputError: a name that is neither.
-    """
-    indices = set()
-    for name in names:
-        for member in GROUPS.get(name, (name,)):
-            if member not in CLASSES:
-                known = ", ".join((*CLASSES, *GROUPS))
-                raise InputError(f"There is no face class {name!r}; choose among {known}.")
-            indices.add(CLASSES.index(member))
-    return tuple(sorted(indices))
+        """(N, 3, T, T) RGB -1..1 to (N, P, P) int64 indices into `options.PARSING_CLASSES`."""
 
 
 class FaceParser:
@@ -104,7 +58,7 @@ class FaceParser:
             faces: (N, 3, T, T) RGB -1..1; resized with antialiasing to the network's input.
 
         Returns:
-            (N, P, P) int64 indices into `CLASSES`, on the faces' device.
+            (N, P, P) int64 indices into `options.PARSING_CLASSES`, on the faces' device.
         """
         labels = [self._labels(part).to(faces.device) for part in faces.split(self.batch)]
         if not labels:
@@ -151,4 +105,4 @@ def _parsenet() -> nn.Module:
             f"The parsing mask needs facexlib, which cannot be imported ({error}); "
             f"run `pip install facexlib torchvision`."
         ) from error
-    return ParseNet(in_size=PARSENET_SIZE, out_size=PARSENET_SIZE, parsing_ch=len(CLASSES))
+    return ParseNet(in_size=PARSENET_SIZE, out_size=PARSENET_SIZE, parsing_ch=len(PARSING_CLASSES))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..hooks import Hooks
+from ..images.layouts import enlarge
+from ..options import PasteOptions
 from .color import match_color
 from .found import Faces
 from .warp import region_of, resize_matrix, shift_matrix, square, warp
 
 log = logging.getLogger(__name__)
-
-UPSCALES = (1, 2, 4)
 
 # The official pipeline smooths faces whose box is narrower than this, in input pixels.
 _SMALL_FACE = 100.0
@@ -34,99 +34,62 @@ _CENTER_WEIGHT = 1e-4
 
 
 @dataclass(frozen=True)
-class PasteOptions:
-    """How faces are put back.
+class Surface:
+    """What faces are pasted into.
 
     Attributes:
-        upscale: 1, 2 or 4: the output's size over the input's. A background that is given decides
-            instead.
-        small_face_filter: smooth faces whose box is under 100 px on its short side with a 3x3
-            binomial filter, as the official pipeline does.
-        color_match: 0..1, how far the face takes on its picture's low-frequency color.
-
-    Raises:
-        InputError: a value out of its range.
-    """
-
-    upscale: int = 1
-    small_face_filter: bool = False
-    color_match: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.upscale not in UPSCALES:
-            raise InputError(
-                f"The picture cannot be enlarged {self.upscale} times; give 1, 2 or 4."
-            )
-        if not 0 <= self.color_match <= 1:
-            raise InputError(f"The color match is {self.color_match}; give 0 to 1.")
-
-
-def paste(
-    images: Tensor,
-    faces: Faces,
-    masks: Tensor,
-    options: PasteOptions | None = None,
-    background: Tensor | None = None,
-    user_mask: Tensor | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Put restored faces into their images.
-
-    Where faces overlap, the stronger mask wins, and between equals the face whose center is nearer;
-    so the result does not depend on the faces' order (unless two share one matrix).
-
-    Args:
         images: (B, 3, H, W) float RGB 0..1, those the faces were aligned from; not written to.
-        faces: restored, with `matrices` and `crops`.
-        masks: (N, 1, M, M) 0..1, of `restored`'s size or any other.
-        options: see `PasteOptions`.
-        background: (B or 1, 3, H', W') 0..1, the images enlarged by other means; H'/H and W'/W are
-            the scale. Without it they are enlarged bicubically by `options.upscale`.
-        user_mask: (B or 1, 1, H, W) 0..1, multiplied into the masks.
-        progress: called with (faces pasted, faces in all) after each.
-
-    Returns:
-        Images (B, 3, H', W') and the final mask (B, 1, H', W'), 0..1. Where the mask is 0, the
-        image is bit-identical to the background (with `upscale` 1 and none given: to the input).
-
-    Raises:
-        InputError: faces that are not restored; masks, background or user mask of another shape.
+        background: (B or 1, 3, H', W') 0..1, the images enlarged by other means; H'/H and W'/W
+            are the scale. None: the images, enlarged bicubically by `PasteOptions.upscale`.
+        user_mask: (B or 1, 1, h, w) 0..1, multiplied into the masks; resized to the images.
     """
-    canvas = Canvas(images, options, background, user_mask)
-    canvas.add(faces, masks, progress)
-    return canvas.images, canvas.mask
+
+    images: Tensor
+    background: Tensor | None = None
+    user_mask: Tensor | None = None
 
 
 class Canvas:
-    """A batch of pictures under work: lets restored faces come in parts, so that not all of them
-    have to be held at once. Arguments and errors are those of `paste`.
+    """A batch of pictures under work: restored faces come in parts, so that not all of them have
+    to be held at once.
+
+    Where faces overlap, the stronger mask wins, and between equals the face whose center is nearer;
+    so the result does not depend on the faces' order (unless two share one matrix). Where the mask
+    is 0, the images are the background's (without one and not enlarged: the input's), bit for bit.
 
     Attributes:
         images: (B, 3, H', W') the pictures with the faces pasted so far.
         mask: (B, 1, H', W') how much of each pixel was replaced.
+
+    Raises:
+        InputError: a background that is not the images enlarged, or other numbers of them.
     """
 
     def __init__(
-        self,
-        images: Tensor,
-        options: PasteOptions | None = None,
-        background: Tensor | None = None,
-        user_mask: Tensor | None = None,
+        self, surface: Surface, options: PasteOptions | None = None, hooks: Hooks | None = None
     ) -> None:
         self.options = options or PasteOptions()
+        self._hooks = hooks or Hooks()
+        images = surface.images
         self._input_size = (int(images.shape[-2]), int(images.shape[-1]))
-        self._background = _background_of(images, self.options.upscale, background)
+        self._background = _background_of(surface, self.options.upscale, self._hooks)
         self.images = self._background.clone()
         height, width = self.images.shape[-2:]
         self._scale = (width / self._input_size[1], height / self._input_size[0])
-        self._user_mask = _user_mask_of(user_mask, images, (height, width))
+        self._user_mask = _user_mask_of(surface, (int(height), int(width)))
         self.mask = torch.zeros(len(images), 1, height, width, device=images.device)
         self._strength = torch.zeros_like(self.mask)
 
-    def add(
-        self, faces: Faces, masks: Tensor, progress: Callable[[int, int], None] | None = None
-    ) -> None:
-        """Paste faces; see `paste`."""
+    def add(self, faces: Faces, masks: Tensor) -> None:
+        """Paste faces.
+
+        Args:
+            faces: restored, with `matrices` and `crops`.
+            masks: (N, 1, M, M) 0..1, of `restored`'s size or any other.
+
+        Raises:
+            InputError: faces that are not restored, masks of another shape.
+        """
         if len(faces) == 0:
             return
         self._check(faces, masks)
@@ -136,8 +99,7 @@ class Canvas:
         keys = [(source, *m) for source, m in zip(faces.source.tolist(), matrices, strict=True)]
         for done, face in enumerate(sorted(range(len(faces)), key=keys.__getitem__), start=1):
             self._place(faces, face, masks[face : face + 1])
-            if progress is not None:
-                progress(done, len(faces))
+            self._hooks.progress("paste", done, len(faces))
 
     def _check(self, faces: Faces, masks: Tensor) -> None:
         if faces.restored is None or faces.matrices is None or faces.crops is None:
@@ -228,45 +190,45 @@ class Canvas:
         return layers
 
 
-def _background_of(images: Tensor, upscale: int, background: Tensor | None) -> Tensor:
+def _background_of(surface: Surface, upscale: int, hooks: Hooks) -> Tensor:
     """What the faces are pasted into: (B, 3, H', W') on the images' device."""
+    images, background = surface.images, surface.background
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Images must be (B, 3, H, W), not {tuple(images.shape)}.")
     if background is None:
-        if upscale == 1:
-            return images
-        enlarged = functional.interpolate(images, scale_factor=upscale, mode="bicubic")
-        return enlarged.clamp_(0, 1)
+        return enlarge(images, upscale, hooks)
     height, width = images.shape[-2:]
     if background.ndim != 4 or background.shape[1] != 3 or len(background) not in (1, len(images)):
         raise InputError(
-            f"The background is {tuple(background.shape)}; give one picture, or one for each of "
-            f"the {len(images)} images, as (B, 3, H, W)."
+            f"The background holds {len(background)} picture(s) of {tuple(background.shape[1:])}; "
+            f"give one RGB picture, or one for each of the {len(images)} images.",
+            option="background",
         )
     tall, wide = background.shape[-2:]
     if abs(wide - tall * width / height) > 1 and abs(tall - wide * height / width) > 1:
         raise InputError(
             f"The background is {wide}x{tall} and the image {width}x{height}: their shapes differ; "
-            f"give the same picture, enlarged."
+            f"give the same picture, enlarged.",
+            option="background",
         )
     return background.to(images.device, images.dtype).expand(len(images), -1, -1, -1)
 
 
-def _user_mask_of(mask: Tensor | None, images: Tensor, size: tuple[int, int]) -> Tensor | None:
+def _user_mask_of(surface: Surface, size: tuple[int, int]) -> Tensor | None:
     """The user's mask at the output's size: (B or 1, 1, H', W')."""
+    mask, images = surface.user_mask, surface.images
     if mask is None:
         return None
-    fits = mask.ndim == 4 and mask.shape[1] == 1 and len(mask) in (1, len(images))
-    if not fits or mask.shape[-2:] != images.shape[-2:]:
-        height, width = images.shape[-2:]
+    if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, len(images)):
         raise InputError(
-            f"The mask is {tuple(mask.shape)}; give one mask, or one per image, of the image's "
-            f"size: ({len(images)} or 1, 1, {height}, {width})."
+            f"{len(mask)} masks came with {len(images)} image(s); give one mask, or one per image.",
+            option="user_mask",
         )
     mask = mask.to(images.device, torch.float32).clamp(0, 1)
     if size == tuple(mask.shape[-2:]):
         return mask
-    return functional.interpolate(mask, size, mode="bilinear", antialias=size < mask.shape[-2:])
+    shrinks = mask.shape[-1] > size[1] or mask.shape[-2] > size[0]
+    return functional.interpolate(mask, size, mode="bilinear", antialias=shrinks)
 
 
 def _binomial(images: Tensor) -> Tensor:

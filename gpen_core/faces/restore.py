@@ -7,22 +7,21 @@ exception passes through between two batches.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..errors import GPENError, InputError
+from ..hooks import Hooks
 from ..images.layouts import from_network, resize, to_network
+from ..images.monochrome import Tone
+from ..options import RestoreOptions
 from .found import Faces
 
 if TYPE_CHECKING:
     from ..models.model import Model
-
-log = logging.getLogger(__name__)
 
 OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.OutOfMemoryError, MemoryError)
 _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -31,75 +30,47 @@ _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough me
 _ALONE = 512
 
 
-@dataclass(frozen=True)
-class RestoreOptions:
-    """How the crops are restored.
-
-    Attributes:
-        strength: 0..1; the result is `strength * restored + (1 - strength) * aligned input`.
-        batch_size: largest number of faces in one pass of the network, at least 1; on a CPU faces
-            of 512 px and more go one by one.
-        seed: of the noise that super-resolution models need above their input size.
-    """
-
-    strength: float = 1.0
-    batch_size: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"strength must be from 0 to 1, not {self.strength}.")
-        if self.batch_size < 1:
-            raise InputError(f"The face batch must hold at least 1 face, not {self.batch_size}.")
-
-
-@dataclass
-class Monitor:
-    """What a caller may hook into a run of the network, and what the run tells it.
-
-    Attributes:
-        prepare: called with the number of faces before every pass; a host frees memory here.
-        progress: called with the number of faces just done; raising from it stops the run.
-        events: fall-backs that happened, one sentence each; each is logged as a warning too.
-    """
-
-    prepare: Callable[[Model, int], None] = lambda model, faces: None
-    progress: Callable[[int], None] = lambda faces: None
-    events: list[str] = field(default_factory=list)
-
-    def tell(self, sentence: str) -> None:
-        """Log a fall-back and keep it for the report."""
-        log.warning(sentence)
-        self.events.append(sentence)
-
-
 def restore(
     faces: Faces,
     model: Model,
     options: RestoreOptions | None = None,
-    monitor: Monitor | None = None,
+    hooks: Hooks | None = None,
 ) -> Faces:
     """The faces with `restored` (N, 3, T, T) -1..1 filled in, on the device of `crops`.
 
-    T is the model's output size. Crops of another size than the model's input are resized.
-    Restoring a face alone or among others gives the same result.
+    T is the model's output size. Crops of another size than the model's input are resized. A face
+    of a picture in one tone comes back in that tone. Restoring a face alone or among others gives
+    the same result.
 
     Raises:
         InputError: the faces have not been aligned.
     """
     if faces.crops is None:
         raise InputError("These faces have no crops; align them before restoring.")
-    options, monitor = options or RestoreOptions(), monitor or Monitor()
+    options, hooks = options or RestoreOptions(), hooks or Hooks()
     size = model.output_size
     if len(faces) == 0:
         return faces.with_(restored=faces.crops.new_zeros(0, 3, size, size))
     # Two restorers in a row: the second one improves what the first one made.
     inputs = faces.crops if faces.restored is None else faces.restored
-    return faces.with_(restored=restore_crops(inputs, model, options, monitor))
+    restored = restore_crops(inputs, model, options, hooks, faces.tones_of_faces())
+    return faces.with_(restored=restored)
 
 
-def restore_crops(crops: Tensor, model: Model, options: RestoreOptions, monitor: Monitor) -> Tensor:
-    """(N, 3, S, S) -1..1 -> (N, 3, T, T) -1..1 on the same device, in batches."""
+def restore_crops(
+    crops: Tensor,
+    model: Model,
+    options: RestoreOptions,
+    hooks: Hooks,
+    tones: Sequence[Tone | None] = (),
+) -> Tensor:
+    """(N, 3, S, S) -1..1 -> (N, 3, T, T) -1..1 on the same device, in batches.
+
+    Args:
+        crops: aligned faces.
+        model, options, hooks: see `restore`.
+        tones: of each crop, None where it has colors; all have, unless given.
+    """
     total, size = len(crops), model.output_size
     restored = torch.empty(total, 3, size, size, dtype=torch.float32, device=crops.device)
     batch, done = min(at_once(model, options), total), 0
@@ -107,15 +78,17 @@ def restore_crops(crops: Tensor, model: Model, options: RestoreOptions, monitor:
     while done < total:
         chunk = crops[done : done + batch]
         try:
-            monitor.prepare(runner, len(chunk))
-            restored[done : done + len(chunk)] = _restore_batch(chunk, runner, options, monitor)
+            hooks.prepare(runner, len(chunk))
+            outputs = _restore_batch(chunk, runner, options, hooks)
+            outputs = _toned(outputs, tones[done : done + len(chunk)])
+            restored[done : done + len(chunk)] = _blend(chunk, outputs, options.strength)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            runner, batch = _after_out_of_memory(runner, batch, monitor, error)
+            runner, batch = _after_out_of_memory(runner, batch, hooks, error)
             continue
         done += len(chunk)
-        monitor.progress(len(chunk))
+        hooks.progress("restore", done, total)
     return restored
 
 
@@ -128,27 +101,33 @@ def at_once(model: Model, options: RestoreOptions) -> int:
     return 1 if alone else options.batch_size
 
 
-def _restore_batch(
-    crops: Tensor, model: Model, options: RestoreOptions, monitor: Monitor
-) -> Tensor:
+def _restore_batch(crops: Tensor, model: Model, options: RestoreOptions, hooks: Hooks) -> Tensor:
     inputs = fit(crops, model.input_size).to(model.device, torch.float32)
     outputs = model(inputs, seed=options.seed).float()
     if not bool(torch.isfinite(outputs).all()):
-        outputs = _restore_in_fp32(inputs, model, options, monitor)
-    outputs = outputs.clamp(-1, 1).to(crops.device)
-    if options.strength < 1:
-        aligned = fit(crops.float(), model.output_size)
-        outputs = torch.lerp(aligned, outputs, options.strength)
-    return outputs
+        outputs = _restore_in_fp32(inputs, model, options, hooks)
+    return outputs.clamp(-1, 1).to(crops.device)
 
 
-def _restore_in_fp32(
-    inputs: Tensor, model: Model, options: RestoreOptions, monitor: Monitor
-) -> Tensor:
+def _toned(faces: Tensor, tones: Sequence[Tone | None]) -> Tensor:
+    """Faces (N, 3, T, T) -1..1 in the tones of their pictures."""
+    for index, tone in enumerate(tones):
+        if tone is not None:
+            faces[index] = to_network(tone.apply(from_network(faces[index : index + 1])))[0]
+    return faces
+
+
+def _blend(crops: Tensor, faces: Tensor, strength: float) -> Tensor:
+    if strength == 1:
+        return faces
+    return torch.lerp(fit(crops.float(), faces.shape[-1]), faces, strength)
+
+
+def _restore_in_fp32(inputs: Tensor, model: Model, options: RestoreOptions, hooks: Hooks) -> Tensor:
     """The same batch in fp32, after half precision gave NaN or infinity."""
     if model.precision == "fp32":
         raise GPENError("The network gave NaN or infinite values in fp32; is its file damaged?")
-    monitor.tell(f"{model.precision} gave non-finite values; {len(inputs)} face(s) redone in fp32.")
+    hooks.event(f"{model.precision} gave non-finite values; {len(inputs)} face(s) redone in fp32.")
     outputs = model.with_precision("fp32")(inputs, seed=options.seed)
     if not bool(torch.isfinite(outputs).all()):
         raise GPENError("The network gave NaN or infinite values in fp32; is its file damaged?")
@@ -156,16 +135,16 @@ def _restore_in_fp32(
 
 
 def _after_out_of_memory(
-    model: Model, batch: int, monitor: Monitor, error: Exception
+    model: Model, batch: int, hooks: Hooks, error: Exception
 ) -> tuple[Model, int]:
     """The next model and batch size to try, or the error where nothing is left to try."""
     if model.device.type == "cuda":
         torch.cuda.empty_cache()
     if batch > 1:
-        monitor.tell(f"Out of memory with {batch} faces at once; going on with {batch // 2}.")
+        hooks.event(f"Out of memory with {batch} faces at once; going on with {batch // 2}.")
         return model, batch // 2
     if model.device.type != "cpu":
-        monitor.tell(f"Out of memory on {model.device} with one face; going on on the CPU.")
+        hooks.event(f"Out of memory on {model.device} with one face; going on on the CPU.")
         return model.on("cpu"), 1
     raise GPENError("Not enough memory to restore a single face; use a smaller model.") from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -50,7 +51,11 @@ class RetinaFaceDetector:
 
     @torch.inference_mode()
     def __call__(
-        self, image: Tensor, min_size: float = 20.0, confidence: float = 0.9
+        self,
+        image: Tensor,
+        min_size: float = 20.0,
+        confidence: float = 0.9,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Faces of one image.
 
@@ -58,6 +63,7 @@ class RetinaFaceDetector:
             image: (3, H, W) RGB 0..1.
             min_size: unused; the network looks for 16 px and more in any case.
             confidence: least score of a face, 0..1.
+            progress: not called: the network looks once.
 
         Returns:
             Boxes (K, 4), scores (K,), landmarks (K, 5, 2) in pixels of the image, best first.

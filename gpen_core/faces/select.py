@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..options import SelectOptions
 from .boxes import box_areas
 from .found import Faces
 
@@ -18,35 +19,66 @@ log = logging.getLogger(__name__)
 Keep = str | int | Sequence[int]
 
 
-def select(faces: Faces, sort: str = "area", keep: Keep = "all") -> Faces:
-    """Order the faces of each image, and keep some of them.
+def select(faces: Faces, options: SelectOptions | None = None) -> list[int]:
+    """The faces to restore, as indices into `faces`: sorted, then some of them kept.
 
     Args:
         faces: of a batch; each image is treated for itself.
-        sort: `area` (largest first), `confidence` (surest first), `left-right`, `top-bottom`, or
-            `center` (nearest to the image's center first); by the center of the box. Equals keep
-            their order.
-        keep: `"all"`, `"none"`, `"largest"` (whatever the sort), a number n (the first n), a list
-            of indices in the sorted order, or such a list as text: `"0,2"`. Text that is one
-            number is an index; an empty list or text keeps nothing. Indices that an image does
-            not have are left out and logged, since the images of a video differ.
+        options: see `sorted_indices` and `kept_indices`.
 
     Returns:
-        The faces kept, image after image, in the sorted order or, for a list, in the list's.
+        Image after image, in the sorted order or, for a list of indices, in the list's.
 
     Raises:
         InputError: an unknown sort, or a `keep` that cannot be read.
     """
-    if sort not in SORTS:
-        raise InputError(f"Faces cannot be sorted by {sort!r}; choose among {', '.join(SORTS)}.")
-    pick = _read_keep(keep)
-    chosen: list[int] = []
+    options = options or SelectOptions()
+    order = sorted_indices(faces, options.sort)
+    return [order[place] for place in kept_indices(faces.take(order), options.keep)]
+
+
+def sorted_indices(faces: Faces, sort: str) -> list[int]:
+    """The faces of each image in order, by the center of their boxes; equals keep their order.
+
+    Args:
+        faces: of a batch.
+        sort: `area` (largest first), `confidence` (surest first), `left-right`, `top-bottom`, or
+            `center` (nearest to the image's center first).
+
+    Raises:
+        InputError: an unknown sort.
+    """
+    if sort not in _KEYS:
+        raise InputError(
+            f"Faces cannot be sorted by {sort!r}; choose among {', '.join(_KEYS)}.", option="sort"
+        )
+    order: list[int] = []
     for image, size in enumerate(faces.image_sizes):
         own = torch.nonzero(faces.source.cpu() == image).flatten()
-        boxes, scores = faces.boxes.cpu()[own], faces.scores.cpu()[own]
-        order = SORTS[sort](boxes, scores, size).argsort(stable=True)
-        chosen += [int(own[i]) for i in pick(order, boxes, image)]
-    return faces.take(chosen)
+        keys = _KEYS[sort](faces.boxes.cpu()[own], faces.scores.cpu()[own], size)
+        order += own[keys.argsort(stable=True)].tolist()
+    return order
+
+
+def kept_indices(faces: Faces, keep: Keep) -> list[int]:
+    """Some of the faces of each image, as indices into `faces`, which are in order already.
+
+    Args:
+        faces: of a batch, image after image.
+        keep: `"all"`, `"none"`, `"largest"`, a number n (the first n), a list of indices, or such
+            a list as text: `"0,2"`. Text that is one number is an index; an empty list or text
+            keeps nothing. Indices that an image does not have are left out and logged, since the
+            images of a video differ.
+
+    Raises:
+        InputError: a `keep` that cannot be read.
+    """
+    pick = read_keep(keep)
+    chosen: list[int] = []
+    for image in range(len(faces.image_sizes)):
+        own = torch.nonzero(faces.source.cpu() == image).flatten()
+        chosen += own[torch.tensor(pick(faces.boxes.cpu()[own], image), dtype=torch.int64)].tolist()
+    return chosen
 
 
 # --- order: a key per face, ascending --------------------------------------------------------
@@ -64,7 +96,7 @@ def _from_center(boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor
     return (_centers(boxes) - middle).norm(dim=1)
 
 
-SORTS: dict[str, _Key] = {
+_KEYS: dict[str, _Key] = {
     "area": lambda boxes, scores, size: -box_areas(boxes),
     "confidence": lambda boxes, scores, size: -scores,
     "left-right": lambda boxes, scores, size: _centers(boxes)[:, 0],
@@ -75,44 +107,52 @@ SORTS: dict[str, _Key] = {
 
 # --- keep: from an order to the faces kept ---------------------------------------------------
 
-_Pick = Callable[[Tensor, Tensor, int], list[int]]
+_Pick = Callable[[Tensor, int], list[int]]
 
 
-def _read_keep(keep: Keep) -> _Pick:
-    """What `keep` says, as a function of (order, boxes, image)."""
+def read_keep(keep: Keep) -> _Pick:
+    """What `keep` says, as a function from an image's boxes, in order, to places among them.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     if isinstance(keep, bool):
-        raise InputError(f"keep must be text, a number or a list of indices, not {keep}.")
+        raise InputError(
+            f"keep must be text, a number or a list of indices, not {keep}.", option="keep"
+        )
     if isinstance(keep, int):
         if keep < 0:
-            raise InputError(f"keep, as a number of faces, must be 0 or more, not {keep}.")
-        return lambda order, boxes, image: order[:keep].tolist()
+            raise InputError(
+                f"keep, as a number of faces, must be 0 or more, not {keep}.", option="keep"
+            )
+        return lambda boxes, image: list(range(min(keep, len(boxes))))
     if isinstance(keep, str):
         word = keep.strip().lower()
         if word == "all":
-            return lambda order, boxes, image: order.tolist()
+            return lambda boxes, image: list(range(len(boxes)))
         if word == "largest":
             return _largest
         return _by_index([] if word == "none" else _parse(keep))
     return _by_index(_check_indices(keep))
 
 
-def _largest(order: Tensor, boxes: Tensor, image: int) -> list[int]:
+def _largest(boxes: Tensor, image: int) -> list[int]:
     return [int(box_areas(boxes).argmax())] if len(boxes) else []
 
 
 def _by_index(indices: Sequence[int]) -> _Pick:
     unique = list(dict.fromkeys(indices))
 
-    def pick(order: Tensor, boxes: Tensor, image: int) -> list[int]:
-        absent = [index for index in unique if index >= len(order)]
+    def pick(boxes: Tensor, image: int) -> list[int]:
+        absent = [index for index in unique if index >= len(boxes)]
         if absent:
             log.warning(
                 "Image %d has %d face(s), counted from 0; there is no face %s.",
                 image,
-                len(order),
+                len(boxes),
                 ", ".join(map(str, absent)),
             )
-        return [int(order[index]) for index in unique if index < len(order)]
+        return [index for index in unique if index < len(boxes)]
 
     return pick
 
@@ -123,7 +163,8 @@ def _parse(text: str) -> list[int]:
         if not re.fullmatch(r"[0-9]{1,9}", part):
             raise InputError(
                 f"keep={text!r} does not say which faces ({part!r} is not an index); write "
-                f"'all', 'none', 'largest', or indices from 0 such as '0,2'."
+                f"'all', 'none', 'largest', or indices from 0 such as '0,2'.",
+                option="keep",
             )
     return [int(part) for part in parts]
 
@@ -131,9 +172,12 @@ def _parse(text: str) -> list[int]:
 def _check_indices(indices: Sequence[int]) -> list[int]:
     if not isinstance(indices, Sequence) or isinstance(indices, bytes):
         raise InputError(
-            f"keep must be text, a number or a list of indices, not {type(indices).__name__}."
+            f"keep must be text, a number or a list of indices, not {type(indices).__name__}.",
+            option="keep",
         )
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-            raise InputError(f"keep must list whole numbers from 0; {index!r} is not one.")
+            raise InputError(
+                f"keep must list whole numbers from 0; {index!r} is not one.", option="keep"
+            )
     return list(indices)

@@ -9,12 +9,14 @@ factor out.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..networks import GPEN, GPENConfig
-from ..networks.layers import EqualConv2d, StyledConv, ToRGB
+from ..networks.layers import EqualConv2d, EqualLinear, ModulatedConv2d, StyledConv, ToRGB
 
 
 @torch.no_grad()
@@ -43,9 +45,9 @@ def widen(net: GPEN, config: GPENConfig) -> GPEN:
     _widen_conv(wide.generator.conv1, net.generator.conv1, halves=False)
     _widen_rgb(wide.generator.to_rgb1, net.generator.to_rgb1)
     for new, old in zip(wide.generator.convs, net.generator.convs, strict=True):
-        _widen_conv(new, old)
+        _widen_conv(cast(StyledConv, new), cast(StyledConv, old))
     for new, old in zip(wide.generator.to_rgbs, net.generator.to_rgbs, strict=True):
-        _widen_rgb(new, old)
+        _widen_rgb(cast(ToRGB, new), cast(ToRGB, old))
     return wide.train()
 
 
@@ -86,14 +88,16 @@ def _widen_encoder(new: nn.Module, old: nn.Module, *, first: bool) -> None:
 
 def _widen_latent(new: GPEN, old: GPEN) -> None:
     """The code comes from flattened (C, 4, 4) features: old channels stay in front."""
-    here, there = new.final_linear[0], old.final_linear[0]
+    here, there = (cast(EqualLinear, net.final_linear[0]) for net in (new, old))
     inputs = there.weight.shape[1]
     here.weight[:, inputs:] = 0
     here.weight[:, :inputs] = there.weight * (there.scale / here.scale)
     here.bias.copy_(there.bias)
 
 
-def _widen_modulated(new: nn.Module, old: nn.Module, places: Tensor, factor: float) -> None:
+def _widen_modulated(
+    new: ModulatedConv2d, old: ModulatedConv2d, places: Tensor, factor: float
+) -> None:
     """Inputs of a modulated convolution: old ones to their places, new ones silent."""
     out = old.weight.shape[1]
     inputs = torch.ones(new.weight.shape[2], dtype=torch.bool)

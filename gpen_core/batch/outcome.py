@@ -1,0 +1,45 @@
+"""What became of each file, and of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..files import write_json
+from ..report import Face
+
+
+@dataclass
+class Outcome:
+    """What became of one input file; one entry of the report.
+
+    Attributes:
+        status: "restored", "aligned" (a ready crop), "unchanged" or "failed".
+        error: why it failed.
+        size: width and height of the input, pixels.
+    """
+
+    input: str
+    output: str | None = None
+    status: str = "restored"
+    error: str | None = None
+    size: list[int] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    faces: list[Face] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """0 all went well, 1 some failed, 2 all failed."""
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    return 0 if failed == 0 else 2 if failed == len(outcomes) else 1
+
+
+def write_report(path: Path, outcomes: Sequence[Outcome], *, overwrite: bool = False) -> None:
+    """All outcomes as JSON.
+
+    Raises:
+        InputError: the file exists (without `overwrite`) or cannot be written.
+    """
+    write_json(path, [asdict(outcome) for outcome in outcomes], overwrite=overwrite)

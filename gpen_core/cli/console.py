@@ -1,0 +1,54 @@
+"""What the commands print, and how an error speaks of flags."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import GPENError
+
+console = Console(stderr=True)
+
+_REMEDIES = {
+    "overwrite": "Add --overwrite to replace it.",
+    "align": "Add --face_align to find and align the faces, or --no_check if it is a ready crop.",
+    "license": "Add --accept_license to download it under that license.",
+    "model": "Name one with --model_path.",
+}
+
+
+def sentence(error: GPENError) -> str:
+    """An error's text in the terms of the command line: its flag, and the flag that helps."""
+    text = str(error)
+    if error.option is not None:
+        flag = f"--{error.option}"
+        if text.startswith(error.option):
+            text = flag + text[len(error.option) :]
+        elif flag not in text:
+            text = f"{flag}: {text}"
+    if error.remedy in _REMEDIES:
+        text += f" {_REMEDIES[error.remedy]}"
+    return text
+
+
+def complain(error: GPENError) -> None:
+    """Print an error, in one line."""
+    console.print(f"[bold red]Error:[/] {escape(sentence(error))}", soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def bars() -> Progress:
+    """Progress bars that vanish when they are done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

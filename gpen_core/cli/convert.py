@@ -1,0 +1,29 @@
+"""`gpen convert`: a model file as safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import PRECISIONS
+from .arguments import Overwrite, flag
+
+_AUTO = PRECISIONS[0]
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .pth, .pt, .onnx or .safetensors file.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    precision: Annotated[
+        str, flag("precision", f"Stored precision: {', '.join(PRECISIONS)}; auto keeps the file's.")
+    ] = _AUTO,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a model file to safetensors with metadata."""
+    from ..models.convert import convert as convert_file
+
+    kept = None if precision == _AUTO else precision
+    convert_file(source, target, precision=kept, overwrite=overwrite)
+    typer.echo(f"Written: {target}")

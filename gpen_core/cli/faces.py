@@ -1,0 +1,42 @@
+"""`gpen faces`: a picture with the faces found drawn in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import DETECTORS, DetectOptions, Options, SelectOptions
+from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
+
+
+@with_options(DetectOptions, SelectOptions, leave_out=("keep",))
+def faces(
+    picture: Annotated[Path, typer.Argument(help="A picture.")],
+    options: Options,
+    output: Annotated[
+        Path | None, flag("output", "File to write; default NAME_faces beside the picture.", "-o")
+    ] = None,
+    detector: Annotated[str, flag("detector", f"One of {', '.join(DETECTORS)}.")] = DETECTORS[0],
+    weights_dir: WeightsDir = None,
+    accept_license: AcceptLicense = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw boxes, landmarks and indices of the faces found."""
+    from ..batch.targets import sibling
+    from ..faces.detect import load_detector
+    from ..faces.draw import draw_faces
+    from ..images.files import Picture, check_writable, read_picture, write_picture
+    from ..run import Run, Tools
+    from .fetch import fetch_missing
+
+    target = check_writable(output or sibling(picture, "faces"), overwrite)
+    original = read_picture(picture)
+    if accept_license:
+        fetch_missing((detector,), weights_dir)
+    run = Run(Tools(detector=load_detector(detector, weights_dir=weights_dir)), options)
+    found = run.find(original.pixels[None]).everyone
+    drawn = Picture(draw_faces(original.pixels, found), icc=original.icc)
+    write_picture(target, drawn, overwrite=overwrite)
+    typer.echo(f"{len(found)} face(s): {target}")

@@ -1,0 +1,15 @@
+"""`gpen inspect`: what a model file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(file: Annotated[Path, typer.Argument(help="A model file of any kind.")]) -> None:
+    """Say what a model file is."""
+    from ..models.convert import inspect as inspect_file
+
+    typer.echo(str(inspect_file(file)))

@@ -1,0 +1,60 @@
+"""Where a host hooks into a run: memory before a pass, progress, interruption, messages."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models.model import Model
+
+log = logging.getLogger(__name__)
+
+
+class Hooks:
+    """What a run calls; every method does nothing useful until it is overridden.
+
+    Raising from `prepare` or `progress` stops the run, and the exception passes through unchanged:
+    that is how a host interrupts. `progress` is called at least every second or so.
+    """
+
+    def prepare(self, model: Model, faces: int) -> None:
+        """Before a pass of the network over so many faces; a host frees memory here."""
+
+    def found(self, faces: int) -> None:
+        """So many more faces will be restored."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a stage: detect, align, restore, paste or enlarge."""
+
+    def event(self, sentence: str) -> None:
+        """Something the user should know: a fall-back, a limit; logged as a warning."""
+        log.warning(sentence)
+
+
+class Recording(Hooks):
+    """Hooks that pass everything on and keep the sentences.
+
+    Args:
+        inner: whose methods are called.
+
+    Attributes:
+        events: what `event` was told.
+    """
+
+    def __init__(self, inner: Hooks | None = None) -> None:
+        self._inner = inner or Hooks()
+        self.events: list[str] = []
+
+    def prepare(self, model: Model, faces: int) -> None:
+        self._inner.prepare(model, faces)
+
+    def found(self, faces: int) -> None:
+        self._inner.found(faces)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        self._inner.progress(stage, done, total)
+
+    def event(self, sentence: str) -> None:
+        self._inner.event(sentence)
+        self.events.append(sentence)

@@ -1,0 +1,376 @@
+"""Every option of a restoration: its range, choices, default and help, once and for everybody.
+
+The command line makes its flags from these classes, the nodes their widgets, the documentation its
+tables. Nothing here needs PyTorch, so `gpen --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from .errors import InputError
+
+DETECTORS = ("mtcnn", "retinaface-resnet50", "retinaface-mobile0.25")
+SORTS = ("area", "confidence", "left-right", "top-bottom", "center")
+TEMPLATES = ("gpen", "ffhq")
+MASKS = ("rectangle", "ellipse", "hull", "parsing")
+UPSCALES = (1, 2, 4)
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+
+PARSING_CLASSES = (
+    "background",
+    "skin",
+    "nose",
+    "glasses",
+    "left_eye",
+    "right_eye",
+    "left_brow",
+    "right_brow",
+    "left_ear",
+    "right_ear",
+    "inner_mouth",
+    "upper_lip",
+    "lower_lip",
+    "hair",
+    "hat",
+    "earring",
+    "necklace",
+    "neck",
+    "cloth",
+)
+"""Classes of CelebAMask-HQ, in the order of ParseNet's output channels."""
+
+PARSING_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "eyes": ("left_eye", "right_eye"),
+    "brows": ("left_brow", "right_brow"),
+    "ears": ("left_ear", "right_ear"),
+    "lips": ("upper_lip", "lower_lip"),
+    "mouth": ("inner_mouth", "upper_lip", "lower_lip"),
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of one option.
+
+    Attributes:
+        help: one line, ending in a full stop.
+        low, high: range of a number, both ends included.
+        step: a sensible step for a slider.
+        choices: the values allowed, if they are few.
+        unset: what None means, for options that may be left open.
+    """
+
+    help: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+    unset: str = ""
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value outside of the range or the choices.
+
+        Raises:
+            InputError: names the option, the value and what is allowed.
+        """
+        if value is None and self.unset:
+            return
+        if self.choices:
+            if value not in self.choices or isinstance(value, bool):
+                allowed = ", ".join(str(choice) for choice in self.choices)
+                raise InputError(f"{name} must be one of {allowed}, not {value!r}.", option=name)
+        elif self.low is not None and self.high is not None:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not self.low <= value <= self.high or not math.isfinite(value):
+                raise InputError(
+                    f"{name} must be from {self.low:g} to {self.high:g}, not {value!r}.",
+                    option=name,
+                )
+
+
+def option(default: Any, help: str, **spec: Any) -> Any:
+    """A dataclass field with its `Spec`."""
+    return field(default=default, metadata={"spec": Spec(help, **spec)})
+
+
+def spec_of(options: type | object, name: str) -> Spec:
+    """The spec of one field of an option class.
+
+    Example:
+        >>> spec_of(RestoreOptions, "strength").high
+        1.0
+    """
+    return next(one for one in _option_fields(options) if one.name == name).metadata["spec"]
+
+
+def default_of(options: type | object, name: str) -> Any:
+    """The default of one field of an option class.
+
+    Example:
+        >>> default_of(DetectOptions, "confidence")
+        0.9
+    """
+    return next(one for one in _option_fields(options) if one.name == name).default
+
+
+def specs(options: type | object) -> Iterator[tuple[str, Any, Spec]]:
+    """(name, default, spec) of every field of an option class."""
+    return ((one.name, one.default, one.metadata["spec"]) for one in _option_fields(options))
+
+
+def _option_fields(options: type | object) -> list[Field[Any]]:
+    return [one for one in fields(options) if "spec" in one.metadata]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Base of option classes: every field is checked against its spec when it is made."""
+
+    def __post_init__(self) -> None:
+        for name, _, spec in specs(self):
+            spec.check(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class DetectOptions(Checked):
+    """What counts as a face, and how hard to look.
+
+    Example:
+        >>> DetectOptions(confidence=0.8, min_size=40).rotations
+        False
+    """
+
+    confidence: float = option(
+        0.9,
+        "Least confidence of a face; lower it for faces that are missed.",
+        low=0.1,
+        high=1.0,
+        step=0.01,
+    )
+    min_size: int | None = option(
+        None,
+        "Skip faces whose shorter side has fewer pixels.",
+        low=1,
+        high=16384,
+        step=1,
+        unset="16 px of the picture at the size it is searched at",
+    )
+    max_size: int | None = option(
+        None,
+        "Skip faces whose shorter side has more pixels.",
+        low=1,
+        high=16384,
+        step=1,
+        unset="no limit",
+    )
+    long_side: int = option(
+        1280,
+        "Search larger pictures reduced to this long side; raise it for small faces in large "
+        "pictures.",
+        low=64,
+        high=8192,
+        step=64,
+    )
+    rotations: bool = option(False, "Search the picture turned by 90, 180 and 270 degrees as well.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_size and self.max_size and self.min_size > self.max_size:
+            raise InputError(
+                f"min_size ({self.min_size}) is above max_size ({self.max_size}); swap them.",
+                option="min_size",
+            )
+
+
+@dataclass(frozen=True)
+class SelectOptions(Checked):
+    """Which of the faces found are restored, in which order."""
+
+    sort: str = option(
+        "area",
+        "Order of the faces, and so of their indices: largest, surest, leftmost, topmost or most "
+        "central first.",
+        choices=SORTS,
+    )
+    keep: str | int | tuple[int, ...] = option(
+        "all", 'Faces to restore: "all", "none", "largest", or indices such as "0,2".'
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.keep, list):
+            object.__setattr__(self, "keep", tuple(self.keep))
+
+
+@dataclass(frozen=True)
+class RestoreOptions(Checked):
+    """How the faces go through the network."""
+
+    strength: float = option(
+        1.0,
+        "Blend of the restored face (1) and the original one (0).",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
+    batch_size: int = option(
+        4,
+        "Faces in one pass of the network; halved when memory runs out.",
+        low=1,
+        high=64,
+        step=1,
+    )
+    seed: int = option(
+        0,
+        "Seed of the noise that super-resolution models add; others have none.",
+        low=0,
+        high=0xFFFFFFFF,
+        step=1,
+    )
+
+
+@dataclass(frozen=True)
+class MaskOptions(Checked):
+    """The shape that is pasted back.
+
+    Lengths are pixels of a 512-px crop and scale with the crop, so that one setting looks the same
+    with every model.
+    """
+
+    mask: str = option(
+        "rectangle",
+        "Shape of the pasted region: the whole crop, an ellipse around the face, the outline of "
+        "its landmarks, or its parts as a parsing network sees them.",
+        choices=MASKS,
+    )
+    feather: float | None = option(
+        None,
+        "Width of the soft edge, in pixels of a 512-px crop.",
+        low=0.0,
+        high=128.0,
+        step=1.0,
+        unset="22.6, as in the official pipeline",
+    )
+    border: float = option(
+        26.0,
+        "Width of the crop's edge that is never pasted, in pixels of a 512-px crop.",
+        low=0.0,
+        high=128.0,
+        step=1.0,
+    )
+    exclude: tuple[str, ...] = option(
+        ("background", "hat", "cloth"),
+        "Parts that the parsing mask leaves alone: eyes, mouth, glasses, hair and so on.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        class_indices(self.exclude)
+
+
+@dataclass(frozen=True)
+class PasteOptions(Checked):
+    """How the faces are put back."""
+
+    upscale: int = option(
+        1, "Enlarge the picture (bicubic) before the faces are pasted.", choices=UPSCALES
+    )
+    color_match: float = option(
+        0.0,
+        "Move the face's broad colors towards those of the original.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
+    small_face_filter: bool = option(
+        False, "Smooth faces under 100 px, as the official pipeline does."
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that can be chosen about a restoration; the defaults suit a photograph.
+
+    Attributes:
+        detect, select, restore, mask, paste: the options of the steps.
+        template: alignment template, "gpen" or "ffhq"; None takes the model's own.
+        keep_crops: hand the aligned and restored crops back; off, memory does not grow with the
+            number of faces.
+
+    Example:
+        >>> Options.of(strength=0.7, keep="largest").select.keep
+        'largest'
+    """
+
+    detect: DetectOptions = field(default_factory=DetectOptions)
+    select: SelectOptions = field(default_factory=SelectOptions)
+    template: str | None = option(
+        None,
+        "Where eyes, nose and mouth lie in the crop.",
+        choices=TEMPLATES,
+        unset="the model's own",
+    )
+    restore: RestoreOptions = field(default_factory=RestoreOptions)
+    mask: MaskOptions = field(default_factory=MaskOptions)
+    paste: PasteOptions = field(default_factory=PasteOptions)
+    keep_crops: bool = False
+
+    def __post_init__(self) -> None:
+        spec_of(self, "template").check("template", self.template)
+
+    @classmethod
+    def of(cls, **values: Any) -> Options:
+        """Options from their plain names, whichever step they belong to; None leaves a default.
+
+        Raises:
+            InputError: an unknown name, or a value outside of its range.
+        """
+        chosen: dict[str, Any] = {}
+        for name, group in STEPS.items():
+            known = {one for one, _, _ in specs(group)}
+            own = {key: values.pop(key) for key in known & values.keys()}
+            chosen[name] = group(**{key: value for key, value in own.items() if value is not None})
+        for name in ("template", "keep_crops"):
+            if values.get(name) is not None:
+                chosen[name] = values[name]
+            values.pop(name, None)
+        if values:
+            names = sorted(name for group in STEPS.values() for name, _, _ in specs(group))
+            raise InputError(f"There is no option {min(values)!r}; there are {', '.join(names)}.")
+        return cls(**chosen)
+
+
+STEPS: Mapping[str, type[Checked]] = {
+    "detect": DetectOptions,
+    "select": SelectOptions,
+    "restore": RestoreOptions,
+    "mask": MaskOptions,
+    "paste": PasteOptions,
+}
+"""The option classes by their names in `Options`."""
+
+
+def class_indices(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Output channels of parsing classes or groups of them, ascending.
+
+    Raises:
+        InputError: a name that is neither.
+
+    Example:
+        >>> class_indices(("eyes", "nose"))
+        (2, 4, 5)
+    """
+    indices = set()
+    for name in names:
+        for member in PARSING_GROUPS.get(name, (name,)):
+            if member not in PARSING_CLASSES:
+                known = ", ".join((*PARSING_CLASSES, *PARSING_GROUPS))
+                raise InputError(
+                    f"There is no face part {name!r}; choose among {known}.", option="exclude"
+                )
+            indices.add(PARSING_CLASSES.index(member))
+    return tuple(sorted(indices))

@@ -1,0 +1,73 @@
+"""What happened in a run: the faces found, seconds per stage, and everything worth saying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Face:
+    """What the report says of one face found; pixels of the input image.
+
+    Attributes:
+        image: index of the picture in the batch.
+        index: the face's number as `keep` and the previews count it; None where it was dropped
+            before counting.
+        box: `x0, y0, x1, y1`.
+        score: the detector's confidence, 0..1.
+        landmarks: five points: left eye, right eye, nose, mouth corners.
+        restored: whether it was.
+        reason: why not.
+    """
+
+    image: int
+    index: int | None
+    box: list[float]
+    score: float
+    landmarks: list[list[float]]
+    restored: bool
+    reason: str | None = None
+
+
+@dataclass
+class Report:
+    """What happened.
+
+    Attributes:
+        faces: every face found, restored or not.
+        seconds: by stage.
+        events: one sentence each.
+    """
+
+    faces: list[Face] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of a block to `seconds[name]`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    @property
+    def restored(self) -> int:
+        """Number of faces restored."""
+        return sum(face.restored for face in self.faces)
+
+    @property
+    def found(self) -> int:
+        """Number of faces found that count as faces."""
+        return sum(face.index is not None for face in self.faces)
+
+    def add(self, other: Report) -> None:
+        """Take in another group's report; sentences are kept once."""
+        self.faces += other.faces
+        for name, value in other.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
+        self.events += [event for event in other.events if event not in self.events]
