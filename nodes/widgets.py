@@ -31,13 +31,13 @@ OWN_TEMPLATE = "model"
 """The template widget's entry for the model's own."""
 
 
-def of(options: type[Checked], name: str, **changes: Any) -> io.Input:
+def of(group: type[Checked], name: str, **changes: Any) -> io.Input:
     """The widget of one option.
 
     A number that may be left open is 0 then. `changes` are arguments of the host's input class that
     differ from what the option says.
     """
-    spec, default = spec_of(options, name), default_of(options, name)
+    spec, default = spec_of(group, name), default_of(group, name)
     tooltip = spec.help + (f" 0: {spec.unset}." if spec.unset and not spec.choices else "")
     shown: dict[str, Any] = {"id": name, "default": default, "tooltip": tooltip}
     if isinstance(default, bool):

@@ -1,0 +1,123 @@
+"""Gray stays gray and sepia stays sepia, by one rule, whichever way a picture comes in."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gpen_core
+from gpen_core.faces.paste import Surface
+from gpen_core.images.layouts import to_network
+from gpen_core.images.monochrome import luma, tone_of
+from gpen_core.options import Options
+from gpen_core.run import Run, Tools
+
+EXPONENTS = (0.8, 1.0, 1.35)
+
+
+def tensor_of(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+@pytest.fixture(scope="module")
+def gray(portrait) -> torch.Tensor:
+    """(3, 512, 512) in levels of 1/255."""
+    light = (luma(tensor_of(portrait)[None])[0] * 255).round() / 255
+    return light.expand(3, -1, -1)
+
+
+def sepia_of(gray: torch.Tensor) -> torch.Tensor:
+    return torch.stack([gray[0] ** exponent for exponent in EXPONENTS])
+
+
+def as_jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
+    file = io.BytesIO()
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return tensor_of(np.asarray(Image.open(file)))
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_gray_within_two_levels_is_gray(gray, levels):
+    noise = torch.randint(-levels, levels + 1, gray.shape, generator=torch.Generator())
+    tone = tone_of((gray + noise / 255).clamp(0, 1))
+    assert tone is not None and tone.is_gray
+    painted = tone.apply(torch.rand(1, 3, 8, 8))
+    assert torch.equal(painted[:, 0], painted[:, 1]) and torch.equal(painted[:, 1], painted[:, 2])
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_sepia_has_its_tone(gray, quality):
+    tone = tone_of(as_jpeg(sepia_of(gray), quality))
+    assert tone is not None and not tone.is_gray
+    assert (tone.apply(gray[None])[0] - sepia_of(gray)).abs().mean() < 0.03
+    # A tone is a color for each brightness: it takes a tint out, and leaves the light alone.
+    tinted = (gray[None] * torch.tensor([0.7, 1.0, 1.2])[None, :, None, None]).clamp(0, 1)
+    assert (luma(tone.apply(tinted)) - luma(tinted)).abs().max() < 0.02
+
+
+def test_photographs_in_color_have_no_tone(portrait, shared):
+    assert tone_of(tensor_of(portrait)) is None
+    for name in ("18f_Estonia2.jpg", "18f_pif-group.jpg", "astronaut_skimage.png"):
+        picture = Image.open(shared / "photos" / name).convert("RGB")
+        assert tone_of(tensor_of(np.asarray(picture))) is None, name
+
+
+def test_one_face_in_color_on_a_gray_wall_is_color(gray, portrait):
+    mixed = gray.clone()
+    mixed[:, 40:200, 160:300] = tensor_of(portrait)[:, 40:200, 160:300]
+    assert tone_of(mixed) is None
+
+
+def chroma(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(2, n) of the pixels that were replaced."""
+    light = luma(image[None])[0, 0]
+    return torch.stack([image[0] - light, image[2] - light])[:, mask > 0.9]
+
+
+def test_every_way_in_keeps_gray_and_sepia(gray, small_model):
+    """A random network paints wild colors; none of them comes through, on any way."""
+    frames = torch.stack([gray, sepia_of(gray)])
+    for batch in (frames, frames.flip(0)):
+        result = Run(Tools(small_model))
+        restored = result.restored(Surface(batch))
+        for image, mask, before in zip(restored.images, restored.mask, batch, strict=True):
+            assert mask.max() > 0.9
+            if torch.equal(before, gray):
+                assert torch.equal(image[0], image[1]) and torch.equal(image[1], image[2])
+            else:
+                replaced = mask[0] > 0.9
+                tone = tone_of(before)
+                expected = tone.apply(image[None])[0][:, replaced]
+                assert (image[:, replaced] - expected).abs().mean() < 0.01
+    # As ready crops, and step by step.
+    run = Run(Tools(small_model), Options(keep_crops=True))
+    faces = run.restored(Surface(gray[None])).faces
+    crops = (faces.crops + 1) / 2
+    ready = run.crops(crops, check=False).images
+    assert torch.equal(ready[:, 0], ready[:, 1]) and torch.equal(ready[:, 1], ready[:, 2])
+    assert torch.equal(to_network(ready), faces.restored)
+
+
+def test_a_colored_frame_beside_a_gray_one_keeps_its_colors(gray, portrait, small_model):
+    color = tensor_of(portrait)
+    together = Run(Tools(small_model)).restored(Surface(torch.stack([gray, color]))).images[1]
+    alone = Run(Tools(small_model)).restored(Surface(color[None])).images[0]
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    assert not torch.equal(alone[0], alone[1])
+
+
+def test_the_shared_examples(shared, small_model):
+    for name, is_gray in (("almostgrey_weber.png", True), ("sepia.jpg", False)):
+        picture = np.asarray(Image.open(shared / "cases" / "pictures" / name).convert("RGB"))
+        tone = tone_of(tensor_of(picture))
+        assert tone is not None and tone.is_gray is is_gray, name
+        result = gpen_core.restore_image(picture, small_model)
+        replaced = result.mask.numpy() > 0.99
+        if is_gray:
+            pixels = result.image[replaced].astype(int)
+            assert replaced.any() and np.ptp(pixels, axis=1).max() <= 1
