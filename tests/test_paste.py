@@ -250,7 +250,7 @@ def test_a_users_mask_is_multiplied_in() -> None:
     assert torch.equal(pasted[..., :32], images[..., :32])
     assert torch.equal(pasted[..., 32:], plain[..., 32:])
     assert torch.equal(mask, plain_mask * user)
-    half, half_mask = paste(images, faces, masks, user_mask=user[..., ::2, ::2])
+    _, half_mask = paste(images, faces, masks, user_mask=user[..., ::2, ::2])
     assert torch.equal(half_mask[..., 40:], mask[..., 40:]) and half_mask[..., :24].max() == 0
     with pytest.raises(InputError, match="3 masks came with 1 image"):
         paste(images, faces, masks, user_mask=torch.ones(3, 1, 64, 64))
