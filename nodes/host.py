@@ -115,7 +115,8 @@ def load_model(path: Path, precision: str, device: str) -> HostModel:
         GPENError: the file is missing, damaged, or another network; an unknown widget value.
     """
     target, chosen = _target(precision, device)
-    key = (*file_identity(path), chosen, str(target))
+    # Apart from the library's own entries: those are models without a host's handle.
+    key = (*file_identity(path), "host", chosen, str(target))
     return CACHE.get(key, lambda: _read(path, chosen, target), lambda model: model.bytes)
 
 

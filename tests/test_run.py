@@ -144,7 +144,7 @@ def test_a_step_whose_network_is_missing_says_so(small_photo):
 
 
 def test_ready_crops_are_checked_against_their_own_template(photo):
-    """The templates differ by 2.5 % of the crop: a detector that answers exactly tells them apart."""
+    """The templates differ by 2.5 % of the crop: an exact detector tells them apart."""
     detector = load_detector()
     crop = (align(photo, detect(photo, detector), 256, "ffhq").crops + 1) / 2
     check_aligned(crop, detector, "ffhq")
@@ -178,19 +178,15 @@ def test_ready_crops_and_aligned_faces_are_restored_alike(photo, small_model):
 
 def test_the_small_face_filter_looks_at_the_short_side(photo, small_model):
     """A box of 80 x 120 px is small, whichever way it stands."""
-    run = Run(Tools(small_model), Options.of(small_face_filter=True))
     plain = Run(Tools(small_model))
+    filtered = Run(Tools(small_model), Options.of(small_face_filter=True))
     faces = plain.restore(plain.align(photo, plain.find(photo).faces))
-    for box, is_small in (
-        ([0, 0, 80, 120], True),
-        ([0, 0, 120, 80], True),
-        ([0, 0, 110, 120], False),
-    ):
-        boxed = faces.with_(boxes=torch.tensor([box], dtype=torch.float32))
+    for sides, is_small in (((80, 120), True), ((120, 80), True), ((110, 120), False)):
+        boxed = faces.with_(boxes=torch.tensor([[0.0, 0.0, *sides]]))
         images = []
-        for one in (run, plain):
-            canvas = one.canvas(Surface(photo))
-            canvas.add(boxed, one.masks(boxed))
+        for run in (filtered, plain):
+            canvas = run.canvas(Surface(photo))
+            canvas.add(boxed, run.masks(boxed))
             images.append(canvas.images)
         assert torch.equal(*images) is not is_small, sides
 
