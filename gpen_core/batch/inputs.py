@@ -1,38 +1,118 @@
-"""Which pictures files, folders and globs mean."""
+"""Which pictures files, folders and globs mean, and what in a folder is passed over, and why."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
 from ..images.files import READABLE
+from .targets import LABELS
 
 
-def find_inputs(patterns: Iterable[str]) -> list[Path]:
-    """The picture files that files, folders (not their subfolders) and globs name, in order.
+@dataclass(frozen=True)
+class Source:
+    """A picture to work on.
+
+    Attributes:
+        path: the file.
+        root: the folder it was found below; results mirror the way from there.
+    """
+
+    path: Path
+    root: Path
+
+    @property
+    def place(self) -> Path:
+        """Its path below the root."""
+        return self.path.relative_to(self.root)
+
+
+@dataclass
+class Inputs:
+    """What the inputs mean.
+
+    Attributes:
+        sources: pictures, in order, each once.
+        skipped: files of the folders that are no inputs, with the reason.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def find_inputs(patterns: Sequence[str], *, recursive: bool = False) -> Inputs:
+    """The pictures that files, folders and globs name.
+
+    Of a folder every picture is taken except results of earlier runs (`NAME_restored`,
+    `NAME_compare`, `NAME_faces`) and hidden files.
+
+    Args:
+        patterns: names; `~` is the home folder.
+        recursive: look into the subfolders too.
 
     Raises:
         InputError: a name matches nothing, or a folder holds no picture.
     """
-    found: list[Path] = []
+    found = Inputs()
     for pattern in patterns:
+        for source in _matches(pattern, recursive, found):
+            if all(source.path != known.path for known in found.sources):
+                found.sources.append(source)
+    return found
+
+
+def _matches(pattern: str, recursive: bool, found: Inputs) -> Iterable[Source]:
+    if not pattern.strip():
+        raise InputError("An input is an empty text; name a file, a folder or a glob.")
+    path = _expanded(pattern)
+    if path.is_dir():
+        sources = list(_of_folder(path, recursive, found))
+        if not sources:
+            where = "this folder" if recursive else "this folder itself (subfolders not searched)"
+            raise InputError(f"{path}: no picture in {where}; pictures are {', '.join(READABLE)}.")
+        return sources
+    if path.exists() or path.is_symlink():
+        return [Source(path, path.parent)]
+    matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207
+    sources = [Source(p, p.parent) for p in matches if p.is_file()]
+    if not sources:
+        raise InputError(f"{pattern}: no such file, folder or match; check the path.")
+    return sources
+
+
+def _expanded(pattern: str) -> Path:
+    try:
         path = Path(pattern).expanduser()
+        path.exists()
+    except RuntimeError as error:  # `~nobody`
+        raise InputError(f"{pattern}: there is no such user; write the path out.") from error
+    except (OSError, ValueError) as error:  # too long, or a NUL in it
+        raise InputError(f"{pattern[:80]!r} is no path: {error}.") from error
+    return path
+
+
+def _of_folder(folder: Path, recursive: bool, found: Inputs) -> Iterator[Source]:
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
         if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if _is_picture(p))
-            if not matches:
-                raise InputError(f"{path}: no picture in this folder ({', '.join(READABLE)}).")
-        elif path.exists():
-            matches = [path]
+            continue
+        reason = _why_not(path.relative_to(folder), path)
+        if reason is None:
+            yield Source(path, folder)
         else:
-            matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207
-            matches = [p for p in matches if p.is_file()]
-            if not matches:
-                raise InputError(f"{pattern}: no such file, folder or match; check the path.")
-        found += matches
-    return list(dict.fromkeys(found))
+            found.skipped.append((path, reason))
 
 
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in READABLE and not path.name.startswith(".")
+def _why_not(place: Path, path: Path) -> str | None:
+    """Why a file of a folder is no input."""
+    if any(part.startswith(".") for part in place.parts):
+        return "hidden"
+    if path.suffix.lower() not in READABLE:
+        return "not a picture format"
+    if path.stem.rpartition("_")[2] in LABELS:
+        return "result of an earlier run"
+    if not path.is_file():
+        return "not a regular file"
+    return None

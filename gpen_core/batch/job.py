@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
 from ..images.files import Picture, check_writable, read_picture, write_picture
 from ..images.layouts import resize
 from ..run import Restored, Run
+from .companions import Companions, read_mask
 from .inputs import find_inputs
 from .outcome import Outcome
-from .targets import plan_outputs, sibling
+from .targets import COMPARE, Naming, check_apart, plan_outputs, sibling
 
 log = logging.getLogger(__name__)
 
@@ -30,28 +30,33 @@ class Job:
 
     Attributes:
         tasks: (input, output) of every picture.
-        aligned: they are ready face crops.
+        skipped: files of the folders that are no inputs, with the reason.
+        aligned: the inputs are ready face crops.
         check: look first whether they are.
-        background: the picture already enlarged, to paste into.
-        user_mask: picture whose black parts are left alone.
+        background: the pictures already enlarged, to paste into.
+        user_mask: pictures whose black parts are left alone.
         compare: write before | after beside each result.
         overwrite: replace files that exist.
+        skip_existing: leave pictures whose result exists.
     """
 
     tasks: tuple[tuple[Path, Path], ...]
+    skipped: tuple[tuple[Path, str], ...] = ()
     aligned: bool = False
     check: bool = True
-    background: Path | None = None
-    user_mask: Path | None = None
+    background: Companions | None = None
+    user_mask: Companions | None = None
     compare: bool = False
     overwrite: bool = False
+    skip_existing: bool = False
 
     @classmethod
     def plan(
         cls,
         inputs: Sequence[str],
-        output: Path | None,
+        naming: Naming,
         *,
+        recursive: bool = False,
         report: Path | None = None,
         **rest: Any,
     ) -> Job:
@@ -59,21 +64,48 @@ class Job:
 
         Args:
             inputs: names of pictures, folders, or globs.
-            output: file or folder for the results; None: beside the inputs.
+            naming: where results go.
+            recursive: look into subfolders too.
             report: the file that will be written at the end.
             rest: fields of `Job`.
 
         Raises:
-            InputError: nothing to do, or results that cannot be written.
+            InputError: nothing to do, or a result that would take something else's place.
         """
         if not inputs:
             raise InputError("No picture was given; name files, folders or globs.")
-        found = find_inputs(inputs)
-        many = len(found) > 1 or any(Path(name).is_dir() for name in inputs)
-        job = cls(tuple(zip(found, plan_outputs(found, output, many), strict=True)), **rest)
-        if report is not None and report.exists() and not job.overwrite:
-            raise InputError(f"{report} exists already; give another name.", remedy="overwrite")
+        found = find_inputs(inputs, recursive=recursive)
+        many = len(found.sources) > 1 or any(Path(name).is_dir() for name in inputs)
+        targets = plan_outputs(found.sources, naming, many=many)
+        paths = [source.path for source in found.sources]
+        tasks = tuple(zip(paths, targets, strict=True))
+        job = cls(tasks, tuple(found.skipped), **rest)
+        job._check(paths, report)
         return job
+
+    def _check(self, paths: list[Path], report: Path | None) -> None:
+        written = [(target, f"the result of {source}") for source, target in self.tasks]
+        if self.compare:
+            written += [
+                (sibling(target, COMPARE), f"the comparison of {source}")
+                for source, target in self.tasks
+            ]
+        if report is not None:
+            written.append((report, "the report"))
+        check_apart(paths, written)
+        if report is not None and report.exists() and not self.overwrite:
+            raise InputError(f"{report} exists already; give another name.", remedy="overwrite")
+        if self.background is not None:
+            self.background.check(paths, shared=False)
+        if self.user_mask is not None:
+            self.user_mask.check(paths, shared=True)
+
+
+def plan_only(job: Job) -> Iterator[Outcome]:
+    """What `restore_files` would do, without doing it."""
+    for source, target in job.tasks:
+        status = "skipped" if job.skip_existing and target.exists() else "planned"
+        yield Outcome(input=str(source), output=str(target), status=status)
 
 
 def restore_files(
@@ -88,10 +120,17 @@ def restore_files(
     """
     for source, target in job.tasks:
         outcome = Outcome(input=str(source))
+        if job.skip_existing and target.exists():
+            yield replace(outcome, output=str(target), status="skipped")
+            continue
         try:
             _restore_file(job, run, (source, target), outcome)
         except GPENError as error:
             outcome.status, outcome.error = "failed", _with_source(explain(error), source)
+        except Exception as error:
+            log.debug("%s", source, exc_info=True)
+            outcome.status = "failed"
+            outcome.error = f"{source}: unexpected {type(error).__name__}: {error}"
         outcome.seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
         yield outcome
 
@@ -102,11 +141,11 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     # Before the work: a result that cannot be written should not cost minutes first.
     check_writable(target, job.overwrite)
     if job.compare:
-        check_writable(sibling(target, "compare"), job.overwrite)
+        check_writable(sibling(target, COMPARE), job.overwrite)
     picture = read_picture(source)
     outcome.size = [picture.size[1], picture.size[0]]
     outcome.seconds["read"] = time.perf_counter() - start
-    result = _run(job, run, picture)
+    result = _run(job, run, source, picture)
     outcome.faces, outcome.events = result.report.faces, result.report.events
     outcome.seconds |= result.report.seconds
     outcome.status = _status(job, result, source)
@@ -115,17 +154,23 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     write_picture(target, restored, overwrite=job.overwrite)
     outcome.output = str(target)
     if job.compare:
-        write_picture(
-            sibling(target, "compare"), _side_by_side(picture, restored), overwrite=job.overwrite
-        )
+        both = _side_by_side(picture, restored)
+        write_picture(sibling(target, COMPARE), both, overwrite=job.overwrite)
     outcome.seconds["write"] = time.perf_counter() - start
 
 
-def _run(job: Job, run: Run, picture: Picture) -> Restored:
+def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
+    images = picture.pixels[None]
     if job.aligned:
-        return run.crops(picture.pixels[None], check=job.check)
-    background = None if job.background is None else read_picture(job.background).pixels[None]
-    return run.restored(Surface(picture.pixels[None], background, _user_mask(job)))
+        return run.crops(images, check=job.check)
+    background, mask = job.background, job.user_mask
+    return run.restored(
+        Surface(
+            images,
+            None if background is None else read_picture(background.of(source)).pixels[None],
+            None if mask is None else read_mask(mask.of(source)),
+        )
+    )
 
 
 def _status(job: Job, result: Restored, source: Path) -> str:
@@ -136,11 +181,6 @@ def _status(job: Job, result: Restored, source: Path) -> str:
     why = "no face is selected" if result.report.found else "no face was found"
     log.warning("%s: %s; the picture is unchanged.", source, why)
     return "unchanged"
-
-
-def _user_mask(job: Job) -> Tensor | None:
-    """(1, 1, h, w), of any size."""
-    return None if job.user_mask is None else read_picture(job.user_mask).pixels[None, :1]
 
 
 def _side_by_side(before: Picture, after: Picture) -> Picture:

@@ -15,7 +15,8 @@ class Outcome:
     """What became of one input file; one entry of the report.
 
     Attributes:
-        status: "restored", "aligned" (a ready crop), "unchanged" or "failed".
+        status: "restored", "aligned" (a ready crop), "unchanged", "skipped" (its result was there
+            already), "planned" (a rehearsal) or "failed".
         error: why it failed.
         size: width and height of the input, pixels.
     """
@@ -31,7 +32,12 @@ class Outcome:
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """0 all went well, 1 some failed, 2 all failed."""
+    """0 all went well, 1 some failed, 2 all failed.
+
+    Example:
+        >>> exit_code([Outcome("a.jpg"), Outcome("b.jpg", status="failed")])
+        1
+    """
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     return 0 if failed == 0 else 2 if failed == len(outcomes) else 1
 

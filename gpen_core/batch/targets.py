@@ -1,40 +1,101 @@
-"""Where each result goes."""
+"""Where each result goes; settled before the work, so that nothing takes another's place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..images.files import READABLE
 
+if TYPE_CHECKING:
+    from .inputs import Source
 
-def plan_outputs(inputs: list[Path], output: Path | None, many: bool) -> list[Path]:
+RESTORED, COMPARE, FACES = "restored", "compare", "faces"
+LABELS = (RESTORED, COMPARE, FACES)
+"""What results are marked with; a folder's files marked so are no inputs."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How results are named.
+
+    Attributes:
+        output: file or folder; None: beside each input.
+        suffix: put behind the name, after `_`; None: "restored" beside the input, else nothing.
+        format: extension of the results without its dot; None: the input's own.
+    """
+
+    output: Path | None = None
+    suffix: str | None = None
+    format: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.format is not None and f".{self.format.lower()}" not in READABLE:
+            raise InputError(f"format {self.format!r} is not a picture format.", option="format")
+        if self.suffix is not None and ("/" in self.suffix or "\\" in self.suffix):
+            raise InputError("suffix is part of a name and holds no slash.", option="suffix")
+
+
+def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> list[Path]:
     """Where each result goes.
 
-    Without `output`: beside the input as `NAME_restored.EXT`. A single input goes to the file or
-    into the folder that `output` names; several go into a folder.
+    Beside the input as `NAME_restored.EXT`; a single input goes to the file or into the folder that
+    `output` names; several go into a folder, which mirrors the tree they were found in.
 
     Raises:
-        InputError: several inputs but `output` is a file, or two results would share a name.
+        InputError: several inputs but `output` is a file, or two results would share a name, on
+            systems that do not tell upper from lower case too.
     """
+    output = naming.output
     if output is None:
-        targets = [sibling(path, "restored") for path in inputs]
+        suffix = RESTORED if naming.suffix is None else naming.suffix
+        targets = [_named(one.path, suffix, naming.format) for one in sources]
     elif many or output.is_dir() or not output.suffix:
-        if output.exists() and not output.is_dir():
-            raise InputError(f"{output} is a file; give a folder for several pictures.")
-        if many and output.suffix.lower() in READABLE and not output.is_dir():
-            raise InputError(
-                f"{output} names one file but there are several inputs; give a folder."
-            )
-        targets = [output / path.name for path in inputs]
+        _check_folder(output, many)
+        targets = [
+            _named(output / one.place, naming.suffix or "", naming.format) for one in sources
+        ]
     else:
-        targets = [output]
-    seen: dict[Path, Path] = {}
-    for source, target in zip(inputs, targets, strict=True):
-        if target in seen:
-            raise InputError(f"{source} and {seen[target]} would both be written to {target}.")
-        seen[target] = source
+        targets = [_named(output, naming.suffix or "", naming.format)]
     return targets
+
+
+def _check_folder(output: Path, many: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give a folder for several pictures.")
+    if many and output.suffix.lower() in READABLE and not output.is_dir():
+        raise InputError(f"{output} names one file but there are several inputs; give a folder.")
+
+
+def _named(path: Path, suffix: str, file_format: str | None) -> Path:
+    extension = path.suffix if file_format is None else f".{file_format.lower()}"
+    return path.with_name(f"{path.stem}{'_' if suffix else ''}{suffix}{extension}")
+
+
+def check_apart(inputs: Iterable[Path], written: Iterable[tuple[Path, str]]) -> None:
+    """Refuse a plan in which something would take another thing's place.
+
+    Args:
+        inputs: every file that is read.
+        written: every file that will be written, with what it is.
+
+    Raises:
+        InputError: two of the written files share a name, or one is an input.
+    """
+    taken = {_key(path): f"the input {path}" for path in inputs}
+    for path, what in written:
+        key = _key(path)
+        if key in taken:
+            raise InputError(f"{what} would take the place of {taken[key]} ({path}).")
+        taken[key] = what
+
+
+def _key(path: Path) -> str:
+    """Equal for names that some file system takes for one."""
+    return str(path.absolute().resolve()).casefold()
 
 
 def sibling(path: Path, label: str) -> Path:

@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from ..errors import GPENError
 from .bench import SpacedValues, bench
-from .console import complain, console
+from .console import complain, console, say
 from .convert import convert
 from .evaluate import evaluate
 from .export import export
@@ -23,6 +23,8 @@ from .inspect import inspect
 from .models import app as models
 from .restore import restore
 from .train import train
+
+_INTERRUPTED = 130  # what shells report for Ctrl-C
 
 app = typer.Typer(
     name="gpen",
@@ -75,6 +77,9 @@ def run(arguments: list[str]) -> int:
     except GPENError as error:
         complain(error)
         return 2
+    except KeyboardInterrupt:
+        say("Stopped.")
+        return _INTERRUPTED
     return 0
 
 

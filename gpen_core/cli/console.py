@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,6 +46,23 @@ def complain(error: GPENError) -> None:
 def say(text: str) -> None:
     """Print a line as it is."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM ends a block as Ctrl-C does, so that scratch files go and reports are written."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def bars() -> Progress:

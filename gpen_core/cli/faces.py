@@ -24,14 +24,14 @@ def faces(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw boxes, landmarks and indices of the faces found."""
-    from ..batch.targets import sibling
+    from ..batch.targets import FACES, sibling
     from ..faces.detect import load_detector
     from ..faces.draw import draw_faces
     from ..images.files import Picture, check_writable, read_picture, write_picture
     from ..run import Run, Tools
     from .fetch import fetch_missing
 
-    target = check_writable(output or sibling(picture, "faces"), overwrite)
+    target = check_writable(output or sibling(picture, FACES), overwrite)
     original = read_picture(picture)
     if accept_license:
         fetch_missing((detector,), weights_dir)

@@ -19,9 +19,10 @@ from ..options import (
     PasteOptions,
     RestoreOptions,
     SelectOptions,
+    default_of,
 )
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
-from .console import bars, say, sentence
+from .console import bars, say, sentence, terminating
 
 if TYPE_CHECKING:
     from ..batch.outcome import Outcome
@@ -40,7 +41,7 @@ def restore(
         list[str] | None, flag("input", "The same, as an option.", "-i", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         flag("output", "File or folder to write; default NAME_restored beside the input.", "-o"),
     ] = None,
     model_path: Annotated[
@@ -55,10 +56,12 @@ def restore(
     aligned: Annotated[bool, flag("aligned", "The pictures are ready face crops.")] = False,
     no_check: Annotated[bool, flag("no_check", "Take ready crops without a look at them.")] = False,
     background: Annotated[
-        Path | None, flag("background", "The picture already enlarged, to paste into.")
+        Path | None,
+        flag("background", "The picture already enlarged, to paste into; a folder for several."),
     ] = None,
     user_mask: Annotated[
-        Path | None, flag("user_mask", "Picture whose black parts are left alone.")
+        Path | None,
+        flag("user_mask", "Picture whose black parts are left alone; or a folder of them."),
     ] = None,
     detector: Annotated[str, flag("detector", f"One of {', '.join(DETECTORS)}.")] = DETECTORS[0],
     device: Annotated[str, flag("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -67,28 +70,60 @@ def restore(
     ],
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
+    recursive: Annotated[
+        bool, flag("recursive", "Search subfolders too; the output mirrors them.", "-r")
+    ] = False,
+    suffix: Annotated[
+        str | None, flag("suffix", "Put behind the names of results; default restored.")
+    ] = None,
+    format_: Annotated[
+        str | None, flag("format", "Format of the results, such as png; default the input's.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, flag("skip_existing", "Leave pictures whose result exists, to go on with a folder.")
+    ] = False,
+    dry_run: Annotated[bool, flag("dry_run", "Say what would be done, and do nothing.")] = False,
     compare: Annotated[bool, flag("compare", "Write NAME_compare too: before | after.")] = False,
     report: Annotated[Path | None, flag("report", "Write what happened as JSON.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore the faces of pictures."""
-    from ..batch.job import Job, restore_files
+    from ..batch.companions import Companions
+    from ..batch.job import Job, plan_only, restore_files
     from ..batch.outcome import exit_code, write_report
+    from ..batch.targets import Naming
     from ..run import Run
 
     if face_align and aligned:
         raise InputError("--face_align and --aligned exclude each other; give one.")
+    if output is not None and not output.strip():
+        raise InputError("--output is an empty text; name a file or a folder.")
+    if skip_existing and overwrite:
+        raise InputError("--skip_existing and --overwrite exclude each other; give one.")
+    if background is not None and options.paste.upscale != 1:
+        raise InputError("--background decides the size already; leave --upscale out.")
+    excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
+    if excludes and options.mask.mask != "parsing":
+        raise InputError("--exclude acts on the parsing mask only; add --mask parsing.")
     job = Job.plan(
         [*(inputs or []), *(input_ or [])],
-        output,
+        Naming(None if output is None else Path(output), suffix, format_),
+        recursive=recursive,
         aligned=aligned,
         check=not no_check,
-        background=background,
-        user_mask=user_mask,
+        background=background and Companions(background, "background"),
+        user_mask=user_mask and Companions(user_mask, "user_mask"),
         compare=compare,
         report=report,
         overwrite=overwrite,
+        skip_existing=skip_existing,
     )
+    for path, reason in job.skipped:
+        say(f"Skipped: {path} ({reason})")
+    if dry_run:
+        for outcome in plan_only(job):
+            _say(outcome)
+        raise typer.Exit
     needed = (detector, options.mask.mask)
     if accept_license:
         from .fetch import fetch_missing
@@ -96,16 +131,19 @@ def restore(
         fetch_missing(needed, weights_dir)
     tools = _load(model_path, (device, precision), needed, weights_dir, accept_license)
     _check_size(tools, size)
-    outcomes = []
-    with bars() as progress:
-        run = Run(tools, options, _Bars(progress))
-        pictures = progress.add_task("pictures", total=len(job.tasks))
-        for outcome in restore_files(job, run, sentence):
-            outcomes.append(outcome)
-            progress.advance(pictures)
-            _say(outcome)
-    if report is not None:
-        write_report(report, outcomes, overwrite=overwrite)
+    outcomes: list[Outcome] = []
+    with terminating():
+        try:
+            with bars() as progress:
+                run = Run(tools, options, _Bars(progress))
+                pictures = progress.add_task("pictures", total=len(job.tasks))
+                for outcome in restore_files(job, run, sentence):
+                    outcomes.append(outcome)
+                    progress.advance(pictures)
+                    _say(outcome)
+        finally:  # also when it is stopped: what is done is done
+            if report is not None:
+                write_report(report, outcomes, overwrite=overwrite)
     raise typer.Exit(exit_code(outcomes))
 
 
@@ -171,5 +209,8 @@ def _say(outcome: Outcome) -> None:
         "restored": f"{restored} of {found} face(s) restored",
         "aligned": "crop restored",
         "unchanged": "no face restored, picture unchanged",
+        "skipped": "skipped, its result is there",
+        "planned": "would be restored",
     }[outcome.status]
-    say(f"{outcome.input}: {what} -> {outcome.output} ({sum(outcome.seconds.values()):.1f} s)")
+    spent = f" ({sum(outcome.seconds.values()):.1f} s)" if outcome.seconds else ""
+    say(f"{outcome.input}: {what} -> {outcome.output}{spent}")

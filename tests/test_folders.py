@@ -1,0 +1,198 @@
+"""Folders of pictures: nothing replaced, nothing forgotten, one bad file alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gpen_core.batch.inputs import find_inputs
+from gpen_core.batch.job import Job
+from gpen_core.batch.targets import Naming
+from gpen_core.cli.app import run as gpen
+from gpen_core.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def said(capsys) -> str:
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+@pytest.fixture
+def tree(tmp_path, no_face) -> Path:
+    """Pictures at two levels, a result of an earlier run, a text."""
+    folder = tmp_path / "scans"
+    for name in ("a.png", "b.png", "album/c.png", "a_restored.png", "album/.hidden.png"):
+        save(folder / name, no_face)
+    (folder / "notes.txt").write_text("1927")
+    return folder
+
+
+@pytest.fixture
+def restore(small_model_file):
+    def run(*arguments: object) -> int:
+        return gpen(["restore", "-m", str(small_model_file), *map(str, arguments)])
+
+    return run
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_tree_is_mirrored_and_what_is_passed_over_is_said(tree, tmp_path, restore, capsys):
+    out = tmp_path / "out"
+    assert restore(tree, "-o", out, "--recursive") == 0
+    assert files(out) == ["a.png", "album/c.png", "b.png"]
+    text = said(capsys)
+    assert "notes.txt (not a picture format)" in text
+    assert "a_restored.png (result of an earlier run)" in text
+    assert "hidden" in text
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(tree, tmp_path, restore, capsys):
+    out, report = tmp_path / "out", tmp_path / "r.json"
+    save(out / "a.png", np.zeros((4, 4, 3), np.uint8))
+    before = (out / "a.png").read_bytes()
+    assert restore(tree, "-o", out, "--skip_existing", "--report", report) == 0
+    statuses = [entry["status"] for entry in json.loads(report.read_text())]
+    assert statuses == ["skipped", "unchanged"]
+    assert (out / "a.png").read_bytes() == before
+    assert "skipped, its result is there" in said(capsys)
+    assert restore(tree, "--skip_existing", "--overwrite") == 2
+
+
+def test_a_rehearsal_writes_nothing(tree, tmp_path, restore, capsys):
+    assert restore(tree, "-o", tmp_path / "out", "-r", "--dry_run") == 0
+    assert "c.png: would be restored" in said(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.png", "-o", "a.png", "--overwrite"], "take the place of the input"),
+        (["a.png", "-o", "x.png", "--report", "a.png", "--overwrite"], "the report would take"),
+        (["a.png", "-o", "x.png", "--report", "x.png"], "the report would take"),
+        (["a.png", "-o", "b_compare.png", "b.png"], "give a folder"),
+        (["a.png", "up/A.png", "-o", "out"], "would take the place of the result of"),
+        (["a.png", "-o", ""], "--output is an empty text"),
+        ([""], "empty text"),
+        (["~nobody-here/a.png"], "no such user"),
+        (["a.png", "--suffix", "x/y"], "--suffix"),
+        (["a.png", "--format", "exe"], "--format"),
+        (["a.png", "b.png", "-o", "out", "--background", "a.png"], "one file for 2 pictures"),
+        (["a.png", "--background", "b.png", "--upscale", "2"], "leave --upscale out"),
+        (["a.png", "--exclude", "eyes"], "add --mask parsing"),
+        (["a.png", "-o", "out", "--user_mask", "up"], "no picture named a"),
+        (["x" * 5000], "is no path|no such file"),
+    ],
+)
+def test_what_would_go_wrong_is_refused_before_the_work(
+    tmp_path, no_face, restore, capsys, monkeypatch, arguments, message
+):
+    import re
+
+    for name in ("a.png", "b.png", "up/A.png"):
+        save(tmp_path / name, no_face)
+    monkeypatch.chdir(tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    assert restore(*arguments) == 2
+    text = said(capsys)
+    assert re.search(message, text), text
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+def test_masks_of_a_folder_belong_to_their_pictures(tmp_path, portrait, restore):
+    for name, level in (("one", 0), ("two", 255)):
+        save(tmp_path / "in" / f"{name}.png", portrait)
+        save(tmp_path / "masks" / f"{name}.png", np.full((20, 20), level, np.uint8))
+    out = tmp_path / "out"
+    assert restore(tmp_path / "in", "-o", out, "--user_mask", tmp_path / "masks") == 0
+    assert np.array_equal(np.asarray(Image.open(out / "one.png")), portrait)
+    assert not np.array_equal(np.asarray(Image.open(out / "two.png")), portrait)
+
+
+@pytest.mark.parametrize("kind", ["green", "alpha"])
+def test_a_mask_is_read_as_a_person_means_it(tmp_path, kind):
+    from gpen_core.batch.companions import read_mask
+
+    inside = np.zeros((8, 8), bool)
+    inside[:, 4:] = True
+    if kind == "green":
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[inside] = (0, 255, 0)
+    else:
+        pixels = np.zeros((8, 8, 4), np.uint8)
+        pixels[inside, 3] = 255
+    mask = read_mask(save(tmp_path / "mask.png", pixels))[0, 0].numpy()
+    assert mask[:, 5:].min() > 0.5 and mask[:, :3].max() == 0
+
+
+def test_an_unexpected_fault_belongs_to_its_picture(tree, tmp_path, restore, capsys, monkeypatch):
+    from gpen_core.batch import job
+
+    real = job.read_picture
+
+    def faulty(path):
+        if path.name == "a.png":
+            raise ZeroDivisionError("of ours")
+        return real(path)
+
+    monkeypatch.setattr(job, "read_picture", faulty)
+    assert restore(tree, "-o", tmp_path / "out") == 1
+    assert files(tmp_path / "out") == ["b.png"]
+    assert "unexpected ZeroDivisionError" in said(capsys)
+
+
+def test_format_and_suffix_name_the_results(tree, restore):
+    assert restore(tree / "a.png", "--format", "jpg", "--suffix", "new") == 0
+    with Image.open(tree / "a_new.jpg") as written:
+        assert written.format == "JPEG"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_its_report_and_no_scratch(
+    tmp_path, portrait, small_model_file, number
+):
+    for index in range(40):
+        save(tmp_path / "in" / f"{index:02}.png", portrait)
+    report, out = tmp_path / "r.json", tmp_path / "out"
+    command = [sys.executable, "-m", "gpen_core", "restore", str(tmp_path / "in"), "-o", str(out)]
+    command += ["-m", str(small_model_file), "--report", str(report)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 240
+    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode not in (0, None)
+    assert b"Traceback" not in errors
+    entries = json.loads(report.read_text())
+    assert 0 < len(entries) < 40
+    assert len(list(out.iterdir())) in (len(entries), len(entries) + 1)
+    assert not [name for name in os.listdir(out) if name.endswith(".part")]
+
+
+def test_a_link_and_its_file_are_one_input_by_name(tmp_path, no_face):
+    real = save(tmp_path / "a.png", no_face)
+    found = find_inputs([str(real), str(real)])
+    assert len(found.sources) == 1
+    with pytest.raises(InputError, match="No picture was given"):
+        Job.plan([], Naming())
