@@ -14,7 +14,17 @@ from typing import Any
 from .errors import InputError
 
 DETECTORS = ("mtcnn", "retinaface-resnet50", "retinaface-mobile0.25")
-SORTS = ("area", "confidence", "left-right", "top-bottom", "center")
+SORTS = (
+    "area",
+    "confidence",
+    "left-right",
+    "top-bottom",
+    "center",
+    "small-large",
+    "right-left",
+    "bottom-top",
+    "detected",
+)
 TEMPLATES = ("gpen", "ffhq")
 MASKS = ("rectangle", "ellipse", "hull", "parsing")
 UPSCALES = (1, 2, 4)
@@ -192,12 +202,14 @@ class SelectOptions(Checked):
 
     sort: str = option(
         "area",
-        "Order of the faces, and so of their indices: largest, surest, leftmost, topmost or most "
-        "central first.",
+        "Order of the faces, and so of their indices: largest (area), surest, leftmost, topmost or "
+        "most central first, the reverse, or as they were detected.",
         choices=SORTS,
     )
     keep: str | int | tuple[int, ...] = option(
-        "all", 'Faces to restore: "all", "none", "largest", or indices such as "0,2".'
+        "all",
+        'Faces to restore: "all", "none", "largest", "smallest", or indices such as "0,2", "0-3" '
+        'or "-1" for the last.',
     )
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class SelectFaces(io.ComfyNode):
             search_aliases=["face index", "face filter", "sort faces"],
             inputs=[
                 GPENFaces.Input(id="faces", tooltip="From Detect and Align Faces."),
-                widgets.sort(),
+                widgets.sort(default="detected"),
                 widgets.keep(),
             ],
             outputs=[

@@ -118,8 +118,8 @@ def rotations() -> io.Input:
     return advanced(of(DetectOptions, "rotations"))
 
 
-def sort() -> io.Input:
-    return of(SelectOptions, "sort")
+def sort(**changes: str) -> io.Input:
+    return of(SelectOptions, "sort", **changes)
 
 
 def keep() -> io.Input:

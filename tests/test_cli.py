@@ -164,7 +164,7 @@ WRONG = {
     "picture as model": (["restore", "PHOTO", "-m", "PHOTO"], "photo.png"),
     "report exists": (
         ["restore", "PHOTO", "--report", "PHOTO"],
-        "would take the place of the input",
+        "in the place of the input",
     ),
     "missing mask": (["restore", "PHOTO", "--user_mask", "absent.png"], "absent.png"),
     "negative feather": (["restore", "PHOTO", "--feather", "-3"], "--feather must be"),
@@ -216,7 +216,7 @@ def test_two_results_never_share_a_name(tmp_path, portrait, small_model_file, ca
     )
     out = str(tmp_path / "out")
     assert gpen(["restore", first, second, "-o", out, "-m", str(small_model_file)]) == 2
-    assert "would take the place of the result of" in said(capsys)
+    assert "would be put in the place of the result of" in said(capsys)
 
 
 def test_a_photograph_is_not_taken_for_a_crop(photo, small_model_file, capsys):

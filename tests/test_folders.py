@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -87,18 +86,21 @@ def test_a_rehearsal_writes_nothing(tree, tmp_path, restore, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.png", "-o", "a.png", "--overwrite"], "take the place of the input"),
-        (["a.png", "-o", "x.png", "--report", "a.png", "--overwrite"], "the report would take"),
-        (["a.png", "-o", "x.png", "--report", "x.png"], "the report would take"),
+        (["a.png", "-o", "a.png", "--overwrite"], "in the place of the input"),
+        (["a.png", "-o", "x.png", "--report", "a.png", "--overwrite"], "the report would be put"),
+        (["a.png", "-o", "x.png", "--report", "x.png"], "the report would be put"),
         (["a.png", "-o", "b_compare.png", "b.png"], "give a folder"),
-        (["a.png", "up/A.png", "-o", "out"], "would take the place of the result of"),
+        (["a.png", "up/A.png", "-o", "out"], "would be put in the place of the result of"),
         (["a.png", "-o", ""], "--output is an empty text"),
         ([""], "empty text"),
         (["~nobody-here/a.png"], "no such user"),
         (["a.png", "--suffix", "x/y"], "--suffix"),
         (["a.png", "--format", "exe"], "--format"),
         (["a.png", "b.png", "-o", "out", "--background", "a.png"], "one file for 2 pictures"),
-        (["a.png", "--background", "b.png", "--upscale", "2"], "leave --upscale out"),
+        (
+            ["a.png", "--background", "b.png", "--upscale", "2"],
+            "--background and --upscale exclude each other",
+        ),
         (["a.png", "--exclude", "eyes"], "add --mask parsing"),
         (["a.png", "-o", "out", "--user_mask", "up"], "no picture named a"),
         (["x" * 5000], "is no path|no such file"),
@@ -187,7 +189,7 @@ def test_a_stopped_run_leaves_its_report_and_no_scratch(
     entries = json.loads(report.read_text())
     assert 0 < len(entries) < 40
     assert len(list(out.iterdir())) in (len(entries), len(entries) + 1)
-    assert not [name for name in os.listdir(out) if name.endswith(".part")]
+    assert not [path for path in out.iterdir() if path.suffix == ".part"]
 
 
 def test_a_link_and_its_file_are_one_input_by_name(tmp_path, no_face):

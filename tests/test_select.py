@@ -51,6 +51,10 @@ def order(faces: Faces, of: Faces = THREE) -> list[int]:
         ("left-right", [0, 2, 1]),
         ("top-bottom", [0, 2, 1]),
         ("center", [2, 1, 0]),
+        ("small-large", [0, 2, 1]),
+        ("right-left", [1, 2, 0]),
+        ("bottom-top", [1, 2, 0]),
+        ("detected", [0, 1, 2]),
     ],
 )
 def test_orders(sort, expected):
@@ -75,6 +79,13 @@ def test_orders(sort, expected):
         ("1;1 1", [2]),
         ([2, 0], [1, 0]),
         ((1,), [2]),
+        ("smallest", [0]),
+        ("0-1", [0, 2]),
+        ("2-0", [1, 2, 0]),
+        ("-1", [1]),
+        ("-1,-1,2", [1]),
+        ("1-9", [2, 1]),
+        ([-1], [1]),
     ],
 )
 def test_keep(keep, expected):
@@ -83,7 +94,7 @@ def test_keep(keep, expected):
 
 @pytest.mark.parametrize(
     "keep",
-    ["first", "0-2", "-1", "1.5", "0,x", -1, [-1], [1.5], [True], True, 1.5, None, b"0", {0: 1}],
+    ["first", "0-", "1.5", "0,x", "0-99999999", "--1", -1, [1.5], [True], True, 1.5, None, b"0"],
 )
 def test_unreadable_keep(keep):
     with pytest.raises(InputError, match="keep"):

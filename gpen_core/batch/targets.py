@@ -89,7 +89,7 @@ def check_apart(inputs: Iterable[Path], written: Iterable[tuple[Path, str]]) -> 
     for path, what in written:
         key = _key(path)
         if key in taken:
-            raise InputError(f"{what} would take the place of {taken[key]} ({path}).")
+            raise InputError(f"{what} would be put in the place of {taken[key]} ({path}).")
         taken[key] = what
 
 

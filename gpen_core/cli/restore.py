@@ -94,17 +94,14 @@ def restore(
     from ..batch.targets import Naming
     from ..run import Run
 
-    if face_align and aligned:
-        raise InputError("--face_align and --aligned exclude each other; give one.")
-    if output is not None and not output.strip():
-        raise InputError("--output is an empty text; name a file or a folder.")
-    if skip_existing and overwrite:
-        raise InputError("--skip_existing and --overwrite exclude each other; give one.")
-    if background is not None and options.paste.upscale != 1:
-        raise InputError("--background decides the size already; leave --upscale out.")
+    _refuse_both(face_align and aligned, "--face_align", "--aligned")
+    _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
+    _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
     excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
     if excludes and options.mask.mask != "parsing":
         raise InputError("--exclude acts on the parsing mask only; add --mask parsing.")
+    if output is not None and not output.strip():
+        raise InputError("--output is an empty text; name a file or a folder.")
     job = Job.plan(
         [*(inputs or []), *(input_ or [])],
         Naming(None if output is None else Path(output), suffix, format_),
@@ -145,6 +142,11 @@ def restore(
             if report is not None:
                 write_report(report, outcomes, overwrite=overwrite)
     raise typer.Exit(exit_code(outcomes))
+
+
+def _refuse_both(given: bool, first: str, second: str) -> None:
+    if given:
+        raise InputError(f"{first} and {second} exclude each other; give one.")
 
 
 def _load(

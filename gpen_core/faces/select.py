@@ -16,6 +16,8 @@ from .found import Faces
 
 log = logging.getLogger(__name__)
 
+_LONGEST_RANGE = 10_000
+
 Keep = str | int | Sequence[int]
 
 
@@ -42,8 +44,9 @@ def sorted_indices(faces: Faces, sort: str) -> list[int]:
 
     Args:
         faces: of a batch.
-        sort: `area` (largest first), `confidence` (surest first), `left-right`, `top-bottom`, or
-            `center` (nearest to the image's center first).
+        sort: `area` (largest first), `confidence` (surest first), `left-right`, `top-bottom`,
+            `center` (nearest to the image's center first), the reverse of three of them, or
+            `detected`: as they come.
 
     Raises:
         InputError: an unknown sort.
@@ -65,10 +68,10 @@ def kept_indices(faces: Faces, keep: Keep) -> list[int]:
 
     Args:
         faces: of a batch, image after image.
-        keep: `"all"`, `"none"`, `"largest"`, a number n (the first n), a list of indices, or such
-            a list as text: `"0,2"`. Text that is one number is an index; an empty list or text
-            keeps nothing. Indices that an image does not have are left out and logged, since the
-            images of a video differ.
+        keep: `"all"`, `"none"`, `"largest"`, `"smallest"`, a number n (the first n), a list of
+            indices, or such a list as text: `"0,2"`, `"0-3"`, `"3-0"`; below 0 they count from the
+            end. Text that is one number is an index; an empty list or text keeps nothing. Indices
+            that an image does not have are left out and logged, since the images of a video differ.
 
     Raises:
         InputError: a `keep` that cannot be read.
@@ -102,6 +105,10 @@ _KEYS: dict[str, _Key] = {
     "left-right": lambda boxes, scores, size: _centers(boxes)[:, 0],
     "top-bottom": lambda boxes, scores, size: _centers(boxes)[:, 1],
     "center": _from_center,
+    "small-large": lambda boxes, scores, size: box_areas(boxes),
+    "right-left": lambda boxes, scores, size: -_centers(boxes)[:, 0],
+    "bottom-top": lambda boxes, scores, size: -_centers(boxes)[:, 1],
+    "detected": lambda boxes, scores, size: torch.arange(len(boxes)),
 }
 
 
@@ -130,21 +137,25 @@ def read_keep(keep: Keep) -> _Pick:
         word = keep.strip().lower()
         if word == "all":
             return lambda boxes, image: list(range(len(boxes)))
-        if word == "largest":
-            return _largest
+        if word in ("largest", "smallest"):
+            return _extreme(largest=word == "largest")
         return _by_index([] if word == "none" else _parse(keep))
     return _by_index(_check_indices(keep))
 
 
-def _largest(boxes: Tensor, image: int) -> list[int]:
-    return [int(box_areas(boxes).argmax())] if len(boxes) else []
+def _extreme(*, largest: bool) -> _Pick:
+    def pick(boxes: Tensor, image: int) -> list[int]:
+        areas = box_areas(boxes)
+        return [int(areas.argmax() if largest else areas.argmin())] if len(boxes) else []
+
+    return pick
 
 
 def _by_index(indices: Sequence[int]) -> _Pick:
     unique = list(dict.fromkeys(indices))
 
     def pick(boxes: Tensor, image: int) -> list[int]:
-        absent = [index for index in unique if index >= len(boxes)]
+        absent = [index for index in unique if not -len(boxes) <= index < len(boxes)]
         if absent:
             log.warning(
                 "Image %d has %d face(s), counted from 0; there is no face %s.",
@@ -152,21 +163,37 @@ def _by_index(indices: Sequence[int]) -> _Pick:
                 len(boxes),
                 ", ".join(map(str, absent)),
             )
-        return [index for index in unique if index < len(boxes)]
+        places = [index % len(boxes) for index in unique if index not in absent]
+        return list(dict.fromkeys(places))
 
     return pick
 
 
+_INDEX, _RANGE = re.compile(r"-?\d{1,9}"), re.compile(r"(\d{1,9})-(\d{1,9})")
+
+
 def _parse(text: str) -> list[int]:
-    parts = [part.strip() for part in re.split(r"[,;\s]+", text) if part.strip()]
-    for part in parts:
-        if not re.fullmatch(r"[0-9]{1,9}", part):
+    """Indices of a list such as `0,2`, `0-3`, `3-0`, `-1`."""
+    indices: list[int] = []
+    for part in re.split(r"[,;\s]+", text):
+        if span := _RANGE.fullmatch(part):
+            first, last = int(span[1]), int(span[2])
+            if abs(last - first) > _LONGEST_RANGE:
+                raise InputError(
+                    f"keep={text!r} counts more faces than a picture has.", option="keep"
+                )
+            step = 1 if last >= first else -1
+            indices += range(first, last + step, step)
+        elif _INDEX.fullmatch(part):
+            indices.append(int(part))
+        elif part:
             raise InputError(
                 f"keep={text!r} does not say which faces ({part!r} is not an index); write "
-                f"'all', 'none', 'largest', or indices from 0 such as '0,2'.",
+                f"'all', 'none', 'largest', 'smallest', or indices from 0 such as '0,2', '0-3' or "
+                f"'-1' for the last.",
                 option="keep",
             )
-    return [int(part) for part in parts]
+    return indices
 
 
 def _check_indices(indices: Sequence[int]) -> list[int]:
@@ -176,8 +203,6 @@ def _check_indices(indices: Sequence[int]) -> list[int]:
             option="keep",
         )
     for index in indices:
-        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-            raise InputError(
-                f"keep must list whole numbers from 0; {index!r} is not one.", option="keep"
-            )
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise InputError(f"keep must list whole numbers; {index!r} is not one.", option="keep")
     return list(indices)
