@@ -39,6 +39,7 @@ class Format:
         alpha: whether an alpha channel is written.
         deep: whether 16-bit samples are written.
         exif, icc, xmp: whether these are written.
+        density: whether it has a place of its own for the resolution, outside EXIF.
         quality: whether it has a quality.
         side: greatest width and height that can be written.
         package: what Pillow needs to read it, where Pillow alone does not.
@@ -56,6 +57,7 @@ class Format:
     exif: bool = False
     icc: bool = False
     xmp: bool = False
+    density: bool = False
     quality: bool = False
     side: int = 0xFFFF
     package: str | None = None
@@ -64,10 +66,10 @@ class Format:
 
 _ALL = (
     Format("PNG", "PNG", (".png", ".apng"), alpha=True, deep=True, exif=True, icc=True, xmp=True,
-           side=0x7FFFFFFF),
+           density=True, side=0x7FFFFFFF),
     # libjpeg ends a little below 65535.
     Format("JPEG", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lossless=False, exif=True, icc=True,
-           xmp=True, quality=True, side=65500),
+           xmp=True, density=True, quality=True, side=65500),
     Format("WEBP", "WebP", (".webp",), lossless=False, gray=False, alpha=True, exif=True, icc=True,
            xmp=True, quality=True, side=16383),
     Format("TIFF", "TIFF", (".tif", ".tiff"), alpha=True, deep=True, exif=True, icc=True, xmp=True,

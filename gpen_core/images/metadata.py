@@ -150,7 +150,7 @@ def put_resolution(directory: Directory, dpi: tuple[float, float] | None) -> Non
 
 
 def directory_to_write(metadata: Metadata, size: tuple[int, int], name: str) -> Directory:
-    """The first directory of a new file of `size` (height, width): EXIF, GPS, resolution.
+    """The first directory of a new file of `size` (height, width), with those of EXIF and GPS.
 
     The pixel dimensions in EXIF follow the new size.
     """
@@ -165,7 +165,6 @@ def directory_to_write(metadata: Metadata, size: tuple[int, int], name: str) -> 
         for tag, value in zip((_PIXEL_HEIGHT, _PIXEL_WIDTH), size, strict=True):
             if tag in child.entries:
                 child.put(tag, LONG, (value,))
-    put_resolution(directory, metadata.dpi)
     return directory
 
 

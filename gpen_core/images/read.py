@@ -183,6 +183,8 @@ def _by_pillow(data: bytes, chosen: Format, name: str) -> Decoded:
         log.warning("%s has %d frames; only the first is read.", name, frames)
     image.load()
     metadata, orientation = _metadata(image, name)
+    if chosen.name == "JPEG2000":
+        metadata = replace(metadata, comment=None)  # It names the encoder, not the picture.
     if chosen.name in _TURNED:
         orientation = 1
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
