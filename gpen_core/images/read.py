@@ -7,7 +7,10 @@ import logging
 import os
 import stat
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +39,8 @@ from .pixels import eight_bit_samples, upright
 log = logging.getLogger(__name__)
 
 # A file that was cut off is read if no more than this many rows at its bottom are missing: the
-# height of a row of blocks in a JPEG.
-ROWS_OF_GRACE = 16
+# height of a row of blocks in a JPEG, and two to which smooth chroma spreads the damage.
+ROWS_OF_GRACE = 18
 _KINDS = {
     stat.S_ISFIFO: "a named pipe",
     stat.S_ISSOCK: "a socket",
@@ -140,7 +143,8 @@ def decode_samples(data: bytes, path: Path) -> Decoded:
     if promised is not None and promised.name != chosen.name:
         log.warning("%s is %s in spite of its name; it is read as that.", name, chosen.title)
     try:
-        return _decoded(data, chosen, name)
+        with _logged_warnings(name):
+            return _decoded(data, chosen, name)
     except Unsupported as error:
         raise InputError(f"{name} {error}.") from error
     except Image.DecompressionBombError as error:
@@ -161,6 +165,18 @@ def decode_samples(data: bytes, path: Path) -> Decoded:
             raise
         reason = shown(str(error)) or type(error).__name__
         raise InputError(f"{name} is damaged or cut off: {reason}.") from error
+
+
+@contextmanager
+def _logged_warnings(name: str) -> Iterator[None]:
+    """What Pillow warns of, with the file's name in the log; sizes have a bound of their own."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+    for each in caught:
+        log.warning("%s: %s", name, shown(str(each.message)))
 
 
 def _decoded(data: bytes, chosen: Format, name: str) -> Decoded:

@@ -10,6 +10,7 @@ compression: it is shown each plane as a gray picture whose pixels are the bytes
 from __future__ import annotations
 
 import io
+import logging
 import zlib
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from PIL import Image, TiffImagePlugin
 from . import metadata as meta
 from .color import to_rgb
 from .decoded import Decoded, Unsupported
-from .formats import MAX_PIXELS, log
+from .formats import MAX_PIXELS
 from .ifd import (
     BYTE,
     LONG,
@@ -34,6 +35,9 @@ from .ifd import (
     write_directory,
 )
 from .picture import Metadata
+from .pixels import eight_bit_samples
+
+log = logging.getLogger(__name__)
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _FILL_ORDER, _STRIP_OFFSETS, _SAMPLES, _ROWS, _STRIP_COUNTS, _PLANAR = 266, 273, 277, 278, 279, 284
@@ -59,6 +63,8 @@ _LAYOUT = frozenset(
         *range(529, 533),
     ]
 )
+# Tags of those with exactly one value.
+_SINGLE = (256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323)
 _STRIP_BYTES = 1 << 18
 
 
@@ -336,12 +342,12 @@ def _by_pillow(
     data: bytes, directory: Directory, metadata: Metadata, orientation: int, name: str
 ) -> Decoded:
     """Palettes, one and four bits, JPEG, fax, YCbCr, Lab: kinds that Pillow reads right."""
-    from .pixels import eight_bit_samples  # both know how to read the other's leftovers
-
     bits = max(directory.numbers(_BITS) or (1,))
     if max(directory.numbers(_SAMPLE_FORMAT) or (_UNSIGNED,)) not in (_UNSIGNED, _VOID):
         raise Unsupported("holds samples of an unusual type; save it with 8 or 16 bits a sample")
     entries = {tag: entry for tag, entry in directory.entries.items() if tag in _LAYOUT}
+    if any(entries[tag].count != 1 for tag in _SINGLE if tag in entries):
+        raise DamagedDirectory("a tag has more values than one")
     image = _opened(data, Directory(directory.order, entries))
     if image.mode.startswith("I;16") and bits in (12, 16):
         samples = np.asarray(image).astype(np.uint32) * 0xFFFF // ((1 << bits) - 1)
