@@ -191,6 +191,15 @@ def test_what_pillow_writes_comes_back(tmp_path, make_samples, mode, options):
             write_picture(tmp_path / "out.tif", picture)
 
 
+@pytest.mark.parametrize("mode", ["P", "1"])
+def test_kinds_left_to_pillow_are_turned_once(tmp_path, make_samples, mode):
+    image = Image.fromarray(make_samples((*SIZE, 3))).convert(mode)
+    image.save(tmp_path / "in.tif", tiffinfo={274: 6})
+    expected = np.rot90(np.asarray(image.convert("RGB")), -1)
+    read = read_picture(tmp_path / "in.tif").pixels.permute(1, 2, 0).numpy() * 255
+    assert np.array_equal(read.round(), expected)
+
+
 def test_jpeg_inside_is_read(tmp_path, make_samples):
     smooth = Image.fromarray(make_samples((4, 6, 3))).resize((96, 64), Image.Resampling.BICUBIC)
     smooth.save(tmp_path / "in.tif", compression="jpeg", quality=95)
