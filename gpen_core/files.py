@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,37 +17,76 @@ from .errors import InputError
 _BLOCK = 1 << 20
 
 
+def shown(text: str | os.PathLike[str]) -> str:
+    """A path or a text as messages may show it: control characters and stray bytes are escaped.
+
+    >>> shown("a\\x1b[31m.png")
+    'a\\\\x1b[31m.png'
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in os.fspath(text)
+    )
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with ~ and ~user as home folders.
+
+    Raises:
+        InputError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{shown(path)}: there is no user of this name; check the path."
+        ) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A scratch file beside `path` that takes its place when the block ends without an error.
 
-    Whoever reads `path` meanwhile sees the old file or none, never half of the new one.
+    Whoever reads `path` meanwhile sees the old file or none, never half of the new one. A link is
+    followed: what it points to is replaced, the link stays. A file that is replaced hands its
+    permissions on.
 
     Raises:
         InputError: the folder cannot be made or written, or the disk is full.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A short name of its own: that of the target may already be as long as one can be.
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".gpen-", suffix=".part")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no file can have this name"
         raise InputError(
-            f"{path}: the folder cannot be written ({error.strerror}); choose another."
+            f"{shown(path)}: the folder cannot be written ({reason}); choose another."
         ) from error
     os.close(handle)
     scratch = Path(name)
     try:
         yield scratch
-        # mkstemp makes private files; this one gets the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        scratch.chmod(0o666 & ~mask)
-        scratch.replace(path)
+        scratch.chmod(_permissions(target))
+        scratch.replace(target)
     except OSError as error:
         raise InputError(
-            f"{path}: could not be written ({error.strerror}); free space or choose another folder."
+            f"{shown(path)}: could not be written ({error.strerror}); "
+            "free space or choose another folder."
         ) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _permissions(target: Path) -> int:
+    """Those of the file that is replaced, or of any new file; mkstemp makes private ones."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def write_json(path: Path, content: object, *, overwrite: bool = False) -> None:
@@ -56,7 +96,7 @@ def write_json(path: Path, content: object, *, overwrite: bool = False) -> None:
         InputError: the file exists (without `overwrite`) or cannot be written.
     """
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; give another name.", remedy="overwrite")
+        raise InputError(f"{shown(path)} exists already; give another name.", remedy="overwrite")
     with replacing(path) as scratch:
         text = json.dumps(content, indent=2, ensure_ascii=False)
         scratch.write_text(text + "\n", encoding="utf-8")

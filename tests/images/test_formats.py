@@ -1,0 +1,336 @@
+"""Every promised format, in every kind of picture: what is written comes back, or is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from gpen_core.errors import InputError, MissingDependencyError
+from gpen_core.images import formats, write
+from gpen_core.images.files import (
+    READABLE,
+    WRITABLE,
+    Picture,
+    check_size,
+    check_writable,
+    read_picture,
+    write_picture,
+)
+
+AVIF = "avif" in features.get_supported()
+CAN_WRITE = [suffix for suffix in WRITABLE if AVIF or suffix != ".avif"]
+LOSSLESS = [suffix for suffix in CAN_WRITE if formats.by_suffix(Path("a" + suffix)).lossless]
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [x * 255 // width, y * 255 // height, 255 - x * 255 // width]
+    return np.stack(planes, -1).astype(np.uint8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    suffix=st.sampled_from(CAN_WRITE),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    gray=st.booleans(),
+    alpha=st.booleans(),
+    bits=st.sampled_from([8, 16]),
+    quality=st.none() | st.integers(1, 100),
+    seed=st.integers(0, 9),
+)
+def test_any_picture_survives_any_format(
+    tmp_path_factory, suffix, height, width, gray, alpha, bits, quality, seed
+):
+    random = torch.Generator().manual_seed(seed)
+    peak = 65535 if bits == 16 else 255
+    pixels, opacity = (
+        torch.randint(0, peak + 1, (channels, height, width), generator=random) / peak
+        for channels in (1 if gray else 3, 1)
+    )
+    picture = Picture(pixels.expand(3, -1, -1), opacity if alpha else None, gray, bits)
+    path = tmp_path_factory.mktemp("any") / f"out{suffix}"
+    write_picture(path, picture, quality=quality)
+    read, chosen = read_picture(path), formats.by_suffix(path)
+    assert read.size == (height, width)
+    assert read.bits == (bits if chosen.deep else 8)
+    assert read.gray == (gray and chosen.gray)
+    if not chosen.alpha:
+        assert read.alpha is None
+    elif alpha and bool((opacity < 0.99).any()):
+        assert read.alpha is not None
+    if chosen.lossless:
+        # A sample that is rounded to 8 bits lies half a level off.
+        step = 1e-6 if read.bits == bits else 0.51 / 255
+        assert (read.pixels - picture.pixels).abs().max() <= step
+
+
+def test_the_default_quality_is_the_one_that_stands_in_the_table(tmp_path):
+    picture = Picture(torch.rand(3, 64, 64))
+    for suffix in (".jpg", ".webp"):
+        sizes = {}
+        for quality in (None, 20, formats.DEFAULT_QUALITY):
+            write_picture(tmp_path / f"{quality}{suffix}", picture, quality=quality)
+            sizes[quality] = (tmp_path / f"{quality}{suffix}").read_bytes()
+        assert sizes[None] == sizes[formats.DEFAULT_QUALITY]
+        assert len(sizes[20]) < len(sizes[None])
+
+
+@pytest.mark.parametrize("quality", [0, 101, -3, 95.0, True, "high"])
+def test_a_quality_that_is_none_is_refused(tmp_path, quality):
+    with pytest.raises(InputError, match="from 1 to 100") as caught:
+        write_picture(tmp_path / "a.jpg", Picture(torch.rand(3, 4, 4)), quality=quality)
+    assert caught.value.option == "quality"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quality_without_effect_is_said(tmp_path, caplog):
+    write_picture(tmp_path / "a.png", Picture(torch.rand(3, 4, 4)), quality=50)
+    assert "PNG has no quality" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pillow", "mode"),
+    [
+        (".gif", "GIF", "P"),
+        (".tga", "TGA", "RGBA"),
+        (".ppm", "PPM", "RGB"),
+        (".pgm", "PPM", "L"),
+        (".pbm", "PPM", "1"),
+        (".jp2", "JPEG2000", "RGB"),
+        (".j2k", "JPEG2000", "RGB"),
+        (".dib", "BMP", "RGB"),
+        (".jfif", "JPEG", "RGB"),
+        (".jpe", "JPEG", "L"),
+        (".avif", "AVIF", "RGB"),
+    ],
+)
+def test_less_common_formats_are_read(tmp_path, suffix, pillow, mode):
+    if suffix == ".avif" and not AVIF:
+        pytest.skip("this Pillow was built without AVIF")
+    image = Image.fromarray(smooth(40, 56)).convert(mode)
+    image.save(tmp_path / f"in{suffix}", pillow)
+    with Image.open(tmp_path / f"in{suffix}") as opened:
+        expected = np.asarray(opened.convert("RGB"))
+    read = read_picture(tmp_path / f"in{suffix}").pixels.permute(1, 2, 0).numpy() * 255
+    assert np.abs(read - expected).max() < 0.01
+    assert suffix in READABLE
+
+
+def test_an_animation_gives_its_first_frame(tmp_path, caplog):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
+    for suffix in (".gif", ".webp", ".png", ".tif"):
+        caplog.clear()
+        path = tmp_path / f"in{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+        assert read_picture(path).pixels[:, 4, 4].tolist() == [1, 0, 0]
+        assert "only the first" in caplog.text
+
+
+def test_sixteen_bit_graymaps_keep_their_depth(tmp_path, make_samples):
+    samples = make_samples((5, 7), "u2")
+    (tmp_path / "in.pgm").write_bytes(b"P5 7 5 65535\n" + samples.astype(">u2").tobytes())
+    picture = read_picture(tmp_path / "in.pgm")
+    assert picture.bits == 16
+    assert np.array_equal((picture.pixels[0].double() * 65535).round().numpy(), samples)
+
+
+def test_reduced_depth_is_said(tmp_path, make_samples, caplog):
+    samples = make_samples((5, 7, 3), "u2")
+    (tmp_path / "in.ppm").write_bytes(b"P6 7 5 65535\n" + samples.astype(">u2").tobytes())
+    assert read_picture(tmp_path / "in.ppm").bits == 8
+    assert "reduced to 8 bits" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".gif", ".webp"])
+def test_a_name_that_lies_is_seen_through(tmp_path, suffix, caplog):
+    Image.fromarray(smooth(9, 9)).save(tmp_path / "in.bmp")
+    path = (tmp_path / "in.bmp").rename(tmp_path / f"in{suffix}")
+    assert read_picture(path).size == (9, 9)
+    assert "is BMP in spite of its name" in caplog.text
+
+
+NO_PICTURES = {
+    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n%%EOF\n",
+    "binary postscript": b"\xc5\xd0\xd3\xc6" + bytes(60),
+    "pdf": b"%PDF-1.7\n",
+    "icon": b"\0\0\1\0\1\0" + bytes(60),
+    "windows metafile": b"\xd7\xcd\xc6\x9a\0\0" + bytes(60),
+    "photoshop": b"8BPS\0\1" + bytes(60),
+    "page": b"<!DOCTYPE html><html></html>",
+    "text": b"hello, world",
+}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".heic", ".eps", ""])
+@pytest.mark.parametrize("kind", NO_PICTURES)
+def test_only_promised_formats_are_opened(tmp_path, monkeypatch, kind, suffix):
+    def never(*args, **kwargs):
+        raise AssertionError("Pillow was asked")
+
+    monkeypatch.setattr(Image, "open", never)
+    path = tmp_path / f"in{suffix}"
+    path.write_bytes(NO_PICTURES[kind])
+    with pytest.raises(InputError, match="not a picture of a kind"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "package"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow-heif"),
+        (b"\xff\x0a" + bytes(30), "pillow-jxl-plugin"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(30), "pillow-jxl-plugin"),
+    ],
+)
+def test_a_missing_plugin_is_named(tmp_path, monkeypatch, head, package):
+    for module in ("pillow_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "in.heic").write_bytes(head)
+    with pytest.raises(MissingDependencyError, match=f"pip install {package}"):
+        read_picture(tmp_path / "in.heic")
+
+
+@pytest.mark.parametrize(("suffix", "module"), [(".heic", "pillow_heif"), (".jxl", "pillow_jxl")])
+def test_plugins_are_used_where_they_are_installed(tmp_path, suffix, module):
+    plugin = pytest.importorskip(module, reason=f"{module} is not installed")
+    if suffix == ".heic":
+        plugin.register_heif_opener()
+    exif = Image.Exif()
+    exif[271] = "A camera"
+    Image.fromarray(smooth(40, 56)).save(tmp_path / f"in{suffix}", quality=95, exif=exif.tobytes())
+    picture = read_picture(tmp_path / f"in{suffix}")
+    read = picture.pixels.permute(1, 2, 0).numpy() * 255
+    assert np.abs(read - smooth(40, 56)).mean() < 3
+    assert b"A camera" in picture.exif
+
+
+SIDES = {".jpg": 65500, ".webp": 16383, ".avif": 16384, ".bmp": 32767, ".tga": 65535}
+
+
+@pytest.mark.parametrize("suffix", SIDES)
+def test_limits_are_known_before_the_work(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    check_size(path, 10, SIDES[suffix])
+    for size in ((10, SIDES[suffix] + 1), (SIDES[suffix] + 1, 10)):
+        with pytest.raises(InputError, match=f"at most {SIDES[suffix]} px"):
+            check_size(path, *size)
+    with pytest.raises(InputError, match="px a side"):
+        write_picture(path, Picture(torch.zeros(3, 1, SIDES[suffix] + 1)))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".tga", ".png", ".tif", ".ppm"])
+def test_the_widest_picture_of_a_format_is_written(tmp_path, suffix):
+    width = min(SIDES.get(suffix, 70000), 70000)
+    write_picture(tmp_path / f"out{suffix}", Picture(torch.rand(3, 1, width)))
+    assert read_picture(tmp_path / f"out{suffix}").size == (1, width)
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.heic", "out.eps", "out", "out.png.txt"])
+def test_formats_that_are_not_written_are_named_before_the_work(tmp_path, name):
+    with pytest.raises(InputError, match=r"unknown picture format .* use one of .*\.png"):
+        check_writable(tmp_path / name, False)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(buffer, "PNG")
+    (tmp_path / "in.png").write_bytes(buffer.getvalue())
+    with pytest.raises(InputError, match="too large to open safely"):
+        read_picture(tmp_path / "in.png")
+
+
+# --- what was encoded is opened again ------------------------------------------------------------
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _other(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        file_format, mode = image.format, image.mode
+        half = np.asarray(image.convert("RGB")).copy()
+    half[half.shape[0] // 2 :] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(half).convert(mode).save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def _smaller(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        buffer = io.BytesIO()
+        image.crop((0, 0, image.width, image.height - 1)).save(buffer, image.format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("fault", [_cut, _other, _smaller])
+@pytest.mark.parametrize("suffix", CAN_WRITE)
+def test_an_encoder_that_fails_silently_is_found_out(tmp_path, monkeypatch, suffix, fault):
+    encode = write._encode
+    monkeypatch.setattr(write, "_encode", lambda *args: fault(encode(*args)))
+    target = tmp_path / f"out{suffix}"
+    target.write_bytes(b"precious")
+    light = torch.from_numpy(smooth(64, 64)).permute(2, 0, 1) / 510 + 0.5
+    with pytest.raises(InputError, match="does not open as the same picture"):
+        write_picture(target, Picture(light), overwrite=True)
+    assert target.read_bytes() == b"precious"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+# --- color ---------------------------------------------------------------------------------------
+
+
+def press_profile(cyan: tuple[int, int, int]) -> bytes:
+    """An ICC profile (ICC.1:2001, lut8Type) of a press whose cyan is a given 8-bit Lab color and
+    whose other inks are black."""
+    ramp, white, black = bytes(range(256)), (255, 128, 128), (0, 128, 128)
+    colors = [
+        white if not inks else cyan if inks == 8 else black  # the first ink varies least
+        for inks in range(16)
+    ]
+    table = b"".join(bytes(color) for color in colors)
+    one = struct.pack(">9l", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + one + ramp * 4 + table + ramp * 3
+    tags = {b"A2B0": lut, b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3l", 63190, 65536, 54061)}
+    body, entries, at = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        data += bytes(-len(data) % 4)
+        entries += name + struct.pack(">LL", at + len(body), len(data))
+        body += data
+    head = bytearray(128)
+    head[0:4] = struct.pack(">L", at + len(body))
+    head[8:12] = b"\2\x40\0\0"
+    head[12:24] = b"prtrCMYKLab "
+    head[36:40] = b"acsp"
+    head[68:80] = struct.pack(">3l", 63190, 65536, 54061)
+    return bytes(head) + struct.pack(">L", len(tags)) + entries + body
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_goes_by_its_profile(tmp_path, suffix):
+    image = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    options = {"quality": 100} if suffix == ".jpg" else {}
+    # A press whose cyan is a red: no conversion without the profile comes out so.
+    image.save(tmp_path / f"in{suffix}", icc_profile=press_profile((136, 208, 195)), **options)
+    read = read_picture(tmp_path / f"in{suffix}")
+    red, green, blue = (read.pixels[:, 8, 8] * 255).tolist()
+    assert red > 230
+    assert max(green, blue) < 60
+    assert read.icc is None
+
+
+def test_a_profile_that_cannot_be_used_is_said(tmp_path, caplog):
+    Image.new("CMYK", (8, 8)).save(tmp_path / "in.jpg", icc_profile=b"no profile" * 20)
+    assert read_picture(tmp_path / "in.jpg").pixels.min() > 0.98
+    assert "the color profile cannot be used" in caplog.text

@@ -1,0 +1,296 @@
+"""What a file says about its pixels travels: camera, place, resolution, XMP, comments, texts."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin, features
+
+from gpen_core.images import ifd
+from gpen_core.images import metadata as meta
+from gpen_core.images.files import Picture, read_picture, write_picture
+from gpen_core.images.picture import Metadata
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF tiff:Orientation="6"/></x:xmpmeta>'
+WORKFLOW = '{"nodes": [{"title": "Gr\u00fc\u00dfe"}]}'
+SUFFIXES = [".jpg", ".png", ".webp", ".tif"]
+SUFFIXES += [".avif"] if "avif" in features.get_supported() else []
+
+
+def camera(orientation: int = 6, order: str = ">") -> bytes:
+    """An EXIF block with a camera, a place, a maker's note, a thumbnail."""
+    thumbnail = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(thumbnail, "JPEG")
+    first = ifd.Directory(order)
+    first.put(271, ifd.ASCII, b"A camera\0")
+    first.put(meta.ORIENTATION, ifd.SHORT, (orientation,))
+    first.put(306, ifd.ASCII, b"2020:01:01 00:00:00\0")
+    first.put(40091, ifd.BYTE, "Title\0".encode("utf-16-le"))
+    meta.put_resolution(first, (240.0, 240.0))
+    inner = ifd.Directory(order)
+    inner.put(36867, ifd.ASCII, b"1999:12:31 23:59:59\0")
+    inner.put(33434, ifd.RATIONAL, (1, 125))
+    inner.entries[37380] = ifd.Entry(10, 1, struct.pack(order + "ll", -1, 3))  # signed rational
+    inner.put(37500, ifd.UNDEFINED, b"NOTE" * 9)
+    inner.put(37510, ifd.UNDEFINED, b"ASCII\0\0\0hello")
+    inner.put(40962, ifd.LONG, (9,))
+    inner.put(40963, ifd.LONG, (6,))
+    place = ifd.Directory(order)
+    place.put(1, ifd.ASCII, b"N\0")
+    place.put(2, ifd.RATIONAL, (52, 1, 30, 1, 125, 10))
+    first.children = {meta.EXIF_IFD: inner, meta.GPS_IFD: place}
+    block = bytearray(meta.exif_bytes(first))
+    # The thumbnail hangs behind the first directory, as cameras write it.
+    second = ifd.Directory(order)
+    at = len(block) - 6
+    second.put(513, ifd.LONG, (at + 2 + 24 + 4,))
+    second.put(514, ifd.LONG, (len(thumbnail.getvalue()),))
+    link = 6 + 8 + 2 + 12 * (len(first.entries) + 2)
+    block[link : link + 4] = struct.pack(order + "L", at)
+    return bytes(block) + ifd.write_directory(second, at) + thumbnail.getvalue()
+
+
+def check_camera(path, size) -> None:
+    """What Pillow, which is other code, finds in the file."""
+    with Image.open(path) as image:
+        exif = image.getexif()
+        inner, place = exif.get_ifd(34665), exif.get_ifd(34853)
+        assert exif[271] == "A camera"
+        assert exif[306] == "2020:01:01 00:00:00"
+        assert exif.get(274, 1) == 1
+        assert inner[36867] == "1999:12:31 23:59:59"
+        assert inner[33434] == pytest.approx(1 / 125)
+        assert inner[37380] == pytest.approx(-1 / 3)
+        assert bytes(inner[37500]) == b"NOTE" * 9
+        assert (inner[40963], inner[40962]) == size
+        assert place[2] == (52, 30, 12.5)
+        assert not exif.get_ifd(1)  # the thumbnail shows the picture before
+        assert b"\xff\xd8\xff" not in (image.info.get("exif") or b"")
+
+
+def save(path, image: Image.Image, **kept) -> None:
+    """By Pillow, in the way of each format."""
+    if path.suffix == ".png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", kept.pop("xmp").decode())
+        kept["pnginfo"] = texts
+    elif path.suffix == ".jpg":
+        xmp = b"http://ns.adobe.com/xap/1.0/\0" + kept.pop("xmp")
+        kept["extra"] = b"\xff\xe1" + struct.pack(">H", 2 + len(xmp)) + xmp
+    elif path.suffix == ".tif":
+        tags = {700: kept.pop("xmp"), 270: "described"}
+        return image.save(path, tiffinfo=tags, **kept)
+    image.save(path, **kept)
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+@pytest.mark.parametrize("source", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("order", "<>")
+def test_camera_and_place_travel_between_formats(tmp_path, source, target, order):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8))
+    save(tmp_path / f"in{source}", image, exif=camera(6, order), xmp=XMP)
+    picture = read_picture(tmp_path / f"in{source}")
+    assert picture.size == (48, 32)  # turned upright
+    enlarged = picture.with_pixels(picture.pixels.repeat_interleave(2, 1).repeat_interleave(2, 2))
+    write_picture(tmp_path / f"out{target}", enlarged)
+    check_camera(tmp_path / f"out{target}", (96, 64))
+    again = read_picture(tmp_path / f"out{target}")
+    assert again.size == (96, 64)
+    assert again.xmp == XMP.replace(b'"6"', b'"1"')
+    assert again.dpi == pytest.approx((240, 240), rel=1e-4)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path, orientation):
+    save(tmp_path / "in.jpg", Image.new("RGB", (6, 4)), exif=camera(orientation), xmp=XMP[:20])
+    assert read_picture(tmp_path / "in.jpg").size == (4, 6)
+
+
+def test_an_orientation_of_xmp_alone_is_applied(tmp_path):
+    save(tmp_path / "in.png", Image.new("RGB", (6, 4)), xmp=XMP)
+    assert read_picture(tmp_path / "in.png").size == (6, 4)
+
+
+@pytest.mark.parametrize("target", [".png", ".tif", ".jpg", ".bmp"])
+@pytest.mark.parametrize("dpi", [(300.0, 300.0), (72.0, 144.0), (600.0, 600.0)])
+def test_resolution_travels(tmp_path, target, dpi):
+    write_picture(tmp_path / f"out{target}", Picture(torch.rand(3, 8, 8), dpi=dpi))
+    with Image.open(tmp_path / f"out{target}") as image:
+        assert image.info["dpi"] == pytest.approx(dpi, rel=1e-3)
+    assert read_picture(tmp_path / f"out{target}").dpi == pytest.approx(dpi, rel=1e-3)
+
+
+def test_texts_of_a_png_travel(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("prompt", '{"1": {}}')
+    texts.add_text("workflow", WORKFLOW)
+    texts.add_itxt("Author", "\u5c71\u7530", "ja", "author")
+    texts.add_text("Long", "x" * 5000, zip=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=texts)
+    write_picture(tmp_path / "out.png", read_picture(tmp_path / "in.png"))
+    with Image.open(tmp_path / "out.png") as image:
+        image.load()
+        assert image.text == {
+            "prompt": '{"1": {}}',
+            "workflow": WORKFLOW,
+            "Author": "\u5c71\u7530",
+            "Long": "x" * 5000,
+        }
+
+
+@pytest.mark.parametrize("target", [".webp", ".jpg", ".tif"])
+def test_a_workflow_goes_where_comfyui_looks_for_it(tmp_path, target, caplog):
+    texts = (("prompt", "{}"), ("workflow", WORKFLOW), ("Author", "somebody"))
+    write_picture(tmp_path / f"out{target}", Picture(torch.rand(3, 8, 8), text=texts))
+    with Image.open(tmp_path / f"out{target}") as image:
+        exif = image.getexif()
+    assert exif[0x0110] == "prompt:{}"
+    assert exif[0x010F].encode("latin-1", "replace")[:9] == b"workflow:"
+    assert "has no room for Author; dropped" in caplog.text
+
+
+def test_comments_travel(tmp_path):
+    image = Image.new("RGB", (8, 8))
+    image.save(tmp_path / "in.jpg", comment=b"scan no 5")
+    for name in ("out.jpg", "out.png", "out.tif", "out.webp"):
+        write_picture(tmp_path / name, read_picture(tmp_path / "in.jpg"))
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.info["comment"] == b"scan no 5"
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.info["Comment"] == "scan no 5"
+    for name in ("out.tif", "out.webp"):
+        with Image.open(tmp_path / name) as image:
+            assert image.getexif()[270] == "scan no 5"
+
+
+DAMAGE = {
+    "no header": b"Exif\0\0MM\0t" + bytes(40),
+    "nothing": b"Exif\0\0",
+    "cut off": camera()[:40],
+    "outside": b"Exif\0\0II*\0\xff\xff\xff\x7f",
+    "pointer to nowhere": camera().replace(
+        struct.pack(">HHLL", meta.GPS_IFD, 4, 1, 0)[:8], struct.pack(">HHL", meta.GPS_IFD, 4, 9)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_damaged_exif_costs_the_exif_only(tmp_path, kind, suffix, caplog):
+    exact = np.full((16, 16, 3), 200, np.uint8)
+    Image.fromarray(exact).save(tmp_path / f"in{suffix}", exif=DAMAGE[kind])
+    picture = read_picture(tmp_path / f"in{suffix}")
+    assert picture.size == (16, 16)
+    assert (picture.pixels * 255).sub(200).abs().max() < 4
+    assert kind == "nothing" or "damaged" in caplog.text
+    write_picture(tmp_path / "out.tif", picture)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_bytes_in_place_of_exif_raise(data):
+    block = bytearray(camera())
+    for _ in range(data.draw(st.integers(1, 8))):
+        block[data.draw(st.integers(6, len(block) - 1))] = data.draw(st.integers(0, 255))
+    block = block[: data.draw(st.integers(6, len(block)))]
+    kept, orientation, _ = meta.travelling_exif(bytes(block), "a.jpg")
+    assert 1 <= orientation <= 8
+    if kept is not None:
+        directory = meta.directory_to_write(Metadata(exif=kept), (4, 4), "a.jpg")
+        assert meta.exif_bytes(meta.read_exif(kept)) == kept
+        assert directory.entries or directory.children
+
+
+def test_exif_that_is_too_long_for_jpeg_is_dropped_and_said(tmp_path, caplog):
+    directory = meta.read_exif(camera())
+    directory.children[meta.EXIF_IFD].put(37510, ifd.UNDEFINED, b"x" * 100_000)
+    picture = Picture(torch.rand(3, 8, 8), exif=meta.exif_bytes(directory))
+    write_picture(tmp_path / "out.jpg", picture)
+    assert "the EXIF data is too long for JPEG" in caplog.text
+    for name in ("out.png", "out.tif", "out.webp"):
+        write_picture(tmp_path / name, picture)
+        with Image.open(tmp_path / name) as image:
+            assert len(image.getexif().get_ifd(34665)[37510]) == 100_000
+
+
+def test_texts_too_long_for_jpeg_leave_the_camera_in(tmp_path, caplog):
+    picture = Picture(torch.rand(3, 8, 8), exif=camera(1), text=(("prompt", "x" * 70_000),))
+    write_picture(tmp_path / "out.jpg", picture)
+    assert "has no room for prompt" in caplog.text
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.getexif()[271] == "A camera"
+
+
+def test_what_a_format_cannot_hold_is_said(tmp_path, caplog):
+    picture = Picture(torch.rand(3, 8, 8), exif=camera(1), xmp=XMP, comment=b"c")
+    write_picture(tmp_path / "out.bmp", picture)
+    assert "BMP does not hold EXIF, XMP, a comment; dropped" in caplog.text
+
+
+def test_a_profile_of_other_pixels_is_dropped_and_said(tmp_path, caplog):
+    gray = bytes(16) + b"GRAY" + bytes(108)
+    write_picture(tmp_path / "out.png", Picture(torch.rand(3, 8, 8), icc=gray))
+    assert "the color profile is not one of these pixels" in caplog.text
+    with Image.open(tmp_path / "out.png") as image:
+        assert "icc_profile" not in image.info
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+
+
+BAD_CHUNKS = {
+    "text": chunk(b"zTXt", b"Key\0\0" + b"no zlib"),
+    "profile": chunk(b"iCCP", b"name\0\0" + b"no zlib"),
+    "resolution": chunk(b"pHYs", b"\0\0\1\1")[:-1] + b"?",
+    "bomb": chunk(b"zTXt", b"Key\0\0" + zlib.compress(bytes(1 << 27))),
+    "time": chunk(b"tIME", b"")[:-1] + b"?",
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CHUNKS)
+def test_a_damaged_chunk_costs_itself_only(tmp_path, kind):
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    data = buffer.getvalue()
+    (tmp_path / "in.png").write_bytes(data[:33] + BAD_CHUNKS[kind] + data[33:])
+    picture = read_picture(tmp_path / "in.png")
+    assert picture.pixels[:, 0, 0].tolist() == [1, 0, 0]
+    assert replace(picture, pixels=None) == Picture(None)
+
+
+@pytest.mark.parametrize(("color", "samples"), [(0, [[7], [9]]), (2, [[7, 8, 9], [9, 8, 7]])])
+def test_the_transparent_color_of_sixteen_bits_becomes_alpha(tmp_path, color, samples):
+    rows = b"\0" + np.array(samples, ">u2").tobytes()
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">LLBBBBB", 2, 1, 16, color, 0, 0, 0))
+    data += chunk(b"gAMA", struct.pack(">L", 100000))
+    data += chunk(b"tRNS", np.array(samples[0], ">u2").tobytes())
+    data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "in.png").write_bytes(data)
+    picture = read_picture(tmp_path / "in.png")
+    assert picture.alpha[0, 0].tolist() == [0, 1]
+    read = (picture.pixels[: len(samples[0]), 0] * 65535).round().T
+    assert read.tolist() == samples  # no gamma applied
+    write_picture(tmp_path / "out.png", picture)
+    assert torch.equal(read_picture(tmp_path / "out.png").pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_the_transparent_gray_of_few_bits_becomes_alpha(tmp_path, depth):
+    peak = (1 << depth) - 1
+    packed = bytes([peak << (8 - depth)] if depth < 8 else [peak, 0])  # peak, then 0
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">LLBBBBB", 2, 1, depth, 0, 0, 0, 0))
+    data += chunk(b"tRNS", struct.pack(">H", peak))
+    data += chunk(b"IDAT", zlib.compress(b"\0" + packed)) + chunk(b"IEND", b"")
+    (tmp_path / "in.png").write_bytes(data)
+    picture = read_picture(tmp_path / "in.png")
+    assert picture.pixels[0, 0].tolist() == [1, 0]
+    assert picture.alpha[0, 0].tolist() == [0, 1]
