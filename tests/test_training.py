@@ -25,12 +25,15 @@ pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not ins
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
 config_module = pytest.importorskip("gpen_core.training.config")
+growth = pytest.importorskip("gpen_core.training.grow")
 loop = pytest.importorskip("gpen_core.training.loop")
+network_module = pytest.importorskip("gpen_core.training.network")
 optimizer_module = pytest.importorskip("gpen_core.training.optimizer")
 schedule = pytest.importorskip("gpen_core.training.schedule")
 start = pytest.importorskip("gpen_core.training.start")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
+RECIPES = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite"
 GAME = {"adversarial": 0.05, "feature_matching": 0.1}
 
 
@@ -248,6 +251,32 @@ def test_a_run_goes_on_from_a_file_and_grows(write_config, tmp_path):
     assert (network.in_size, network.out_size) == (128, 128)
 
 
+def test_small_networks_grow_to_any_table_of_channels(write_config, tmp_path):
+    """64 -> 128 -> 256 px, wider below each time, and wider at the new size than half of below."""
+    tables = [
+        {4: 16, 8: 16, 16: 16, 32: 12, 64: 8},
+        {4: 20, 8: 16, 16: 16, 32: 16, 64: 8, 128: 12},
+        {4: 20, 8: 16, 16: 18, 32: 16, 64: 16, 128: 12, 256: 8},
+    ]
+    before: dict[str, object] = {}
+    for table in tables:
+        size = max(table)
+        model = {"size": size, "channels": table, **before}
+        path = write_config(
+            f"at{size}", model=model, steps=1, export={"path": f"{size}.safetensors"}
+        )
+        net = network_module.new_network(config_module.read_config(path).model, seed=0)
+        assert dict(net.config.channels) == table
+        if before:
+            x = torch.rand(1, 3, size, size) * 2 - 1
+            with torch.inference_mode():
+                old = network_module.read_generator(tmp_path / f"{size // 2}.safetensors")
+                expected = growth.grow(old, 6, detail=1)(x)
+                assert (net(x) - expected).abs().max() < 1e-3 * expected.abs().max()
+        train(path)
+        before = {"grow_from": f"{size}.safetensors", "detail": 1}
+
+
 def test_sigterm_stops_after_the_step_and_keeps_it(write_config, monkeypatch):
     config = config_module.read_config(write_config())
     step = loop.Trainer.train_step
@@ -324,9 +353,18 @@ def test_the_documented_defaults_hold(write_config):
     assert (adam.lr, adam.final_lr, adam.decay_from) == (2e-4, 2e-5, 0.8)
 
 
-def test_the_example_config_is_a_config():
-    example = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite-256.yaml"
-    assert config_module.read_config(example).model.size == 256
+def test_the_recipes_of_the_embedded_model_are_configs():
+    """And each stage starts from the file that the one before it exports."""
+    stages = sorted(RECIPES.glob("[1-9]-*.yaml"))
+    assert len(stages) >= 3
+    exported = None
+    for path in stages:
+        config = config_module.read_config(path)
+        before = config.model.grow_from or config.model.start_from
+        assert exported is None or before == exported
+        exported = config.export.path
+    assert config.model.size == 256
+    assert config_module.read_config(RECIPES / "released.yaml").model.size == 256
 
 
 @pytest.mark.parametrize(
@@ -357,6 +395,7 @@ def test_the_example_config_is_a_config():
         ({"losses": {"identity": 1}, "backbones": {"sface": "x.onnx"}}, "x.onnx is missing"),
         ({"data": {"root": "nowhere"}}, "nowhere does not exist"),
         ({"model": {"size": 64}}, "narrow or channels"),
+        ({"model": {"size": 64, "narrow": 1, "detail": 1}}, "detail is for a network that grows"),
         ({"model": {"size": 64, "channels": {4: 8, 8: 8}}}, "channels must be given for"),
     ],
 )

@@ -87,7 +87,9 @@ class Network(_Part):
     start_from: Path | None = None
     """A GPEN v1 file of the same size to go on from; a narrower one is widened, see `widen.py`."""
     grow_from: Path | None = None
-    """A GPEN v1 file of half the size to grow, see `grow.py`."""
+    """A GPEN v1 file of half the size to grow, see `grow.py`; widened where it is narrower."""
+    detail: float = Field(default=0.0, ge=0, le=1)
+    """Share of the input's fine detail that a grown network adds to its output at first."""
 
     @model_validator(mode="after")
     def _one_start(self) -> Network:
@@ -95,6 +97,8 @@ class Network(_Part):
             raise ValueError("give start_from or grow_from, not both")
         if (self.narrow is None) == (self.channels is None):
             raise ValueError("give narrow or channels, one of them")
+        if self.detail and self.grow_from is None:
+            raise ValueError("detail is for a network that grows: give grow_from, or leave it out")
         return self
 
     def shape(self) -> GPENConfig:
