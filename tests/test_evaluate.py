@@ -12,12 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.dataset.degradation import degrade
-
-pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[evaluate], is not installed")
-pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[evaluate], is not installed")
-
 from gpen_core.cli.app import run as gpen
+from gpen_core.dataset.degradation import degrade
 from gpen_core.errors import InputError
 from gpen_core.evaluation.compare import MODEL, NOTHING, UNSHARP, Options, compare, unsharp
 from gpen_core.evaluation.faces import Choice, count_enlarged, cut
@@ -144,10 +140,9 @@ def test_held_out_faces_are_those_of_training(training_faces, write_config):
     from gpen_core.dataset.sources import read_faces, split
     from gpen_core.training.config import read_config
 
-    config = write_config()
-    data = read_config(config).data
+    data = read_config(write_config()).data.selection()
     held = split(read_faces(data), data)[1]
-    chosen = Choice(training_faces, holdout=True, config=config).faces()
+    chosen = Choice(training_faces, holdout=True, rule=data).faces()
     assert chosen == held and len(held) == 2  # a fifth of the eight strict ones
     by_default = Choice(training_faces, holdout=True).faces()
     assert [face.path.name for face in by_default] == ["7.jpg"]

@@ -19,7 +19,7 @@ from gpen_core.networks.discriminator import PatchDiscriminators, StyleDiscrimin
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 config_module = pytest.importorskip("gpen_core.training.config")
-adversarial = pytest.importorskip("gpen_core.training.adversarial")
+adversarial = pytest.importorskip("gpen_core.training.adversary")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not ins
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 config_module = pytest.importorskip("gpen_core.training.config")
 losses = pytest.importorskip("gpen_core.training.losses")
-perceptual = pytest.importorskip("gpen_core.training.perceptual")
+perceptual = pytest.importorskip("gpen_core.training.likeness")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
 PIXELS = ("l1", "gradient", "frequency")

@@ -14,7 +14,7 @@ from rich.table import Table
 from ..errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from ..dataset.sources import Face
+    from ..dataset.sources import Face, Selection
     from ..evaluation.compare import Figures, Options
     from ..metrics.catalogue import Measure
     from ..models.model import Model
@@ -140,21 +140,30 @@ def _asked(
     choice: dict[str, Any], options: dict[str, Any], presets: list[str]
 ) -> tuple[list[Face], Options]:
     """The faces and the options, checked."""
-    try:
-        from ..evaluation.compare import Options
-        from ..evaluation.faces import Choice
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Evaluating needs the package {error.name!r}; "
-            f"install it with: pip install 'gpen[evaluate]'"
-        ) from error
+    from ..evaluation.compare import Options
+    from ..evaluation.faces import Choice
+
     if choice["template"] not in ("ffhq", "gpen"):
         raise InputError(f"--faces is ffhq or gpen, not {choice['template']!r}.")
     rim = choice["rim"]
     if rim is not None and not 0 <= rim < 0.5:
         raise InputError(f"--rim is a share from 0 to 0.5, not {rim}.")
+    rule = _rule(choice.pop("config"))
     asked = Options(tuple(presets), **options)
-    return Choice(**choice).faces(), asked
+    return Choice(**choice, rule=rule).faces(), asked
+
+
+def _rule(config: Path | None) -> Selection | None:
+    """Which faces a training config selects; reading one needs what training needs."""
+    if config is None:
+        return None
+    try:
+        from ..training.config import read_config
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--config needs the package {error.name!r}; install it with: pip install 'gpen[train]'"
+        ) from error
+    return read_config(config).data.selection()
 
 
 def _run(

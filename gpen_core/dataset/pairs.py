@@ -7,8 +7,8 @@ the pictures an unbroken run would have seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import InputError
-from ..training.config import Jitter, TrainConfig
 from .degradation import Degradation, degrade
+from .placement import Jitter, Placement
 from .regions import focus
 from .sources import Face
 
@@ -72,6 +72,34 @@ class Batch:
         return Batch(*(part.pin_memory() for part in self.parts))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is drawn for every step of a run.
+
+    Attributes:
+        size: side of the pairs in pixels.
+        recipes: kinds of damage, each with how often it is drawn relative to the others.
+        damage_size: side in pixels at which pairs are damaged before they are reduced to `size`;
+            `size` unless given.
+        batch_size: pairs in one pass of one process.
+        accumulate: passes in a step.
+        seed: of everything drawn.
+        weights: how often a picture of a source is drawn; 1 unless named.
+        jitter: of the crops.
+        factors: how much more each of `regions.NAMES` counts; 1 unless named.
+    """
+
+    size: int
+    recipes: Sequence[tuple[float, Degradation]]
+    damage_size: int | None = None
+    batch_size: int = 4
+    accumulate: int = 1
+    seed: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    jitter: Jitter = field(default_factory=Jitter)
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+
 class PairSampler(Dataset[Batch]):
     """Draws the batch of a step, or of one process's pass of a step.
 
@@ -80,61 +108,57 @@ class PairSampler(Dataset[Batch]):
 
     Args:
         faces: what to draw from.
-        config: the run.
+        plan: of the run.
         processes: how many share a step.
         index: which of them this is, from 0.
     """
 
     def __init__(
-        self, faces: Sequence[Face], config: TrainConfig, processes: int = 1, index: int = 0
+        self, faces: Sequence[Face], plan: Plan, processes: int = 1, index: int = 0
     ) -> None:
         self.faces = list(faces)
-        self.config = config
+        self.plan = plan
         self.processes, self.index = processes, index
-        self.recipes = [damage.recipe() for damage in config.damage]
-        self.shares = torch.tensor([damage.share for damage in config.damage])
-        weights = config.data.weights
-        self.weights = torch.tensor([weights.get(face.source, 1.0) for face in faces])
+        self.shares = torch.tensor([float(share) for share, _ in plan.recipes])
+        self.weights = torch.tensor([plan.weights.get(face.source, 1.0) for face in faces])
 
     @property
     def step_size(self) -> int:
         """Faces of one step, all passes and processes together."""
-        return self.config.batch_size * self.config.accumulate * self.processes
+        return self.plan.batch_size * self.plan.accumulate * self.processes
 
     def share(self, part: int) -> tuple[int, int]:
         """First face, and the one after the last, of this process's pass `part` of a step."""
-        first = (part * self.processes + self.index) * self.config.batch_size
-        return first, first + self.config.batch_size
+        first = (part * self.processes + self.index) * self.plan.batch_size
+        return first, first + self.plan.batch_size
 
     def batch(self, step: int) -> Batch:
         """The first pass of a step, see `__getitem__`."""
-        return self[step * self.config.accumulate]
+        return self[step * self.plan.accumulate]
 
     def __getitem__(self, number: int) -> Batch:
         """The pairs of pass `number`, counted over the run; the same for the same seed and data."""
-        step, part = divmod(number, self.config.accumulate)
+        step, part = divmod(number, self.plan.accumulate)
         drawn = self._draw(step)[slice(*self.share(part))]
         return Batch.of(map(self._pair, drawn))
 
     def _draw(self, step: int) -> list[Draw]:
-        config = self.config
         count = self.step_size
-        generator = torch.Generator().manual_seed(config.seed * _SEED_STRIDE + step)
+        generator = torch.Generator().manual_seed(self.plan.seed * _SEED_STRIDE + step)
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         recipes = torch.multinomial(self.shares, count, replacement=True, generator=generator)
         draws = []
         for face, recipe in zip(chosen.tolist(), recipes.tolist(), strict=True):
             placement = torch.rand(5, generator=generator).tolist()
             seed = int(torch.randint(2**31, (1,), generator=generator))
-            draws.append(Draw(face, recipe, Placement.draw(config.jitter, placement), seed))
+            draws.append(Draw(face, recipe, Placement.draw(self.plan.jitter, placement), seed))
         return draws
 
     def _pair(self, draw: Draw) -> Batch:
-        config, losses = self.config, self.config.losses
-        damage = Damaging(self.recipes[draw.recipe], draw.seed, config.damage_size)
-        pair = make_pair(self.faces[draw.face], config.model.size, draw.placement, damage)
-        factors = {"eyes": losses.eyes, "mouth": losses.mouth}
-        return replace(pair, focus=focus(factors, config.model.size, draw.placement))
+        plan = self.plan
+        damage = Damaging(plan.recipes[draw.recipe][1], draw.seed, plan.damage_size)
+        pair = make_pair(self.faces[draw.face], plan.size, draw.placement, damage)
+        return replace(pair, focus=focus(plan.factors, plan.size, draw.placement))
 
 
 @dataclass(frozen=True)
@@ -145,29 +169,6 @@ class Draw:
     recipe: int
     placement: Placement
     seed: int
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a crop lies, relative to the GPEN template."""
-
-    rotation: float = 0.0
-    """Radians."""
-    scale: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    """Share of the crop's side."""
-    flip: bool = False
-
-    @classmethod
-    def draw(cls, jitter: Jitter, draws: Sequence[float]) -> Placement:
-        """From five numbers 0..1."""
-        low, high = jitter.scale
-        return cls(
-            rotation=math.radians(jitter.rotation) * (2 * draws[0] - 1),
-            scale=low + (high - low) * draws[1],
-            shift=(jitter.shift * (2 * draws[2] - 1), jitter.shift * (2 * draws[3] - 1)),
-            flip=jitter.flip and draws[4] < 0.5,
-        )
 
 
 @dataclass(frozen=True)
@@ -238,11 +239,10 @@ def _read(path: Path) -> Tensor:
         with Image.open(path) as image:
             pixels = np.array(image.convert("RGB"))
     except OSError as error:
-        raise InputError(f"The training picture {path} cannot be read: {error}") from error
+        raise InputError(f"The picture {path} cannot be read: {error}") from error
     if pixels.shape[0] != pixels.shape[1]:
         raise InputError(
-            f"The training picture {path} must be square, not "
-            f"{pixels.shape[1]} x {pixels.shape[0]}."
+            f"The picture {path} must be square, not {pixels.shape[1]} x {pixels.shape[0]}."
         )
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 

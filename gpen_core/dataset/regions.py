@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..faces.templates import template
-
-if TYPE_CHECKING:
-    from .pairs import Placement
+from .placement import Placement
 
 # Half axes, as shares of the crop's side.
 _AXES = {"eyes": (0.105, 0.07), "mouth": (0.14, 0.085)}

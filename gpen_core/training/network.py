@@ -11,9 +11,9 @@ from ..errors import CheckpointError
 from ..models.model import read_model
 from ..networks import GPEN, GPENConfig
 from .config import Network
-from .grow import grow
+from .growth import grow
 from .start import start_as_identity
-from .widen import widen
+from .widening import widen
 
 log = logging.getLogger(__name__)
 

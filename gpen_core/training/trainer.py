@@ -22,15 +22,15 @@ from ..dataset.sources import Face, check_pictures, read_faces, split
 from ..errors import CheckpointError, InputError
 from ..networks import GPEN
 from . import checkpoint
-from .adversarial import Adversary
+from .adversary import Adversary
 from .config import Adam, TrainConfig
-from .evaluate import compare, restore_pairs, sheet
+from .likeness import Corner, PerceptualLosses, random_corners, seen
 from .losses import regression_losses
 from .network import new_network
 from .optimizer import adam, optimizers
-from .perceptual import Corner, PerceptualLosses, random_corners, seen
 from .processes import Processes
 from .schedule import learning_rate
+from .validation import compare, restore_pairs, sheet
 
 log = logging.getLogger(__name__)
 VALIDATION_PRESET = "medium"
@@ -64,7 +64,8 @@ class Trainer:
         self.started = time.monotonic()
         last = checkpoint.load_last(config.output)
         training, validation = self._faces(resuming=last is not None)
-        self.sampler = PairSampler(training, config, self.processes.count, self.processes.index)
+        plan = config.plan()
+        self.sampler = PairSampler(training, plan, self.processes.count, self.processes.index)
         self.held_out = validation
         self.perceptual = PerceptualLosses(config.losses, config.backbones).to(self.device)
         if last is None:
@@ -140,7 +141,7 @@ class Trainer:
         return compare(self.average, self.pairs, self.perceptual)
 
     def samples(self) -> Tensor:
-        """Degraded | restored | truth of the first held-out faces: uint8 (H, W, 3)."""
+        """Degraded | restored | truth of the first held-out faces: (3, H, W) 0..1."""
         few = self.pairs.first(8)
         return sheet(few, restore_pairs(self.average, few))
 
@@ -181,11 +182,12 @@ class Trainer:
     def _faces(self, *, resuming: bool) -> tuple[list[Face], list[Face]]:
         """(training, validation), looked at by the main process while the others wait."""
         config = self.config
-        faces = read_faces(config.data)
+        selection = config.data.selection()
+        faces = read_faces(selection)
         # A run that went well before has read them all.
         decode = config.data.check == "pixels" and not resuming and self.processes.is_main
         check_pictures(faces, config.data.min_size or config.model.size, decode=decode)
-        training, validation = split(faces, config.data)
+        training, validation = split(faces, selection)
         log.info("%d faces to train on, %d held out", len(training), len(validation))
         drawn = config.batch_size * config.accumulate * self.processes.count
         if len(training) < drawn:

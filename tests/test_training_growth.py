@@ -12,7 +12,7 @@ from gpen_core.networks.fir import Blur, Upsample
 
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
-grow = pytest.importorskip("gpen_core.training.grow")
+grow = pytest.importorskip("gpen_core.training.growth")
 start = pytest.importorskip("gpen_core.training.start")
 
 
