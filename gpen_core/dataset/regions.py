@@ -40,6 +40,25 @@ def region(name: str, size: int, placement: Placement) -> Tensor:
     return total[None, None]
 
 
+def box(name: str, size: int) -> tuple[int, int, int, int]:
+    """The rectangle around a region of an unmoved crop: left, top, right, bottom in pixels.
+
+    Args:
+        name: one of `NAMES`; the eyes are in one rectangle.
+        size: side of the crop in pixels.
+
+    Example:
+        >>> box("mouth", 256)
+        (92, 162, 164, 205)
+    """
+    across, down = (half * size for half in _AXES[name])
+    centers = _centers(name, size, Placement())
+    xs, ys = ([center[axis] for center in centers] for axis in (0, 1))
+    left, right = min(xs) - across, max(xs) + across
+    top, bottom = min(ys) - down, max(ys) + down
+    return round(left), round(top), round(right), round(bottom)
+
+
 def focus(factors: Mapping[str, float], size: int, placement: Placement) -> Tensor:
     """(1, 1, S, S): 1, rising to each region's factor in its middle."""
     total = torch.ones(1, 1, size, size)

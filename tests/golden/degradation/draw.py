@@ -2,7 +2,8 @@
 
     python tests/golden/degradation/draw.py
 
-Run it after a wanted change of `gpen_core/dataset/degradation.py`, look at the pictures, and commit them.
+Run it after a wanted change of `gpen_core/dataset/degradation.py`, look at the pictures, and commit
+them.
 `source.png` and `docs/images/astronaut-face.png` are of Eileen Collins's portrait: NASA, public
 domain.
 """
