@@ -35,6 +35,9 @@ trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
 RECIPES = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite"
 GAME = {"adversarial": 0.05, "feature_matching": 0.1}
+REGIONS = GAME | {"regions": 0.05, "region_style": 0.5}
+AUGMENT = {"patch_width": 4, "patch_layers": 2, "r1_every": 3, "region_width": 4}
+AUGMENT |= {"augment": True, "augment_pictures": 20, "augment_target": 0.01}
 
 
 def by_step(folder: Path, name: str) -> dict[int, float]:
@@ -64,13 +67,15 @@ def same(ours: object, theirs: object) -> bool:
 
 @pytest.mark.parametrize(
     ("losses", "method"),
-    [({}, "adam"), ({}, "muon"), (GAME, "adam")],
-    ids=["pixels", "muon", "adversarial"],
+    [({}, "adam"), ({}, "muon"), (GAME, "adam"), (REGIONS, "adam")],
+    ids=["pixels", "muon", "adversarial", "regions"],
 )
 def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
     optimizer = {"lr": 0.005, "warmup": 2, "method": method}
-    whole = train(write_config("whole", losses, steps=8, optimizer=optimizer))
-    path = write_config("halves", losses, steps=8, optimizer=optimizer)
+    changes = {"steps": 8, "optimizer": optimizer}
+    changes |= {"discriminators": AUGMENT} if losses is REGIONS else {}
+    whole = train(write_config("whole", losses, **changes))
+    path = write_config("halves", losses, **changes)
     trainer = trainer_module.Trainer(config_module.read_config(path))
     for _ in range(5):
         trainer.train_step()
@@ -84,6 +89,9 @@ def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
     assert ours["step"] == theirs["step"] == 8
     parts = {"g", "g_ema", "g_optim"} | ({"d", "d_patch", "d_optim"} if losses else set())
     parts |= {"g_muon"} if method == "muon" else set()
+    parts |= {"d_regions", "augmentation"} if losses is REGIONS else set()
+    if losses is REGIONS:
+        assert theirs["augmentation"]["p"] > 0, "nothing was augmented"
     assert theirs.keys() == parts | {"step", "seconds"}
     assert all(same(ours[part], theirs[part]) for part in parts)
 
@@ -162,6 +170,26 @@ def test_a_run_can_take_up_and_give_up_the_discriminators(
     assert message in caplog.text
     assert ("d_optim" in checkpoint.load_last(folder)) == bool(after)
     assert list(by_step(folder, "loss")) == [1, 2, 3, 4]
+
+
+def test_a_run_can_take_up_the_regions(write_config, caplog):
+    before = train(write_config("run", GAME, steps=2))
+    kept = checkpoint.load_last(before)["d"]
+    path = write_config("run", REGIONS, steps=3, discriminators=AUGMENT)
+    with caplog.at_level(logging.WARNING):
+        trainer = trainer_module.Trainer(config_module.read_config(path))
+    assert "what is new, and their optimizer, starts afresh" in caplog.text
+    assert same(trainer.adversary.style.state_dict(), kept)
+    assert set(trainer.train_step()) >= {"regions", "region_style", "adversarial"}
+    trainer.save()
+    assert {"d", "d_patch", "d_regions"} <= checkpoint.load_last(before).keys()
+
+
+def test_the_regions_can_play_alone(write_config):
+    folder = train(write_config("alone", {"regions": 0.05}, steps=2, discriminators=AUGMENT))
+    state = checkpoint.load_last(folder)
+    assert "d_regions" in state and "d" not in state and "d_patch" not in state
+    assert logged(folder, "regions") and not logged(folder, "adversarial")
 
 
 def test_half_precision_trains_and_fp16_needs_a_gpu(write_config):
@@ -345,9 +373,13 @@ def test_the_documented_defaults_hold(write_config):
         "feature_matching": 0.0,
         "gradient": 0.0,
         "frequency": 0.0,
+        "regions": 0.0,
+        "region_style": 0.0,
         "eyes": 1.0,
         "mouth": 1.0,
         "perceptual_crop": None,
+        "perceptual_at": "random",
+        "perceptual_every": 1,
     }
     adam = config_module.Adam()
     assert (adam.lr, adam.final_lr, adam.decay_from) == (2e-4, 2e-5, 0.8)
@@ -378,6 +410,9 @@ def test_the_recipes_of_the_embedded_model_are_configs():
         ({"losses": {"l1": 0, "gradient": 0}}, "every loss is off"),
         ({"losses": {"feature_matching": 1}}, "feature_matching needs adversarial"),
         ({"losses": {"perceptual_crop": 128}}, "larger than model.size"),
+        ({"losses": {"perceptual_at": "regions"}}, "needs the side of the square"),
+        ({"losses": {"l1": 0, "gradient": 0, "lpips": 1, "perceptual_every": 2}}, "in between"),
+        ({"losses": {"region_style": 1}}, "region_style needs regions"),
         ({"losses": {"lpips": -1}}, "losses.lpips"),
         ({"discriminators": {"style": False, "patch": False}}, "both discriminators are off"),
         ({"optimizer": {"decay": "never"}}, "optimizer.decay"),

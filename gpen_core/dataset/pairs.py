@@ -42,12 +42,14 @@ class Batch:
         truth: the same shape.
         weight: (N, 1, S, S), 0..1: how far each pixel of the truth can be trusted.
         focus: (N, 1, S, S), from 1 up: how much a pixel counts because of where in the face it is.
+        places: (N, 4), `Placement.row` of each pair.
     """
 
     degraded: Tensor
     truth: Tensor
     weight: Tensor
     focus: Tensor
+    places: Tensor
 
     @classmethod
     def of(cls, pairs: Iterable[Batch]) -> Batch:
@@ -56,9 +58,9 @@ class Batch:
         return cls(*(torch.cat(column) for column in columns))
 
     @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Degraded, truth, weight, focus."""
-        return self.degraded, self.truth, self.weight, self.focus
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Degraded, truth, weight, focus, places."""
+        return self.degraded, self.truth, self.weight, self.focus, self.places
 
     def first(self, count: int) -> Batch:
         """The first pairs."""
@@ -185,7 +187,8 @@ def make_pair(face: Face, size: int, placement: Placement, damage: Damaging) -> 
     truth, weight = crop(face, damage.size or size, placement)
     degraded = degrade(truth, damage.recipe, damage.seed)
     truth, degraded, weight = (_reduce(part, size) for part in (truth, degraded, weight))
-    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, torch.ones_like(weight))
+    focus = torch.ones_like(weight)
+    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, focus, placement.row())
 
 
 def _reduce(images: Tensor, size: int) -> Tensor:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from ..errors import InputError
 
 _WIDEST = (0.25, 4.0)
@@ -67,3 +70,7 @@ class Placement:
             shift=(jitter.shift * (2 * draws[2] - 1), jitter.shift * (2 * draws[3] - 1)),
             flip=jitter.flip and draws[4] < 0.5,
         )
+
+    def row(self) -> Tensor:
+        """(1, 4): rotation, scale, shift, as a batch of pairs carries it."""
+        return torch.tensor([[self.rotation, self.scale, *self.shift]], dtype=torch.float32)

@@ -148,7 +148,11 @@ class Losses(Section):
     """Non-saturating logistic loss, the mean over the discriminators."""
     lpips: float = Field(default=0.1, ge=0)
     feature_matching: float = Field(default=0.0, ge=0)
-    """L1 of the discriminators' features."""
+    """L1 of the discriminators' features, those of the regions included."""
+    regions: float = Field(default=0.0, ge=0)
+    """As `adversarial`, of the discriminators of the eyes and the mouth."""
+    region_style: float = Field(default=0.0, ge=0)
+    """L1 of the Gram matrices of their features."""
     gradient: float = Field(default=0.0, ge=0)
     """L1 of finite differences."""
     frequency: float = Field(default=0.0, ge=0)
@@ -158,7 +162,12 @@ class Losses(Section):
     mouth: float = Field(default=1.0, ge=1)
     """The same for the mouth."""
     perceptual_crop: int | None = Field(default=None, ge=32)
-    """Side in pixels of the random square that `perceptual` and `lpips` look at; all if null."""
+    """Side in pixels of the square that `perceptual` and `lpips` look at; all if null."""
+    perceptual_at: Literal["random", "regions"] = "random"
+    """Where that square lies: anywhere, or around the eyes or the mouth."""
+    perceptual_every: int = Field(default=1, ge=1)
+    """Steps between two looks of `perceptual`, `lpips` and `identity`, each as many times as
+    strong."""
 
     @property
     def needs_vgg(self) -> bool:
@@ -166,15 +175,22 @@ class Losses(Section):
 
     @property
     def needs_discriminators(self) -> bool:
-        return bool(self.adversarial or self.feature_matching)
+        return bool(self.adversarial or self.regions)
 
     @model_validator(mode="after")
     def _usable(self) -> Losses:
-        weights = self.model_dump(exclude={"perceptual_crop", "eyes", "mouth"})
+        options = {"perceptual_crop", "perceptual_at", "perceptual_every", "eyes", "mouth"}
+        weights = self.model_dump(exclude=options)
         if not any(weights.values()):
             raise ValueError("every loss is off")
-        if self.feature_matching and not self.adversarial:
+        if self.feature_matching and not self.needs_discriminators:
             raise ValueError("feature_matching needs adversarial: no one else trains its features")
+        if self.region_style and not self.regions:
+            raise ValueError("region_style needs regions: no one else trains its features")
+        if self.perceptual_every > 1 and not (self.l1 or self.gradient or self.frequency):
+            raise ValueError("perceptual_every needs l1, gradient or frequency in between")
+        if self.perceptual_at == "regions" and self.perceptual_crop is None:
+            raise ValueError("perceptual_at regions needs the side of the square, perceptual_crop")
         return self
 
 
@@ -230,6 +246,15 @@ class Discriminators(Section):
     narrow: float | None = Field(default=None, gt=0, le=2)
     patch_width: int = Field(default=64, ge=1)
     patch_layers: int = Field(default=3, ge=1, le=4)
+    region_width: int = Field(default=32, ge=1)
+    """Channels of the first layer of those of `losses.regions`."""
+    augment: bool = False
+    """Mirror, move and recolor what they see, as often as they are too sure, see
+    `augmentation.py`."""
+    augment_target: float = Field(default=0.6, gt=0, lt=1)
+    """Mean of sign(D(real)) that the probability of a change aims at."""
+    augment_pictures: int = Field(default=100_000, ge=1)
+    """Real pictures until that probability has gone from 0 to 1 at the fastest."""
     r1: float = Field(default=10.0, ge=0)
     """Gamma of the penalty gamma / 2 * |gradient|^2 on real pictures."""
     r1_every: int = Field(default=16, ge=1)
