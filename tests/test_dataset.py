@@ -14,7 +14,7 @@ from PIL import Image
 
 from gpen_core.dataset import pairs as dataset
 from gpen_core.dataset import sources
-from gpen_core.dataset.degradation import preset
+from gpen_core.dataset.degradation import Degradation, preset
 from gpen_core.dataset.placement import Placement
 from gpen_core.dataset.sources import Selection
 from gpen_core.errors import InputError
@@ -50,6 +50,17 @@ def test_a_step_has_one_batch(training_faces):
     assert not torch.equal(first.truth, other.truth)
     assert first.truth.shape == (2, 3, 64, 64) and first.weight.shape == (2, 1, 64, 64)
     assert first.weight.min() >= 0 and first.weight.max() <= 1
+
+
+def test_a_share_without_damage_comes_through_unchanged(training_faces):
+    faces = sources.read_faces(Selection(training_faces))
+    clean = plan(recipes=[(1, Degradation())], damage_size=128)
+    pair = dataset.PairSampler(faces, clean).batch(0)
+    assert torch.equal(pair.degraded, pair.truth)
+    some = plan(recipes=[(1, Degradation()), (1, preset("severe"))], batch_size=8)
+    pairs = dataset.PairSampler(faces, some).batch(0)
+    same = [torch.equal(a, b) for a, b in zip(pairs.degraded, pairs.truth, strict=True)]
+    assert 0 < sum(same) < 8
 
 
 def test_processes_and_passes_share_the_faces_of_a_step(training_faces):

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from gpen_core.dataset.degradation import PRESETS, Degradation
 from gpen_core.errors import CheckpointError, GPENError, InputError
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.training import train
@@ -407,6 +408,8 @@ def test_the_recipes_of_the_embedded_model_are_configs():
         ({"model": {"size": 100, "narrow": 0.5}}, "power of two"),
         ({"damage": [{"preset": "awful"}]}, "awful"),
         ({"damage": [{"noise": [5, 1]}]}, "noise"),
+        ({"damage": [{"then": {"blocks": [5, 90]}}]}, "blocks"),
+        ({"damage": [{"preset": "mild", "noise": [1, 2]}]}, "a preset or quantities"),
         ({"losses": {"l1": 0, "gradient": 0}}, "every loss is off"),
         ({"losses": {"feature_matching": 1}}, "feature_matching needs adversarial"),
         ({"losses": {"perceptual_crop": 128}}, "larger than model.size"),
@@ -439,6 +442,21 @@ def test_a_wrong_config_is_named_before_the_first_step(write_config, changes, me
     with pytest.raises(GPENError, match=message):
         train(path)
     assert not (path.parent / "run").exists()
+
+
+def test_damage_is_what_the_config_says(write_config):
+    damage = [
+        {"share": 0.5, "preset": "reposted"},
+        {"sharpen": [0, 2], "blocks": [20, 60], "sepia": 0.2, "then": {"jpeg": [30, 50]}},
+        {"share": 0.1},
+    ]
+    plan = config_module.read_config(write_config(damage=damage)).plan()
+    assert [share for share, _ in plan.recipes] == [0.5, 1.0, 0.1]
+    second = Degradation(jpeg=(30, 50))
+    assert plan.recipes[0][1] == PRESETS["reposted"] and plan.recipes[2][1] == Degradation()
+    assert plan.recipes[1][1] == Degradation(
+        sharpen=(0, 2), blocks=(20, 60), sepia=0.2, then=second
+    )
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed"])

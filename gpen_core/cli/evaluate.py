@@ -36,7 +36,10 @@ def evaluate(
         ),
     ],
     preset: Annotated[
-        list[str] | None, _option("preset", "mild, medium, severe, old-photo, wild; medium.", "-p")
+        list[str] | None,
+        _option(
+            "preset", "mild, medium, severe, old-photo, wild, reposted, old-print; medium.", "-p"
+        ),
     ] = None,
     metrics: Annotated[
         str | None,

@@ -111,29 +111,45 @@ class Network(Section):
         return GPENConfig.create(self.size, self.narrow, self.channel_multiplier)
 
 
-class Damage(Section):
-    """One kind of damage among several: a preset, or ranges."""
+class Round(Section):
+    """One round of damage: a preset, or the quantities of `Degradation`."""
 
-    share: float = Field(default=1.0, gt=0)
     preset: str | None = None
-    scale: tuple[float, float] = (1, 1)
-    blur: tuple[float, float] = (0, 0)
-    motion: tuple[float, float] = (0, 0)
-    noise: tuple[float, float] = (0, 0)
-    jpeg: tuple[float, float] = (0, 0)
-    color: tuple[float, float] = (0, 0)
-    gray: float = 0
+    scale: tuple[float, float] = Degradation.scale
+    blur: tuple[float, float] = Degradation.blur
+    motion: tuple[float, float] = Degradation.motion
+    noise: tuple[float, float] = Degradation.noise
+    jpeg: tuple[float, float] = Degradation.jpeg
+    color: tuple[float, float] = Degradation.color
+    gray: float = Degradation.gray
+    grain: tuple[float, float] = Degradation.grain
+    halftone: tuple[float, float] = Degradation.halftone
+    sepia: float = Degradation.sepia
+    sharpen: tuple[float, float] = Degradation.sharpen
+    blocks: tuple[float, float] = Degradation.blocks
+    then: Round | None = None
+    """A second round on the first one's result."""
 
     @model_validator(mode="after")
-    def _usable(self) -> Damage:
+    def _usable(self) -> Round:
         self.recipe()
         return self
 
     def recipe(self) -> Degradation:
         if self.preset is not None:
+            if self.model_fields_set - {"preset", "share"}:
+                raise ValueError("give a preset or quantities, not both")
             return preset(self.preset)
-        ranges = self.model_dump(exclude={"share", "preset"})
-        return Degradation(**ranges)
+        quantities = {name: getattr(self, name) for name in Round.model_fields}
+        del quantities["preset"]
+        quantities["then"] = None if self.then is None else self.then.recipe()
+        return Degradation(**quantities)
+
+
+class Damage(Round):
+    """One kind of damage among several; without any quantity the pictures stay as they are."""
+
+    share: float = Field(default=1.0, gt=0)
 
 
 class Losses(Section):
