@@ -16,6 +16,7 @@ from gpen_core.dataset import pairs as dataset
 from gpen_core.dataset import sources
 from gpen_core.dataset.degradation import Degradation, preset
 from gpen_core.dataset.placement import Placement
+from gpen_core.dataset.resident import ResidentSampler
 from gpen_core.dataset.sources import Selection
 from gpen_core.errors import InputError
 from gpen_core.faces.templates import template
@@ -268,3 +269,64 @@ def test_one_face_is_too_few(tmp_path):
     data = Selection(tmp_path)
     with pytest.raises(InputError, match="everything fell into the validation set"):
         sources.split(sources.read_faces(data), data)
+
+
+# --- packs and faces on the device ---------------------------------------------------------------
+
+
+def test_a_pack_holds_the_faces_of_its_selection(training_faces, tmp_path):
+    chosen = Selection(training_faces, also=("street",), holdout=0.2)
+    count, size = sources.pack(chosen, tmp_path / "faces.safetensors")
+    files = [one.path for one in sources.read_faces(chosen)]
+    assert count == len(files) == 10
+    assert 0 < size - sum(path.stat().st_size for path in files) < 5000
+    packed = replace(chosen, root=tmp_path / "faces.safetensors")
+    ours, theirs = sources.read_faces(packed), sources.read_faces(chosen)
+    assert [(a.source, a.inside, a.rim) for a in ours] == [
+        (b.source, b.inside, b.rim) for b in theirs
+    ]
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(dataset.read_pixels(a), dataset.read_pixels(b))
+    names = [[one.path.name for one in part] for part in sources.split(ours, packed)]
+    assert names == [[one.path.name for one in part] for part in sources.split(theirs, chosen)]
+    sources.check_pictures(ours, 64, decode=True)
+    strict = replace(packed, also=())
+    assert {one.source for one in sources.read_faces(strict)} == {"studio"}
+
+
+def test_what_is_no_pack_is_named(tmp_path):
+    (tmp_path / "faces.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"faces\.safetensors is no pack"):
+        sources.read_faces(Selection(tmp_path / "faces.safetensors"))
+    picture(tmp_path / "plain" / "1.png")
+    with pytest.raises(InputError, match=r"has no manifest\.csv"):
+        sources.pack(Selection(tmp_path / "plain"), tmp_path / "other.safetensors")
+
+
+def test_resident_faces_are_those_of_files(training_faces):
+    """Cut out and damaged in one batch: the same but for the rounding, and JPEG's arithmetic."""
+    faces = sources.read_faces(Selection(training_faces))
+    recipes = [(1, Degradation()), (1, Degradation(blur=(1, 1), noise=(9, 9), scale=(2, 4)))]
+    chosen = plan(recipes=recipes, batch_size=6, damage_size=128, factors={"eyes": 3.0})
+    usual = dataset.PairSampler(faces, chosen)
+    there = ResidentSampler(faces, chosen, torch.device("cpu"))
+    assert there.canvases.dtype == torch.uint8
+    for number in (0, 3):
+        for ours, theirs in zip(there[number].parts, usual[number].parts, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
+    jpeg = plan(recipes=[(1, preset("medium"))])
+    ours, theirs = (
+        kind.batch(1)
+        for kind in (
+            ResidentSampler(faces, jpeg, torch.device("cpu")),
+            dataset.PairSampler(faces, jpeg),
+        )
+    )
+    damage = (theirs.degraded - theirs.truth).abs().mean()
+    assert 0 < (ours.degraded - theirs.degraded).abs().mean() < 0.3 * damage
+
+
+def test_resident_faces_have_one_size(tmp_path):
+    faces = [face(picture(tmp_path / f"{side}.png", side, side), rim=0) for side in (80, 90)]
+    with pytest.raises(InputError, match=r"90\.png has 90 px, not 80"):
+        ResidentSampler(faces, plan(), torch.device("cpu"))

@@ -39,11 +39,11 @@ def test_the_parts_lie_where_the_template_has_them(placement):
 
 def test_the_focus_is_highest_in_the_middle_of_a_region():
     for name in NAMES:
-        found = region(name, 256, MOVED)[0, 0]
+        found = region(name, 256, MOVED.row())[0, 0]
         for x, y in centers(name, 256, MOVED.row())[0].round().int().tolist():
             assert found[y, x] > 0.95
         assert found[:40].max() < 1e-3
-    total = focus({"eyes": 3.0, "mouth": 1.0}, 256, Placement())
+    total = focus({"eyes": 3.0, "mouth": 1.0}, 256, Placement().row())
     assert total.min() == 1 and total.max() == pytest.approx(3, abs=0.02)
 
 

@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from gpen_core.cli.app import run as gpen
+from gpen_core.dataset import sources
 from gpen_core.dataset.degradation import PRESETS, Degradation
 from gpen_core.errors import CheckpointError, GPENError, InputError
 from gpen_core.networks import GPEN, GPENConfig
@@ -433,6 +437,7 @@ def test_the_recipes_of_the_embedded_model_are_configs():
         ({"losses": {"identity": 1}, "backbones": {"sface": "x.onnx"}}, "x.onnx is missing"),
         ({"data": {"root": "nowhere"}}, "nowhere does not exist"),
         ({"model": {"size": 64}}, "narrow or channels"),
+        ({"data": {"root": ".", "resident": True, "workers": 2}}, "leave workers out"),
         ({"model": {"size": 64, "narrow": 1, "detail": 1}}, "detail is for a network that grows"),
         ({"model": {"size": 64, "channels": {4: 8, 8: 8}}}, "channels must be given for"),
     ],
@@ -457,6 +462,54 @@ def test_damage_is_what_the_config_says(write_config):
     assert plan.recipes[1][1] == Degradation(
         sharpen=(0, 2), blocks=(20, 60), sepia=0.2, then=second
     )
+
+
+def test_resident_faces_of_a_pack_resume_exactly(write_config, training_faces, tmp_path):
+    sources.pack(sources.Selection(training_faces), tmp_path / "faces.safetensors")
+    data = {"root": "faces.safetensors", "holdout": 0.2, "resident": True}
+    whole = train(write_config("whole", data=data, steps=4))
+    train(write_config("halves", data=data, steps=2))
+    halves = train(write_config("halves", data=data, steps=4))
+    assert logged(halves, "loss") == logged(whole, "loss")
+    files = train(write_config("files", steps=4))
+    # The same faces and damage; the noise is the same on a CPU, and JPEG nearly.
+    assert logged(whole, "loss") == pytest.approx(logged(files, "loss"), rel=0.1)
+    assert logged(whole, "loss") != logged(files, "loss")
+
+
+def test_a_checkpoint_is_due_by_the_clock_too(write_config):
+    often = {"checkpoint_every": 1000, "checkpoint_minutes": 1e-9, "keep": 9, "steps": 3}
+    folder = train(write_config(**often))
+    assert len(list(folder.glob("step-*.pt"))) == 3
+    rarely = train(write_config("rarely", **(often | {"checkpoint_minutes": 1000})))
+    assert len(list(rarely.glob("step-*.pt"))) == 1  # the last
+
+
+def test_the_faces_of_a_config_are_packed(write_config, tmp_path, capfd):
+    path, target = str(write_config()), str(tmp_path / "faces.safetensors")
+    assert gpen(["pack-faces", path, target]) == 0
+    assert "(8 faces," in capfd.readouterr().out
+    assert gpen(["pack-faces", path, target]) == 2
+    assert "exists already" in " ".join(capfd.readouterr().err.split())
+
+
+def test_the_script_for_a_gpu_rehearses_on_a_cpu(write_config, tmp_path):
+    """One command: two steps, stopped, and gone on with."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("the script needs bash")
+    config = write_config()
+    pack, out = tmp_path / "faces.safetensors", tmp_path / "out"
+    sources.pack(config_module.read_config(config).data.selection(), pack)
+    script = RECIPES.parents[1] / "benchmarks" / "train_gpu.sh"
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(RECIPES.parents[1])}
+    for steps in (2, 3):
+        options = ["5", "device=cpu", "batch_size=2", f"steps={steps}", "log_every=1"]
+        command = [bash, str(script), str(config), str(pack), str(out), *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert list(by_step(out, "loss")) == [1, 2, 3]
+    assert GPENConfig.from_state_dict(load_file(out / "model.safetensors")).out_size == 64
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed"])

@@ -284,8 +284,8 @@ class Draw:
 
 
 def _column(draws: list[Draw], name: str, like: Tensor) -> Tensor:
-    """One quantity of all pictures, (N,) or (N, n)."""
-    return torch.tensor([getattr(draw, name) for draw in draws]).to(like)
+    """One quantity of all pictures, (N,) or (N, n), on the CPU."""
+    return torch.tensor([getattr(draw, name) for draw in draws]).to(like.dtype)
 
 
 def _motion(images: Tensor, draws: list[Draw]) -> Tensor:

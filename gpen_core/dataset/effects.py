@@ -33,16 +33,18 @@ def gaussian_blur(images: Tensor, sigma: float | Tensor) -> Tensor:
         images: any values.
         sigma: one for all pictures, or one for each, (N,); below 0.05 there is none.
     """
-    sigmas = torch.as_tensor(sigma, dtype=images.dtype, device=images.device).expand(len(images))
+    # Worked out where the sigmas are: those on the CPU make no GPU wait.
+    sigmas = torch.as_tensor(sigma, dtype=images.dtype).expand(len(images))
     # Each picture's own radius, so that its neighbors in a batch change nothing.
     radii = torch.where(sigmas < 0.05, 0, (3 * sigmas).ceil())
     radius = int(radii.max()) if len(images) else 0
     if radius == 0:
         return images
-    offsets = torch.arange(radius + 1, dtype=images.dtype, device=images.device)
+    offsets = torch.arange(radius + 1, dtype=images.dtype, device=sigmas.device)
     taps = torch.exp(-offsets.square() / (2 * sigmas.clamp(min=0.05).square()[:, None]))
     taps = taps * (offsets <= radii[:, None])
     taps = taps / (taps[:, :1] + 2 * taps[:, 1:].sum(dim=1, keepdim=True))
+    taps = taps.to(images.device)
     return _symmetric(_symmetric(images, taps, dim=-1), taps, dim=-2)
 
 
@@ -70,6 +72,7 @@ def color_shift(images: Tensor, strength: Tensor, draws: Tensor) -> Tensor:
     """
     if not bool((strength > 0).any()):
         return images
+    strength, draws = strength.to(images), draws.to(images)
     shifts = strength[:, None] * (2 * draws - 1)
     gamma, contrast, tint = shifts[:, :1], shifts[:, 1:2], shifts[:, 2:]
     shifted = images.clamp(1e-4, 1) ** torch.exp(0.5 * gamma)[..., None, None]
@@ -105,7 +108,7 @@ def add_grain(images: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
     # A Gaussian of this sigma leaves 1 / (2 sigma sqrt(pi)) of white noise's deviation.
     clumps = clumps * (2 * _GRAIN_SIGMA * math.sqrt(math.pi))
     luma = to_gray(images)[:, :1]
-    amount = (strength / 255)[:, None, None, None] * 4 * luma * (1 - luma)
+    amount = (strength.to(images) / 255)[:, None, None, None] * 4 * luma * (1 - luma)
     return (images + clumps * amount).clamp(0, 1)
 
 
@@ -157,6 +160,7 @@ def sharpen(images: Tensor, amount: Tensor) -> Tensor:
     """
     if not bool((amount > 0).any()):
         return images
+    amount = amount.to(images)
     detail = images - gaussian_blur(images, _HALO_SIGMA)
     sharp = (images + amount[:, None, None, None] * detail).clamp(0, 1)
     return torch.where((amount > 0)[:, None, None, None], sharp, images)

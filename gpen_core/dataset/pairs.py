@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -160,7 +158,7 @@ class PairSampler(Dataset[Batch]):
         plan = self.plan
         damage = Damaging(plan.recipes[draw.recipe][1], draw.seed, plan.damage_size)
         pair = make_pair(self.faces[draw.face], plan.size, draw.placement, damage)
-        return replace(pair, focus=focus(plan.factors, plan.size, draw.placement))
+        return replace(pair, focus=focus(plan.factors, plan.size, pair.places))
 
 
 @dataclass(frozen=True)
@@ -186,12 +184,13 @@ def make_pair(face: Face, size: int, placement: Placement, damage: Damaging) -> 
     """One face as a batch of one; every pixel has the focus 1."""
     truth, weight = crop(face, damage.size or size, placement)
     degraded = degrade(truth, damage.recipe, damage.seed)
-    truth, degraded, weight = (_reduce(part, size) for part in (truth, degraded, weight))
+    truth, degraded, weight = (reduce(part, size) for part in (truth, degraded, weight))
     focus = torch.ones_like(weight)
     return Batch(degraded * 2 - 1, truth * 2 - 1, weight, focus, placement.row())
 
 
-def _reduce(images: Tensor, size: int) -> Tensor:
+def reduce(images: Tensor, size: int) -> Tensor:
+    """(N, C, H, H) 0..1 -> (N, C, S, S), bicubic and antialiased; as they are at their own size."""
     if images.shape[-1] == size:
         return images
     reduced = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
@@ -199,25 +198,53 @@ def _reduce(images: Tensor, size: int) -> Tensor:
 
 
 def crop(face: Face, size: int, placement: Placement) -> tuple[Tensor, Tensor]:
-    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S).
+    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S)."""
+    about = Framing(face.template, face.rim)
+    inside = torch.tensor([face.inside])
+    return crops(read_canvas(face), inside, [placement], size, about)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How faces lie in their pictures, see `Face`."""
+
+    template: str
+    rim: float
+
+
+def crops(
+    canvases: Tensor, inside: Tensor, placements: Sequence[Placement], size: int, framing: Framing
+) -> tuple[Tensor, Tensor]:
+    """Faces in the GPEN template: (N, 3, S, S) 0..1 and their weights (N, 1, S, S).
 
     The rim around the template's square may be made up (replicated and blurred), so it counts by
     the face's `inside`; what lies outside the picture does not count.
+
+    Args:
+        canvases: whole pictures (N, 3, C, C) 0..1, on any device.
+        inside: (N,), of each face.
+        placements: of each crop.
+        size: S.
+        framing: of all of them.
     """
-    canvas = _read(face.path)
-    side = canvas.shape[-1]
-    rim = round(side * face.rim)
-    weight = torch.full((1, 1, side, side), face.inside)
+    side = canvases.shape[-1]
+    rim = round(side * framing.rim)
+    weight = inside.to(canvases)[:, None, None, None].expand(-1, 1, side, side).clone()
     weight[..., rim : side - rim, rim : side - rim] = 1
-    if placement.flip:
-        canvas, weight = canvas.flip(-1), weight.flip(-1)
-    grid = _grid(size, placement, face)
+    mirrored = [placement.flip for placement in placements]
+    if any(mirrored):
+        chosen = torch.tensor(mirrored).to(canvases.device)[:, None, None, None]
+        canvases = torch.where(chosen, canvases.flip(-1), canvases)
+        weight = torch.where(chosen, weight.flip(-1), weight)
+    grid = _grids(size, placements, framing, canvases.device)
     core = side - 2 * rim
     if size < core:
         # Sampling on a coarser grid would alias.
         shrunk = round(side * size / core)
-        canvas = F.interpolate(canvas, (shrunk, shrunk), mode="bilinear", antialias=True)
-    truth = F.grid_sample(canvas, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        canvases = F.interpolate(canvases, (shrunk, shrunk), mode="bilinear", antialias=True)
+    truth = F.grid_sample(
+        canvases, grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
     counted = F.grid_sample(weight, grid, padding_mode="zeros", align_corners=False)
     return truth.clamp(0, 1), counted
 
@@ -237,32 +264,47 @@ def validation_pairs(
     )
 
 
-def _read(path: Path) -> Tensor:
+def read_canvas(face: Face) -> Tensor:
+    """A face's whole picture, (1, 3, C, C) 0..1.
+
+    Raises:
+        InputError: it cannot be read, or is not square.
+    """
+    return read_pixels(face)[None].float() / 255
+
+
+def read_pixels(face: Face) -> Tensor:
+    """The same as its file has it, (3, C, C) uint8."""
     try:
-        with Image.open(path) as image:
+        with face.open() as image:
             pixels = np.array(image.convert("RGB"))
     except OSError as error:
-        raise InputError(f"The picture {path} cannot be read: {error}") from error
+        raise InputError(f"The picture {face.path} cannot be read: {error}") from error
     if pixels.shape[0] != pixels.shape[1]:
         raise InputError(
-            f"The picture {path} must be square, not {pixels.shape[1]} x {pixels.shape[0]}."
+            f"The picture {face.path} must be square, not {pixels.shape[1]} x {pixels.shape[0]}."
         )
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _grid(size: int, placement: Placement, face: Face) -> Tensor:
-    """Sampling grid (1, S, S, 2) of a crop over the picture, -1..1 from edge to edge."""
-    side = _UNITS / (1 - 2 * face.rim)
-    rim = side * face.rim
+def _grids(
+    size: int, placements: Sequence[Placement], framing: Framing, device: torch.device
+) -> Tensor:
+    """Sampling grids (N, S, S, 2) of crops over their pictures, -1..1 from edge to edge."""
+    side = _UNITS / (1 - 2 * framing.rim)
+    rim = side * framing.rim
     unit = _UNITS / size
-    shift_x, shift_y = (part * _UNITS for part in placement.shift)
-    zoom = _SCALES[face.template] * placement.scale
-    cos, sin = math.cos(placement.rotation) / zoom, math.sin(placement.rotation) / zoom
-    centers = (torch.arange(size) + 0.5) * unit - 0.5
-    y, x = torch.meshgrid(centers, centers, indexing="ij")
+    columns = []
+    for placement in placements:
+        zoom = _SCALES[framing.template] * placement.scale
+        turn = (math.cos(placement.rotation) / zoom, math.sin(placement.rotation) / zoom)
+        columns.append((*turn, *(part * _UNITS for part in placement.shift)))
+    cos, sin, shift_x, shift_y = torch.tensor(columns).to(device).T[..., None, None].unbind()
+    middles = (torch.arange(size, device=device) + 0.5) * unit - 0.5
+    y, x = torch.meshgrid(middles, middles, indexing="ij")
     to_x, to_y = _CENTERS["gpen"]
-    from_x, from_y = _CENTERS[face.template]
+    from_x, from_y = _CENTERS[framing.template]
     x, y = x - to_x - shift_x, y - to_y - shift_y
     source_x = cos * x + sin * y + from_x + rim
     source_y = -sin * x + cos * y + from_y + rim
-    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1)[None] / side - 1
+    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1) / side - 1

@@ -5,7 +5,6 @@ In the GPEN template they are always at the same place, small, and what a viewer
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -22,25 +21,26 @@ NAMES = tuple(_AXES)
 _SQUARES = {"eyes": 4, "mouth": 5}
 
 
-def region(name: str, size: int, placement: Placement) -> Tensor:
-    """(1, 1, S, S), 1 in the middle of the eyes or the mouth, falling smoothly to 0 around them.
+def region(name: str, size: int, places: Tensor) -> Tensor:
+    """(N, 1, S, S), 1 in the middle of the eyes or the mouth, falling smoothly to 0 around them.
 
     Args:
         name: one of `NAMES`.
-        size: side of the crop in pixels.
-        placement: where the crop lies, relative to the template.
+        size: side of the crops in pixels.
+        places: (N, 4), `Placement.row` of each.
     """
-    across, down = (half * size * placement.scale for half in _AXES[name])
-    cos, sin = math.cos(placement.rotation), math.sin(placement.rotation)
-    rows = torch.arange(size, dtype=torch.float32)
-    y, x = torch.meshgrid(rows, rows, indexing="ij")
-    total = torch.zeros(size, size)
-    for center_x, center_y in _centers(name, size, placement):
-        dx, dy = x - center_x, y - center_y
+    across, down = _AXES[name]
+    steps = torch.arange(size, dtype=places.dtype, device=places.device)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    scale = (size * places[:, 1])[:, None, None]
+    cos, sin = places[:, 0].cos()[:, None, None], places[:, 0].sin()[:, None, None]
+    total = torch.zeros(len(places), size, size, dtype=places.dtype, device=places.device)
+    for center in centers(name, size, places).unbind(dim=1):
+        dx, dy = (v - center[:, axis, None, None] for axis, v in ((0, x), (1, y)))
         along, beside = cos * dx + sin * dy, cos * dy - sin * dx
-        distance = (along / across).square() + (beside / down).square()
+        distance = (along / (across * scale)).square() + (beside / (down * scale)).square()
         total = torch.maximum(total, torch.exp(-distance.square()))
-    return total[None, None]
+    return total[:, None]
 
 
 def box(name: str, size: int) -> tuple[int, int, int, int]:
@@ -55,19 +55,19 @@ def box(name: str, size: int) -> tuple[int, int, int, int]:
         (92, 162, 164, 205)
     """
     across, down = (half * size for half in _AXES[name])
-    centers = _centers(name, size, Placement())
-    xs, ys = ([center[axis] for center in centers] for axis in (0, 1))
+    middles = centers(name, size, Placement().row().double())[0].tolist()
+    xs, ys = ([middle[axis] for middle in middles] for axis in (0, 1))
     left, right = min(xs) - across, max(xs) + across
     top, bottom = min(ys) - down, max(ys) + down
     return round(left), round(top), round(right), round(bottom)
 
 
-def focus(factors: Mapping[str, float], size: int, placement: Placement) -> Tensor:
-    """(1, 1, S, S): 1, rising to each region's factor in its middle."""
-    total = torch.ones(1, 1, size, size)
+def focus(factors: Mapping[str, float], size: int, places: Tensor) -> Tensor:
+    """(N, 1, S, S): 1, rising to each region's factor in its middle."""
+    total = torch.ones(len(places), 1, size, size, dtype=places.dtype, device=places.device)
     for name, factor in factors.items():
         if factor != 1:
-            total = torch.maximum(total, 1 + (factor - 1) * region(name, size, placement))
+            total = torch.maximum(total, 1 + (factor - 1) * region(name, size, places))
     return total
 
 
@@ -123,8 +123,3 @@ def _turns(places: Tensor) -> Tensor:
     cos, sin = places[:, 0].cos(), places[:, 0].sin()
     rows = torch.stack((cos, -sin, sin, cos), dim=1).view(-1, 2, 2)
     return places[:, 1, None, None] * rows
-
-
-def _centers(name: str, size: int, placement: Placement) -> list[tuple[float, float]]:
-    found = centers(name, size, placement.row().double())[0]
-    return [(float(x), float(y)) for x, y in found]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import logging
 import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
 from ..errors import InputError
 from ..images.files import READABLE
+from .pack import read_index, read_span, write_pack
 
 log = logging.getLogger(__name__)
+MANIFEST = "manifest.csv"
 MANIFEST_RIM = 0.1
+_FIRST_LINE = 2  # below the heads
 TEMPLATES = ("gpen", "ffhq")
 
 
@@ -73,6 +78,8 @@ class Face:
         person: who it shows; empty where nobody knows.
         template: how the face lies in the picture, "gpen" or "ffhq".
         rim: share of the side, on each side, that lies outside the template's square.
+        pack: the pack that holds the file, see `pack.py`, and `path` is inside; None on a disk.
+        span: where in the pack its bytes lie.
     """
 
     path: Path
@@ -81,18 +88,35 @@ class Face:
     person: str = ""
     template: str = "ffhq"
     rim: float = MANIFEST_RIM
+    pack: Path | None = None
+    span: tuple[int, int] | None = None
+
+    def open(self) -> Image.Image:
+        """The picture, not decoded yet.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+        """
+        if self.pack is None or self.span is None:
+            return Image.open(self.path)
+        return Image.open(io.BytesIO(read_span(self.pack, self.span)))
 
 
 def read_faces(chosen: Selection) -> list[Face]:
-    """The faces of a manifest, in its order, or of a folder without one, by name.
+    """The faces of a manifest or a pack, in their order, or of a folder without one, by name.
 
     Raises:
         InputError: no folder, a manifest without what it needs, or no face is left.
     """
-    if not chosen.root.is_dir():
+    manifest = chosen.root / MANIFEST
+    if chosen.root.is_file():
+        faces = _from_pack(chosen)
+    elif not chosen.root.is_dir():
         raise InputError(f"The folder of faces {chosen.root} does not exist.")
-    manifest = chosen.root / "manifest.csv"
-    faces = _from_manifest(manifest, chosen) if manifest.is_file() else _from_folder(chosen)
+    elif manifest.is_file():
+        faces = _from_manifest(manifest, chosen)
+    else:
+        faces = _from_folder(chosen)
     sources = {face.source for face in faces}
     unknown = sorted((set(chosen.weights) | set(chosen.also)) - sources - set(chosen.exclude))
     if unknown:
@@ -103,6 +127,29 @@ def read_faces(chosen: Selection) -> list[Face]:
     if not any(chosen.weights.get(source, 1.0) for source in sources):
         raise InputError("weights gives every source the weight 0; nothing could be drawn.")
     return faces
+
+
+def pack(chosen: Selection, path: Path) -> tuple[int, int]:
+    """Put the chosen faces of a folder with a manifest into one file, see `pack.py`.
+
+    A selection with the pack as its root finds the same faces, and holds out the same.
+
+    Returns:
+        How many they are, and the file's size in bytes.
+
+    Raises:
+        InputError: there is no manifest, or a picture cannot be read.
+    """
+    manifest = chosen.root / MANIFEST
+    if not manifest.is_file():
+        raise InputError(f"{chosen.root} has no {MANIFEST}, which a pack is made from.")
+    rows = [row for _, row in chosen_rows(manifest, chosen)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    size = write_pack([chosen.root / row["file"] for row in rows], text.getvalue(), path)
+    return len(rows), size
 
 
 def split(faces: Sequence[Face], chosen: Selection) -> tuple[list[Face], list[Face]]:
@@ -153,7 +200,7 @@ def check_pictures(faces: Sequence[Face], least: int, *, decode: bool) -> None:
 def _problem(face: Face, least: int, decode: bool) -> str | None:
     """What is wrong with a picture, as a sentence."""
     try:
-        with Image.open(face.path) as image:
+        with face.open() as image:
             width, height = image.size
             if decode:
                 image.draft("RGB", (width // 8, height // 8))  # an eighth: torn files show it too
@@ -174,10 +221,37 @@ def _problem(face: Face, least: int, decode: bool) -> str | None:
 
 
 def _from_manifest(manifest: Path, chosen: Selection) -> list[Face]:
+    return [_row(manifest, number, row, chosen) for number, row in chosen_rows(manifest, chosen)]
+
+
+def _from_pack(chosen: Selection) -> list[Face]:
+    """Pictures in a pack lie one after the other, in the order of its manifest."""
+    text, ends = read_index(chosen.root)
+    spans = list(itertools.pairwise([0, *ends]))
+    rows = _take(chosen.root, text, chosen)
+    return [
+        replace(
+            _row(chosen.root, number, row, chosen),
+            pack=chosen.root,
+            span=spans[number - _FIRST_LINE],
+        )
+        for number, row in rows
+    ]
+
+
+def chosen_rows(manifest: Path, chosen: Selection) -> list[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a manifest that a selection takes."""
     try:
-        with manifest.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The manifest {manifest} cannot be read: {error}.") from error
+    return _take(manifest, text, chosen)
+
+
+def _take(manifest: Path, text: str, chosen: Selection) -> list[tuple[int, dict[str, str]]]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
         raise InputError(f"The manifest {manifest} cannot be read: {error}.") from error
     needed = {"file", "source"} | ({"strict"} if chosen.strict_only else set())
     missing = needed - set(rows[0] if rows else ())
@@ -186,15 +260,15 @@ def _from_manifest(manifest: Path, chosen: Selection) -> list[Face]:
             f"{manifest} lacks the columns {', '.join(sorted(missing))}"
             + ("; strict is only needed with strict_only." if "strict" in missing else ".")
         )
-    faces = [
-        _row(manifest, number, row, chosen)
-        for number, row in enumerate(rows, start=2)
+    taken = [
+        (number, row)
+        for number, row in enumerate(rows, start=_FIRST_LINE)
         if row["source"] not in chosen.exclude
         and (not chosen.strict_only or row["strict"] == "1" or row["source"] in chosen.also)
     ]
-    if not faces:
+    if not taken:
         raise InputError(f"{manifest} leaves no face; loosen strict_only or exclude.")
-    return faces
+    return taken
 
 
 def _row(manifest: Path, line: int, row: dict[str, str], chosen: Selection) -> Face:

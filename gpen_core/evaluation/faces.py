@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..dataset.pairs import crop
@@ -87,7 +86,7 @@ def count_enlarged(faces: Sequence[Face], size: int) -> int:
     enlarged = 0
     for face in faces:
         try:
-            with Image.open(face.path) as image:
+            with face.open() as image:
                 side = image.width * (1 - 2 * face.rim)
         except OSError as error:
             raise InputError(f"The picture {face.path} cannot be read: {error}") from error

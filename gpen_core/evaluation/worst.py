@@ -11,11 +11,13 @@ from torch import Tensor
 from ..dataset.degradation import degrade
 from ..dataset.sources import Face
 from ..errors import InputError
-from ..faces.restore import Monitor, RestoreOptions, restore_crops
+from ..faces.restore import restore_crops
+from ..hooks import Hooks
 from ..images.grid import grid
 from ..images.layouts import from_network, to_network
 from ..metrics.catalogue import METRICS
 from ..models.model import Model
+from ..options import RestoreOptions
 from .compare import MODEL, Figures, Options
 from .faces import cut
 
@@ -80,5 +82,5 @@ def _row(model: Model, faces: Sequence[Face], index: int, options: Options) -> l
     truth = cut([faces[index]], model.output_size).to(model.device)
     damaged = degrade(truth, options.presets[0], options.seed + index)
     restoring = RestoreOptions(batch_size=1, seed=options.seed)
-    restored = restore_crops(to_network(damaged), model, restoring, Monitor())
+    restored = restore_crops(to_network(damaged), model, restoring, Hooks())
     return [damaged[0].cpu(), from_network(restored[0]).cpu(), truth[0].cpu()]

@@ -65,6 +65,8 @@ class TrainConfig(Section):
     threads: int | None = Field(None, ge=1)
     log_every: int = Field(default=50, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
+    """Also when so many minutes have passed since the last one."""
     validate_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
     tensorboard: bool = True

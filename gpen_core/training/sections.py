@@ -47,12 +47,16 @@ class Data(Section):
     """What is read of every picture before the first step."""
     workers: int | None = Field(default=None, ge=0)
     """Processes that prepare batches ahead; default 4 on a GPU, 0 on the CPU."""
+    resident: bool = False
+    """Decode all faces once, and cut out and damage them on the device."""
 
     @model_validator(mode="after")
     def _drawable(self) -> Data:
         wrong = [name for name, weight in self.weights.items() if not weight >= 0]
         if wrong:
             raise ValueError(f"the weight of {wrong[0]!r} must be 0 or more")
+        if self.resident and self.workers:
+            raise ValueError("resident faces are damaged on the device: leave workers out")
         return self
 
     def selection(self) -> Selection:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..dataset.pairs import Batch, PairSampler, validation_pairs
+from ..dataset.resident import ResidentSampler
 from ..dataset.sources import Face, check_pictures, read_faces, split
 from ..errors import CheckpointError, InputError
 from ..networks import GPEN
@@ -68,8 +69,7 @@ class Trainer:
         self.started = time.monotonic()
         last = checkpoint.load_last(config.output)
         training, validation = self._faces(resuming=last is not None)
-        plan = config.plan()
-        self.sampler = PairSampler(training, plan, self.processes.count, self.processes.index)
+        self.sampler = self._new_sampler(training)
         self.held_out = validation
         self.perceptual = PerceptualLosses(config.losses, config.backbones).to(self.device)
         if last is None:
@@ -202,6 +202,12 @@ class Trainer:
             )
         return training, validation
 
+    def _new_sampler(self, faces: list[Face]) -> PairSampler:
+        plan, sharing = self.config.plan(), (self.processes.count, self.processes.index)
+        if self.config.data.resident:
+            return ResidentSampler(faces, plan, self.device, *sharing)
+        return PairSampler(faces, plan, *sharing)
+
     def _new_adversary(self) -> Adversary | None:
         if not self.config.losses.needs_discriminators:
             return None
@@ -217,7 +223,8 @@ class Trainer:
 
     def _loader(self) -> DataLoader[Batch]:
         """The passes that are left, in order; prepared ahead where there are workers."""
-        on_gpu = self.device.type == "cuda"
+        # Resident faces are on the device already, where no other process can put them.
+        on_gpu = self.device.type == "cuda" and not self.config.data.resident
         workers = self.config.data.workers
         passes = self.config.accumulate
         return DataLoader(
