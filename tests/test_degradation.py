@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from gpen_core.dataset.degradation import (
     LIMITS,
     PRESETS,
+    ROUND_SEED,
     Degradation,
     degrade,
-    gaussian_blur,
-    motion_blur,
 )
+from gpen_core.dataset.effects import gaussian_blur, motion_blur
+from gpen_core.dataset.jpeg import jpeg, jpeg_arithmetic
 from gpen_core.errors import InputError
 
 GOLDEN = Path(__file__).parent / "golden" / "degradation"
@@ -144,6 +146,9 @@ def test_any_size_is_kept(height, width, seed):
         ({"jpeg": (0, 50)}, "jpeg"),
         ({"blur": (0, 9)}, "blur"),
         ({"gray": 2}, "gray"),
+        ({"sepia": -1}, "sepia"),
+        ({"blocks": (5, 50)}, "blocks"),
+        ({"halftone": (0, 9)}, "halftone"),
     ],
 )
 def test_an_impossible_range_is_named(ranges, name):
@@ -161,12 +166,130 @@ def test_a_wrong_shape_is_named():
         degrade(torch.zeros(3, 8, 8), "mild")
 
 
+# --- print, film, a second round -----------------------------------------------------------------
+
+MORE = {
+    "grain": {"grain": (12, 12)},
+    "halftone": {"halftone": (4, 4)},
+    "sepia": {"sepia": 1.0},
+    "sharpen": {"sharpen": (2, 2)},
+    "blocks": {"blocks": (20, 20)},
+    "then": {"then": Degradation(noise=(9, 9), jpeg=(40, 40))},
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_came_later_changes_the_picture_and_no_other_draw(pictures, name):
+    """With and without it the noise of the first round is the same."""
+    pictures = 0.2 + 0.6 * pictures
+    plain = degrade(pictures, Degradation(noise=(5, 5)), seed=3)
+    damaged = degrade(pictures, Degradation(**MORE[name]), seed=3)
+    assert not torch.allclose(damaged, pictures, atol=0.02)
+    both = degrade(pictures, Degradation(noise=(5, 5), **MORE[name]), seed=3)
+    alone = [
+        degrade(pictures[i : i + 1], Degradation(noise=(5, 5), **MORE[name]), seed=3 + i)[0]
+        for i in range(3)
+    ]
+    assert torch.equal(both, torch.stack(alone))
+    if name in ("grain", "halftone", "sepia"):  # these come before the noise
+        noise = plain - pictures
+        torch.testing.assert_close(both, (damaged + noise).clamp(0, 1))
+
+
+def test_two_rounds_are_two_degradations(pictures):
+    second = Degradation(scale=(2, 2), noise=(5, 5), jpeg=(50, 50))
+    first = Degradation(blur=(1, 1), jpeg=(60, 60))
+    twice = degrade(pictures, replace(first, then=second), seed=5)
+    once = degrade(pictures, first, seed=5)
+    by_hand = degrade(once, second, seed=5 + ROUND_SEED)
+    assert torch.equal(twice, by_hand)
+    assert not torch.equal(degrade(once, second, seed=5), by_hand), "the same noise twice"
+
+
+def test_halos_lie_along_edges_only():
+    edge = torch.full((1, 3, 32, 32), 0.3)
+    edge[..., 16:] = 0.7
+    halos = degrade(edge, Degradation(sharpen=(2, 2)))
+    assert (halos[..., 15] < 0.2).all() and (halos[..., 16] > 0.8).all()
+    torch.testing.assert_close(halos[..., :10], edge[..., :10], atol=1e-3, rtol=0)
+
+
+def test_a_print_keeps_the_tones_and_a_gray_one_stays_gray():
+    for tone in (0.1, 0.3, 0.5, 0.8):
+        flat = torch.full((1, 3, 128, 128), tone)
+        dots = degrade(flat, Degradation(halftone=(5, 5)), seed=1)
+        assert dots.mean() == pytest.approx(tone, abs=0.05)
+        assert dots.std() > 0.15, "there are dots"
+        assert torch.equal(dots[:, 0], dots[:, 1]) and torch.equal(dots[:, 0], dots[:, 2])
+    color = torch.tensor([0.8, 0.4, 0.3])[None, :, None, None].expand(1, 3, 64, 64)
+    dots = degrade(color, Degradation(halftone=(5, 5)), seed=1)
+    assert not torch.allclose(dots[:, 0], dots[:, 1], atol=0.2)
+
+
+def test_sepia_is_one_tone_and_keeps_black_and_white(pictures):
+    brown = degrade(pictures, Degradation(sepia=1.0))
+    assert (brown[:, 0] >= brown[:, 1]).all() and (brown[:, 1] >= brown[:, 2]).all()
+    assert (brown[:, 0] - brown[:, 2]).amax() > 0.1
+    ends = torch.tensor([0.0, 1.0])[:, None, None, None].expand(2, 3, 16, 16)
+    torch.testing.assert_close(degrade(ends, Degradation(sepia=1.0)), ends)
+
+
+def test_grain_is_strongest_in_the_middle_and_has_its_strength():
+    tones = torch.tensor([0.0, 0.5, 1.0])[:, None, None, None].expand(3, 3, 128, 128)
+    grained = degrade(tones, Degradation(grain=(20, 20)))
+    deviations = (grained - tones).std(dim=(1, 2, 3)) * 255
+    assert deviations[0] == 0 and deviations[2] == 0
+    assert deviations[1] == pytest.approx(20, rel=0.15)
+    assert torch.equal(grained[:, 0], grained[:, 1])
+
+
+def test_the_second_file_has_another_grid():
+    """Its blocks begin where the first one's do not, so steps show at other columns."""
+    slope = torch.linspace(0.2, 0.8, 96).expand(1, 3, 96, 96).clone()
+    slope += 0.03 * torch.randn(slope.shape, generator=torch.Generator().manual_seed(0))
+    found = degrade(slope, Degradation(blocks=(10, 10)), seed=2)
+    steps = (found[0].mean(dim=0).diff(dim=-1).abs().mean(dim=0))[8:88]
+    by_phase = torch.stack([steps[phase::8].mean() for phase in range(8)])
+    assert (by_phase.argmax() + 8 + 1) % 8 != 0
+    assert by_phase.max() > 2 * by_phase.median()
+
+
+@pytest.mark.parametrize("quality", [10, 30, 60, 90])
+@pytest.mark.parametrize("size", [(160, 160), (75, 93)])
+def test_jpeg_on_tensors_is_that_of_files(quality, size):
+    face = draw.read(GOLDEN.parents[2] / "docs" / "images" / "astronaut-face.png")
+    face = face[..., : size[0], : size[1]]
+    file = jpeg(face, quality)
+    ours = jpeg_arithmetic(face, torch.tensor([quality]))
+    assert (ours - file).abs().mean() * 255 < 0.9
+    assert (file - face).square().mean() > 10 * (ours - file).square().mean()
+
+
+def test_jpeg_on_tensors_takes_a_quality_for_each_picture():
+    face = draw.read(GOLDEN / "source.png")
+    pair = jpeg_arithmetic(face.expand(3, -1, -1, -1), torch.tensor([20, 0, 80]))
+    assert torch.equal(pair[1], face[0])
+    for index, quality in ((0, 20), (2, 80)):
+        alone = jpeg_arithmetic(face, torch.tensor([quality]))
+        torch.testing.assert_close(pair[index], alone[0], atol=1e-2, rtol=0)
+
+
+def test_damage_that_stays_on_the_device_is_nearly_the_same():
+    """On the CPU the noise is the same, so only the arithmetic of JPEG differs."""
+    face = draw.read(GOLDEN.parents[2] / "docs" / "images" / "astronaut-face.png")
+    for name in ("medium", "reposted"):
+        portable = degrade(face, name, seed=1)
+        there = degrade(face, name, seed=1, portable=False)
+        assert 0 < (portable - there).abs().mean() < 0.3 * (portable - face).abs().mean()
+        assert torch.equal(there, degrade(face, name, seed=1, portable=False))
+
+
 @pytest.mark.parametrize("name", draw.NAMES)
 def test_the_golden_sheets_have_not_changed(name):
     """JPEG codecs differ by a few levels in a few pixels, and where a sum is rounded to a level."""
     source = draw.read(GOLDEN / "source.png")
     got = torch.from_numpy(draw.row(draw.sheet(name, source))).float()
     difference = (got - draw.read(GOLDEN / f"{name}.png")[0].permute(1, 2, 0) * 255).abs()
-    lossy = name == "jpeg" or name in PRESETS
+    lossy = name in ("jpeg", "blocks") or name in PRESETS
     assert difference.mean() < (0.8 if lossy else 0.02)
     assert difference.quantile(0.999) < (12 if lossy else 1.5)

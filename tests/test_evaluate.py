@@ -12,16 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gpen_core.dataset.degradation import degrade
-
-pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[evaluate], is not installed")
-pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[evaluate], is not installed")
-
 from gpen_core.cli.app import run as gpen
+from gpen_core.dataset.degradation import degrade
 from gpen_core.errors import InputError
 from gpen_core.evaluation.compare import MODEL, NOTHING, UNSHARP, Options, compare, unsharp
 from gpen_core.evaluation.faces import Choice, count_enlarged, cut
-from gpen_core.evaluation.report import mean_error, report, rows
+from gpen_core.evaluation.report import mean_error, report, rows, tables
+from gpen_core.evaluation.worst import worst_sheets
 from gpen_core.metrics.catalogue import load_metrics
 from gpen_core.metrics.pixels import psnr
 
@@ -86,6 +83,40 @@ def test_the_batch_size_changes_nothing(evaluate):
             assert found["mean"] == pytest.approx(other["mean"], abs=1e-3)
 
 
+def test_the_worst_faces_are_shown_by_each_metric(evaluate, tmp_path):
+    folder = tmp_path / "worst"
+    code, text, content = evaluate(
+        "--preset", "mild,severe", "--limit", "4", "--worst", str(folder)
+    )
+    assert code == 0, text
+    names = {f"{damage}-{name}.png" for damage in ("mild", "severe") for name in ("psnr", "ssim")}
+    assert {path.name for path in folder.iterdir()} == names
+    with Image.open(folder / "mild-psnr.png") as picture:
+        assert picture.size == (3 * 64, 24 + 4 * 64)
+    assert content["absent"] == {}
+    code, text, _ = evaluate("--limit", "1", "--worst", str(folder), json_name="again.json")
+    assert code == 2 and "exists already" in text
+
+
+def test_a_sheet_of_the_worst_begins_with_the_worst(training_faces, small_model):
+    faces = Choice(training_faces, limit=4).faces()
+    options = Options(presets=("medium",), seed=4)
+    figures = compare(small_model, faces, load_metrics(["psnr"], 64), options)
+    values = figures.values["medium"][MODEL]["psnr"]
+    [sheet] = worst_sheets(small_model, figures, options, count=2).values()
+    assert sheet.shape == (3, 24 + 2 * 64, 3 * 64)
+    shown = [
+        psnr(2 * row[None, :, :, 64:128] - 1, 2 * row[None, :, :, 128:] - 1).item()
+        for row in sheet[:, 24:].split(64, dim=1)
+    ]
+    assert shown == pytest.approx(values.sort().values[:2].tolist(), abs=1e-3)
+
+
+def test_many_metrics_stand_in_several_tables():
+    names = [f"m{index}" for index in range(8)]
+    assert tables({"metrics": dict.fromkeys(names)}) == [names[:6], names[6:]]
+
+
 def test_a_file_that_exists_is_kept(evaluate, tmp_path):
     (tmp_path / "figures.json").write_text('{"kept": 1}')
     code, text, content = evaluate()
@@ -144,10 +175,9 @@ def test_held_out_faces_are_those_of_training(training_faces, write_config):
     from gpen_core.dataset.sources import read_faces, split
     from gpen_core.training.config import read_config
 
-    config = write_config()
-    data = read_config(config).data
+    data = read_config(write_config()).data.selection()
     held = split(read_faces(data), data)[1]
-    chosen = Choice(training_faces, holdout=True, config=config).faces()
+    chosen = Choice(training_faces, holdout=True, rule=data).faces()
     assert chosen == held and len(held) == 2  # a fifth of the eight strict ones
     by_default = Choice(training_faces, holdout=True).faces()
     assert [face.path.name for face in by_default] == ["7.jpg"]

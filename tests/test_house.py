@@ -33,6 +33,21 @@ def test_every_public_name_exists():
         assert getattr(gpen_core, name).__name__ == name
 
 
+@pytest.mark.parametrize("room", ["dataset", "evaluation"])
+def test_measuring_needs_nothing_of_training(room):
+    """Faces and pairs are shared: training imports them, they do not import training."""
+    for path in sorted((ROOT / "gpen_core" / room).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] != "training", path.name
+    modules = "evaluation.faces, gpen_core.evaluation.compare, gpen_core.evaluation.report"
+    code = (
+        "import sys; sys.modules |= {'pydantic': None, 'yaml': None}; "
+        f"import gpen_core.{modules}, gpen_core.dataset.pairs"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_help_does_not_wait_for_torch():
     code = "import sys, gpen_core.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

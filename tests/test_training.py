@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from gpen_core.cli.app import run as gpen
+from gpen_core.dataset import sources
+from gpen_core.dataset.degradation import PRESETS, Degradation
 from gpen_core.errors import CheckpointError, GPENError, InputError
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.training import train
@@ -25,13 +30,19 @@ pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not ins
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
 config_module = pytest.importorskip("gpen_core.training.config")
+growth = pytest.importorskip("gpen_core.training.growth")
 loop = pytest.importorskip("gpen_core.training.loop")
+network_module = pytest.importorskip("gpen_core.training.network")
 optimizer_module = pytest.importorskip("gpen_core.training.optimizer")
 schedule = pytest.importorskip("gpen_core.training.schedule")
 start = pytest.importorskip("gpen_core.training.start")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
+RECIPES = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite"
 GAME = {"adversarial": 0.05, "feature_matching": 0.1}
+REGIONS = GAME | {"regions": 0.05, "region_style": 0.5}
+AUGMENT = {"patch_width": 4, "patch_layers": 2, "r1_every": 3, "region_width": 4}
+AUGMENT |= {"augment": True, "augment_pictures": 20, "augment_target": 0.01}
 
 
 def by_step(folder: Path, name: str) -> dict[int, float]:
@@ -61,13 +72,15 @@ def same(ours: object, theirs: object) -> bool:
 
 @pytest.mark.parametrize(
     ("losses", "method"),
-    [({}, "adam"), ({}, "muon"), (GAME, "adam")],
-    ids=["pixels", "muon", "adversarial"],
+    [({}, "adam"), ({}, "muon"), (GAME, "adam"), (REGIONS, "adam")],
+    ids=["pixels", "muon", "adversarial", "regions"],
 )
 def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
     optimizer = {"lr": 0.005, "warmup": 2, "method": method}
-    whole = train(write_config("whole", losses, steps=8, optimizer=optimizer))
-    path = write_config("halves", losses, steps=8, optimizer=optimizer)
+    changes = {"steps": 8, "optimizer": optimizer}
+    changes |= {"discriminators": AUGMENT} if losses is REGIONS else {}
+    whole = train(write_config("whole", losses, **changes))
+    path = write_config("halves", losses, **changes)
     trainer = trainer_module.Trainer(config_module.read_config(path))
     for _ in range(5):
         trainer.train_step()
@@ -81,6 +94,9 @@ def test_a_resumed_run_equals_an_unbroken_one(write_config, losses, method):
     assert ours["step"] == theirs["step"] == 8
     parts = {"g", "g_ema", "g_optim"} | ({"d", "d_patch", "d_optim"} if losses else set())
     parts |= {"g_muon"} if method == "muon" else set()
+    parts |= {"d_regions", "augmentation"} if losses is REGIONS else set()
+    if losses is REGIONS:
+        assert theirs["augmentation"]["p"] > 0, "nothing was augmented"
     assert theirs.keys() == parts | {"step", "seconds"}
     assert all(same(ours[part], theirs[part]) for part in parts)
 
@@ -159,6 +175,26 @@ def test_a_run_can_take_up_and_give_up_the_discriminators(
     assert message in caplog.text
     assert ("d_optim" in checkpoint.load_last(folder)) == bool(after)
     assert list(by_step(folder, "loss")) == [1, 2, 3, 4]
+
+
+def test_a_run_can_take_up_the_regions(write_config, caplog):
+    before = train(write_config("run", GAME, steps=2))
+    kept = checkpoint.load_last(before)["d"]
+    path = write_config("run", REGIONS, steps=3, discriminators=AUGMENT)
+    with caplog.at_level(logging.WARNING):
+        trainer = trainer_module.Trainer(config_module.read_config(path))
+    assert "what is new, and their optimizer, starts afresh" in caplog.text
+    assert same(trainer.adversary.style.state_dict(), kept)
+    assert set(trainer.train_step()) >= {"regions", "region_style", "adversarial"}
+    trainer.save()
+    assert {"d", "d_patch", "d_regions"} <= checkpoint.load_last(before).keys()
+
+
+def test_the_regions_can_play_alone(write_config):
+    folder = train(write_config("alone", {"regions": 0.05}, steps=2, discriminators=AUGMENT))
+    state = checkpoint.load_last(folder)
+    assert "d_regions" in state and "d" not in state and "d_patch" not in state
+    assert logged(folder, "regions") and not logged(folder, "adversarial")
 
 
 def test_half_precision_trains_and_fp16_needs_a_gpu(write_config):
@@ -248,6 +284,32 @@ def test_a_run_goes_on_from_a_file_and_grows(write_config, tmp_path):
     assert (network.in_size, network.out_size) == (128, 128)
 
 
+def test_small_networks_grow_to_any_table_of_channels(write_config, tmp_path):
+    """64 -> 128 -> 256 px, wider below each time, and wider at the new size than half of below."""
+    tables = [
+        {4: 16, 8: 16, 16: 16, 32: 12, 64: 8},
+        {4: 20, 8: 16, 16: 16, 32: 16, 64: 8, 128: 12},
+        {4: 20, 8: 16, 16: 18, 32: 16, 64: 16, 128: 12, 256: 8},
+    ]
+    before: dict[str, object] = {}
+    for table in tables:
+        size = max(table)
+        model = {"size": size, "channels": table, **before}
+        path = write_config(
+            f"at{size}", model=model, steps=1, export={"path": f"{size}.safetensors"}
+        )
+        net = network_module.new_network(config_module.read_config(path).model, seed=0)
+        assert dict(net.config.channels) == table
+        if before:
+            x = torch.rand(1, 3, size, size) * 2 - 1
+            with torch.inference_mode():
+                old = network_module.read_generator(tmp_path / f"{size // 2}.safetensors")
+                expected = growth.grow(old, 6, detail=1)(x)
+                assert (net(x) - expected).abs().max() < 1e-3 * expected.abs().max()
+        train(path)
+        before = {"grow_from": f"{size}.safetensors", "detail": 1}
+
+
 def test_sigterm_stops_after_the_step_and_keeps_it(write_config, monkeypatch):
     config = config_module.read_config(write_config())
     step = loop.Trainer.train_step
@@ -316,17 +378,30 @@ def test_the_documented_defaults_hold(write_config):
         "feature_matching": 0.0,
         "gradient": 0.0,
         "frequency": 0.0,
+        "regions": 0.0,
+        "region_style": 0.0,
         "eyes": 1.0,
         "mouth": 1.0,
         "perceptual_crop": None,
+        "perceptual_at": "random",
+        "perceptual_every": 1,
     }
     adam = config_module.Adam()
     assert (adam.lr, adam.final_lr, adam.decay_from) == (2e-4, 2e-5, 0.8)
 
 
-def test_the_example_config_is_a_config():
-    example = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite-256.yaml"
-    assert config_module.read_config(example).model.size == 256
+def test_the_recipes_of_the_embedded_model_are_configs():
+    """And each stage starts from the file that the one before it exports."""
+    stages = sorted(RECIPES.glob("[1-9]-*.yaml"))
+    assert len(stages) >= 3
+    exported = None
+    for path in stages:
+        config = config_module.read_config(path)
+        before = config.model.grow_from or config.model.start_from
+        assert exported is None or before == exported
+        exported = config.export.path
+    assert config.model.size == 256
+    assert config_module.read_config(RECIPES / "released.yaml").model.size == 256
 
 
 @pytest.mark.parametrize(
@@ -337,9 +412,14 @@ def test_the_example_config_is_a_config():
         ({"model": {"size": 100, "narrow": 0.5}}, "power of two"),
         ({"damage": [{"preset": "awful"}]}, "awful"),
         ({"damage": [{"noise": [5, 1]}]}, "noise"),
+        ({"damage": [{"then": {"blocks": [5, 90]}}]}, "blocks"),
+        ({"damage": [{"preset": "mild", "noise": [1, 2]}]}, "a preset or quantities"),
         ({"losses": {"l1": 0, "gradient": 0}}, "every loss is off"),
         ({"losses": {"feature_matching": 1}}, "feature_matching needs adversarial"),
         ({"losses": {"perceptual_crop": 128}}, "larger than model.size"),
+        ({"losses": {"perceptual_at": "regions"}}, "needs the side of the square"),
+        ({"losses": {"l1": 0, "gradient": 0, "lpips": 1, "perceptual_every": 2}}, "in between"),
+        ({"losses": {"region_style": 1}}, "region_style needs regions"),
         ({"losses": {"lpips": -1}}, "losses.lpips"),
         ({"discriminators": {"style": False, "patch": False}}, "both discriminators are off"),
         ({"optimizer": {"decay": "never"}}, "optimizer.decay"),
@@ -357,6 +437,8 @@ def test_the_example_config_is_a_config():
         ({"losses": {"identity": 1}, "backbones": {"sface": "x.onnx"}}, "x.onnx is missing"),
         ({"data": {"root": "nowhere"}}, "nowhere does not exist"),
         ({"model": {"size": 64}}, "narrow or channels"),
+        ({"data": {"root": ".", "resident": True, "workers": 2}}, "leave workers out"),
+        ({"model": {"size": 64, "narrow": 1, "detail": 1}}, "detail is for a network that grows"),
         ({"model": {"size": 64, "channels": {4: 8, 8: 8}}}, "channels must be given for"),
     ],
 )
@@ -365,6 +447,69 @@ def test_a_wrong_config_is_named_before_the_first_step(write_config, changes, me
     with pytest.raises(GPENError, match=message):
         train(path)
     assert not (path.parent / "run").exists()
+
+
+def test_damage_is_what_the_config_says(write_config):
+    damage = [
+        {"share": 0.5, "preset": "reposted"},
+        {"sharpen": [0, 2], "blocks": [20, 60], "sepia": 0.2, "then": {"jpeg": [30, 50]}},
+        {"share": 0.1},
+    ]
+    plan = config_module.read_config(write_config(damage=damage)).plan()
+    assert [share for share, _ in plan.recipes] == [0.5, 1.0, 0.1]
+    second = Degradation(jpeg=(30, 50))
+    assert plan.recipes[0][1] == PRESETS["reposted"] and plan.recipes[2][1] == Degradation()
+    assert plan.recipes[1][1] == Degradation(
+        sharpen=(0, 2), blocks=(20, 60), sepia=0.2, then=second
+    )
+
+
+def test_resident_faces_of_a_pack_resume_exactly(write_config, training_faces, tmp_path):
+    sources.pack(sources.Selection(training_faces), tmp_path / "faces.safetensors")
+    data = {"root": "faces.safetensors", "holdout": 0.2, "resident": True}
+    whole = train(write_config("whole", data=data, steps=4))
+    train(write_config("halves", data=data, steps=2))
+    halves = train(write_config("halves", data=data, steps=4))
+    assert logged(halves, "loss") == logged(whole, "loss")
+    files = train(write_config("files", steps=4))
+    # The same faces and damage; the noise is the same on a CPU, and JPEG nearly.
+    assert logged(whole, "loss") == pytest.approx(logged(files, "loss"), rel=0.1)
+    assert logged(whole, "loss") != logged(files, "loss")
+
+
+def test_a_checkpoint_is_due_by_the_clock_too(write_config):
+    often = {"checkpoint_every": 1000, "checkpoint_minutes": 1e-9, "keep": 9, "steps": 3}
+    folder = train(write_config(**often))
+    assert len(list(folder.glob("step-*.pt"))) == 3
+    rarely = train(write_config("rarely", **(often | {"checkpoint_minutes": 1000})))
+    assert len(list(rarely.glob("step-*.pt"))) == 1  # the last
+
+
+def test_the_faces_of_a_config_are_packed(write_config, tmp_path, capfd):
+    path, target = str(write_config()), str(tmp_path / "faces.safetensors")
+    assert gpen(["pack-faces", path, target]) == 0
+    assert "(8 faces," in capfd.readouterr().out
+    assert gpen(["pack-faces", path, target]) == 2
+    assert "exists already" in " ".join(capfd.readouterr().err.split())
+
+
+def test_the_script_for_a_gpu_rehearses_on_a_cpu(write_config, tmp_path):
+    """One command: two steps, stopped, and gone on with."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("the script needs bash")
+    config = write_config()
+    pack, out = tmp_path / "faces.safetensors", tmp_path / "out"
+    sources.pack(config_module.read_config(config).data.selection(), pack)
+    script = RECIPES.parents[1] / "benchmarks" / "train_gpu.sh"
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(RECIPES.parents[1])}
+    for steps in (2, 3):
+        options = ["5", "device=cpu", "batch_size=2", f"steps={steps}", "log_every=1"]
+        command = [bash, str(script), str(config), str(pack), str(out), *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert list(by_step(out, "loss")) == [1, 2, 3]
+    assert GPENConfig.from_state_dict(load_file(out / "model.safetensors")).out_size == 64
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed"])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gpen_core.dataset.placement import Placement
+from gpen_core.dataset.regions import centers
 from gpen_core.errors import MissingDependencyError
 
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 config_module = pytest.importorskip("gpen_core.training.config")
 losses = pytest.importorskip("gpen_core.training.losses")
-perceptual = pytest.importorskip("gpen_core.training.perceptual")
+perceptual = pytest.importorskip("gpen_core.training.likeness")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
 PIXELS = ("l1", "gradient", "frequency")
@@ -67,6 +69,41 @@ def test_the_squares_follow_from_the_seed_and_stay_inside():
     for axis in zip(*corners, strict=True):
         assert min(axis) == 0 and max(axis) == 24
     assert set(perceptual.random_corners(9, 64, None, 1)) == {(0, 0)}
+
+
+def test_squares_at_the_regions_hold_them():
+    places = torch.cat([Placement(shift=(0.1, 0)).row(), Placement().row(), Placement().row()])
+    draws = torch.tensor([0.9, 0.9, 0.1])
+    found = perceptual.region_corners(places, 256, 112, draws)
+    assert abs(found[0][0] - found[1][0] - 25.6) <= 1 and found[0][1] == found[1][1]
+    for (left, top), name, place in zip(found, ("eyes", "eyes", "mouth"), places, strict=True):
+        for x, y in centers(name, 256, place[None])[0].tolist():
+            assert left + 20 < x < left + 92 and top + 20 < y < top + 92
+    far = perceptual.region_corners(Placement(shift=(0.4, 0.4)).row(), 256, 112, draws[:1])
+    assert far == [(144, far[0][1])] and far[0][1] <= 144
+
+
+class Looker(torch.nn.Module):
+    """Stands where SFace would: one number a picture."""
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return faces.flatten(1)
+
+
+def test_networks_may_look_rarely_and_count_as_often(write_config):
+    weights = options(perceptual_every=3)
+    nothing = perceptual.PerceptualLosses(weights, config_module.Backbones())
+    assert [step for step in range(7) if nothing.looks(step)] == [0, 3, 6]
+    nothing.losses = nothing.losses.model_copy(update={"identity": 0.5})
+    nothing.identity = Looker()
+    found = nothing(*two_faces(), ())["identity"]
+    once = perceptual.identity_loss(Looker(), *two_faces())
+    assert found.item() == pytest.approx(3 * 0.5 * once.item())
+    config = config_module.read_config(write_config())
+    trainer = trainer_module.Trainer(config.model_copy(update={"losses": weights}))
+    trainer.perceptual = nothing
+    seen = ["identity" in trainer.train_step() for _ in range(4)]
+    assert seen == [True, False, False, True]
 
 
 def test_looking_losses_vanish_at_the_truth_and_teach(looking):

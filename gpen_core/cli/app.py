@@ -21,6 +21,7 @@ from .export import export
 from .faces import faces
 from .inspect import inspect
 from .models import app as models
+from .pack_faces import pack_faces
 from .restore import restore
 from .train import train
 
@@ -64,6 +65,7 @@ def _configure(
 
 for command in (restore, faces, inspect, convert, export, train, evaluate):
     app.command()(command)
+app.command(name="pack-faces")(pack_faces)
 app.command(cls=SpacedValues)(bench)
 app.add_typer(models, name="models")
 

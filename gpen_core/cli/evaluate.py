@@ -14,7 +14,7 @@ from rich.table import Table
 from ..errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from ..dataset.sources import Face
+    from ..dataset.sources import Face, Selection
     from ..evaluation.compare import Figures, Options
     from ..metrics.catalogue import Measure
     from ..models.model import Model
@@ -36,11 +36,14 @@ def evaluate(
         ),
     ],
     preset: Annotated[
-        list[str] | None, _option("preset", "mild, medium, severe, old-photo, wild; medium.", "-p")
+        list[str] | None,
+        _option(
+            "preset", "mild, medium, severe, old-photo, wild, reposted, old-print; medium.", "-p"
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
-        _option("metrics", "psnr,ssim,lpips,identity,niqe; default all whose weights are here."),
+        _option("metrics", "Names with commas, as psnr,lpips; default all whose weights are here."),
     ] = None,
     seed: Annotated[int, _option("seed", "Of the damage.")] = 0,
     limit: Annotated[
@@ -66,6 +69,10 @@ def evaluate(
         Path | None, _option("sheet", "Write a picture: degraded | restored | truth.")
     ] = None,
     rows: Annotated[int, _option("rows", "Faces on the sheet.")] = 8,
+    worst: Annotated[
+        Path | None,
+        _option("worst", "Write a sheet of the ten worst faces by each metric into this folder."),
+    ] = None,
     device: Annotated[str, _option("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, _option("precision", "auto, fp32, fp16 or bf16.")] = "fp32",
     batch_size: Annotated[int, _option("batch_size", "Faces at a time.")] = 4,
@@ -83,6 +90,8 @@ def evaluate(
     """
     model_name, folder = _paths(paths)
     _check_outputs(json_file, sheet, overwrite)
+    if worst is not None and worst.exists() and not overwrite:
+        raise InputError(f"{worst} exists already; give another name or --overwrite.")
     if threads is not None:
         import torch
 
@@ -101,16 +110,18 @@ def evaluate(
         {"seed": seed, "batch_size": batch_size, "shown": shown},
         _split(preset or ["medium"]),
     )
-    from ..metrics.catalogue import load_metrics
+    from ..metrics.catalogue import find_metrics
     from ..models.model import load_model
 
     model = load_model(model_name, device=device, precision=precision)
     names = None if metrics is None else _split([metrics])
     given = {"lpips": lpips_weights, "identity": identity_weights, "niqe": niqe_weights}
     files = {name: path for name, path in given.items() if path is not None}
-    measures = load_metrics(names, model.output_size, model.device, files)
-    figures = _run(model, chosen, measures, options)
-    _give(figures, model, options, json_file, sheet)
+    found = find_metrics(names, model.output_size, model.device, files)
+    figures = _run(model, chosen, found.measures, options)
+    _give(figures, model, options, found.absent, json_file, sheet)
+    if worst is not None:
+        _give_worst(figures, model, options, worst)
 
 
 def _paths(paths: list[str]) -> tuple[str | None, Path]:
@@ -140,21 +151,30 @@ def _asked(
     choice: dict[str, Any], options: dict[str, Any], presets: list[str]
 ) -> tuple[list[Face], Options]:
     """The faces and the options, checked."""
-    try:
-        from ..evaluation.compare import Options
-        from ..evaluation.faces import Choice
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Evaluating needs the package {error.name!r}; "
-            f"install it with: pip install 'gpen[evaluate]'"
-        ) from error
+    from ..evaluation.compare import Options
+    from ..evaluation.faces import Choice
+
     if choice["template"] not in ("ffhq", "gpen"):
         raise InputError(f"--faces is ffhq or gpen, not {choice['template']!r}.")
     rim = choice["rim"]
     if rim is not None and not 0 <= rim < 0.5:
         raise InputError(f"--rim is a share from 0 to 0.5, not {rim}.")
+    rule = _rule(choice.pop("config"))
     asked = Options(tuple(presets), **options)
-    return Choice(**choice).faces(), asked
+    return Choice(**choice, rule=rule).faces(), asked
+
+
+def _rule(config: Path | None) -> Selection | None:
+    """Which faces a training config selects; reading one needs what training needs."""
+    if config is None:
+        return None
+    try:
+        from ..training.config import read_config
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--config needs the package {error.name!r}; install it with: pip install 'gpen[train]'"
+        ) from error
+    return read_config(config).data.selection()
 
 
 def _run(
@@ -174,7 +194,12 @@ def _run(
 
 
 def _give(
-    figures: Figures, model: Model, options: Options, json_file: Path | None, sheet: Path | None
+    figures: Figures,
+    model: Model,
+    options: Options,
+    absent: dict[str, str],
+    json_file: Path | None,
+    sheet: Path | None,
 ) -> None:
     from ..evaluation.faces import count_enlarged
     from ..evaluation.report import report
@@ -184,7 +209,7 @@ def _give(
 
     content = report(figures, model, options)
     enlarged = count_enlarged(figures.faces, model.output_size)
-    content["enlarged"] = enlarged
+    content |= {"enlarged": enlarged, "absent": absent}
     _print(content)
     if enlarged:
         typer.echo(f"{enlarged} truths were enlarged to {model.output_size} px, so they are soft.")
@@ -197,8 +222,18 @@ def _give(
         typer.echo(f"Written: {sheet}")
 
 
+def _give_worst(figures: Figures, model: Model, options: Options, folder: Path) -> None:
+    from ..evaluation.worst import worst_sheets
+    from ..images.files import Picture, write_picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for (damage, name), picture in worst_sheets(model, figures, options).items():
+        write_picture(folder / f"{damage}-{name}.png", Picture(picture), overwrite=True)
+    typer.echo(f"Written: {folder}")
+
+
 def _print(content: dict[str, Any]) -> None:
-    from ..evaluation.report import heads, rows
+    from ..evaluation.report import heads, rows, tables
 
     console = Console()
     if not console.is_terminal:
@@ -208,9 +243,11 @@ def _print(content: dict[str, Any]) -> None:
             f"{content['model']['name']}, {content['model']['size']} px: {damage}, "
             f"{content['faces']} faces, seed {content['seed']}"
         )
-        table = Table(title=title, title_justify="left")
-        for index, head in enumerate(heads(content)):
-            table.add_column(head, justify="right" if index else "left")
-        for index, row in enumerate(rows(content, damage)):
-            table.add_row(*row, end_section=index == len(rows(content, damage)) - 4)
-        console.print(table)
+        for names in tables(content):
+            table = Table(title=title, title_justify="left")
+            for index, head in enumerate(heads(names)):
+                table.add_column(head, justify="right" if index else "left")
+            lines = rows(content, damage, names)
+            for index, row in enumerate(lines):
+                table.add_row(*row, end_section=index == len(lines) - 4)
+            console.print(table)

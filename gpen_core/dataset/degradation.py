@@ -1,27 +1,38 @@
 """Seeded damage for aligned faces: what a restorer is trained and measured against.
 
-The order is that of a bad photograph's life: lens blur and motion, color shift, shrinking, sensor
-noise, JPEG, and enlarging back to the first size. Every quantity is drawn uniformly from a range;
-a range of one value is fixed.
+The order is that of a bad photograph's life: lens blur and motion, color shift, gray; film grain,
+the dots of a print, sepia; shrinking, sensor noise, halos of sharpening, JPEG and a second JPEG on
+another grid; and enlarging back to the first size. `then` sends the result through a second round,
+as pictures that are posted again (second-order degradation, Wang et al., *Real-ESRGAN*, 2021, arXiv
+2107.10833). Every quantity is drawn uniformly from a range; a range of one value is fixed.
 """
 
 from __future__ import annotations
 
-import io
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
+from .effects import (
+    LEAST_CELL,
+    LEAST_MOTION,
+    add_grain,
+    color_shift,
+    gaussian_blur,
+    halftone,
+    motion_blur,
+    sharpen,
+    to_gray,
+    to_sepia,
+)
+from .jpeg import jpeg, jpeg_arithmetic
 
 Range = tuple[float, float]
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_LEAST_MOTION = 2.0
 # What a range may hold, see `Degradation`.
 LIMITS: dict[str, Range] = {
     "scale": (1, 16),
@@ -31,13 +42,25 @@ LIMITS: dict[str, Range] = {
     "jpeg": (10, 100),
     "color": (0, 1),
 }
+MORE_LIMITS: dict[str, Range] = {
+    "grain": (0, 25),
+    "halftone": (0, 8),
+    "sharpen": (0, 4),
+    "blocks": (10, 100),
+}
+_QUALITIES = ("jpeg", "blocks")
+_PROBABILITIES = ("gray", "sepia")
+# Keep the seeds of later additions and of the second round apart from the picture's own.
+_MORE_SEED, ROUND_SEED = 0x9E3779B9, 0x85EBCA6B
+_SEEDS = 2**32  # the CPU's generator tells no more apart
+_GRID = 8
 
 
 @dataclass(frozen=True)
 class Degradation:
     """Ranges to draw from, for one picture at a time; by default no damage at all.
 
-    The preset "wild" has every range at its widest, `LIMITS`, shrinking from 2 on.
+    The preset "wild" has every range of `LIMITS` at its widest, shrinking from 2 on.
 
     Attributes:
         scale: shrinking factor, 1 to 16; 1 keeps the size.
@@ -47,6 +70,17 @@ class Degradation:
         jpeg: quality of a JPEG of the shrunk picture, 10 to 100; 0 in both skips it.
         color: strength of a shift in gamma, contrast and tint, 0 to 1.
         gray: probability that the colors are lost.
+        grain: standard deviation of film grain in the middle tones, 0 to 25 of 255, at full size.
+        halftone: side of the cells of a print's dots, 0 to 8 pixels at full size; below 2 there are
+            none.
+        sepia: probability that what is left is in shades of brown.
+        sharpen: how often an unsharp mask is added to the shrunk picture, 0 to 4: halos.
+        blocks: quality of a second JPEG after the first, its grid of 8 pixels at another place, 10
+            to 100; 0 in both skips it. It stands for the blocks of compressed video.
+        then: a second round of damage, with draws of its own.
+
+    Raises:
+        InputError: an impossible range, or no probability.
     """
 
     scale: Range = (1.0, 1.0)
@@ -56,18 +90,27 @@ class Degradation:
     jpeg: Range = (0.0, 0.0)
     color: Range = (0.0, 0.0)
     gray: float = 0.0
+    grain: Range = (0.0, 0.0)
+    halftone: Range = (0.0, 0.0)
+    sepia: float = 0.0
+    sharpen: Range = (0.0, 0.0)
+    blocks: Range = (0.0, 0.0)
+    then: Degradation | None = None
 
     def __post_init__(self) -> None:
-        for name, (lowest, highest) in LIMITS.items():
+        for name, (lowest, highest) in (LIMITS | MORE_LIMITS).items():
             low, high = getattr(self, name)
-            skipped = name == "jpeg" and low == high == 0
+            skipped = name in _QUALITIES and low == high == 0
             if not skipped and not lowest <= low <= high <= highest:
                 raise InputError(
                     f"Degradation {name} must be a range within {lowest}..{highest}, "
                     f"not {low}..{high}."
                 )
-        if not 0 <= self.gray <= 1:
-            raise InputError(f"Degradation gray is a probability from 0 to 1, not {self.gray}.")
+        for name in _PROBABILITIES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"Degradation {name} is a probability from 0 to 1, not {getattr(self, name)}."
+                )
 
 
 PRESETS: dict[str, Degradation] = {
@@ -93,6 +136,34 @@ PRESETS: dict[str, Degradation] = {
         color=(0, 1),
         gray=0.1,
     ),
+    # A picture that was sharpened, posted, and posted again by somebody else.
+    "reposted": Degradation(
+        scale=(1, 3),
+        blur=(0.3, 1.5),
+        noise=(1, 8),
+        sharpen=(0, 1),
+        jpeg=(30, 90),
+        then=Degradation(
+            scale=(1, 3),
+            blur=(0, 1),
+            noise=(0, 5),
+            sharpen=(0, 0.5),
+            jpeg=(30, 80),
+            blocks=(30, 80),
+        ),
+    ),
+    # A print from a book or newspaper, photographed.
+    "old-print": Degradation(
+        blur=(0.5, 1.5),
+        color=(0, 0.6),
+        gray=0.8,
+        grain=(2, 12),
+        halftone=(1.2, 3.2),
+        sepia=0.4,
+        scale=(1, 3),
+        noise=(1, 6),
+        jpeg=(40, 90),
+    ),
 }
 
 
@@ -107,41 +178,56 @@ def preset(name: str) -> Degradation:
     return PRESETS[name]
 
 
-def degrade(images: Tensor, degradation: Degradation | str, seed: int = 0) -> Tensor:
+def degrade(
+    images: Tensor, degradation: Degradation | str, seed: int = 0, *, portable: bool = True
+) -> Tensor:
     """Damage pictures repeatably; picture i is drawn with the seed `seed + i`.
-
-    Only the noise and the JPEG files are made on the CPU, so that every device gives the same.
 
     Args:
         images: (N, 3, H, W) float, RGB 0..1, on any device.
         degradation: ranges, or a preset's name.
         seed: a picture alone with its own seed gives what it gives in a batch.
+        portable: make noise and JPEG files on the CPU, so that every device gives the same;
+            otherwise both stay on the device of `images`: the noise is that device's, and JPEG is
+            computed (`jpeg_arithmetic`).
 
     Returns:
         (N, 3, H, W) float, RGB 0..1, on the device of `images`.
 
     Raises:
         InputError: unknown preset, or `images` has another shape.
+
+    Example:
+        >>> degrade(torch.rand(2, 3, 64, 64), "medium", seed=7).shape
+        torch.Size([2, 3, 64, 64])
     """
+    recipe = preset(degradation) if isinstance(degradation, str) else degradation
+    seeds = range(seed, seed + len(images))
+    return degrade_each(images, [recipe] * len(images), seeds, portable=portable)
+
+
+def degrade_each(
+    images: Tensor, recipes: Sequence[Degradation], seeds: Sequence[int], *, portable: bool = True
+) -> Tensor:
+    """The same with a recipe and a seed for each picture."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(f"Degrading takes pictures (N, 3, H, W), not {tuple(images.shape)}.")
-    recipe = preset(degradation) if isinstance(degradation, str) else degradation
-    draws = [Draw.of(recipe, seed + index) for index in range(len(images))]
+    device = torch.device("cpu") if portable else images.device
+    pairs = zip(recipes, seeds, strict=True)
+    draws = [Draw.of(recipe, seed, device) for recipe, seed in pairs]
     damaged = gaussian_blur(images, _column(draws, "blur", images))
     damaged = _motion(damaged, draws)
     strength, shift = (_column(draws, name, images) for name in ("color", "shift"))
     damaged = color_shift(damaged, strength, shift)
-    gray = [index for index, draw in enumerate(draws) if draw.gray]
-    if gray:
-        damaged = damaged.index_copy(
-            0, torch.tensor(gray).to(images.device), to_gray(damaged[gray])
-        )
-    return _photograph(damaged, draws).clamp(0, 1)
+    damaged = _chosen(damaged, [draw.gray for draw in draws], to_gray)
+    damaged = _on_film_and_paper(damaged, draws)
+    damaged = _photograph(damaged, draws, portable=portable).clamp(0, 1)
+    return _second_round(damaged, recipes, seeds, portable=portable)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The quantities of one picture, see `Degradation`; `noise` goes on from `generator`."""
+    """The quantities of one picture, see `Degradation`; noise and grain go on from `generator`."""
 
     blur: float
     motion: float
@@ -152,14 +238,28 @@ class Draw:
     scale: float
     noise: float
     jpeg: int
+    grain: float
+    halftone: float
+    screen: float
+    sepia: bool
+    sharpen: float
+    blocks: int
+    offset: tuple[int, int]
     generator: torch.Generator
+    more: torch.Generator
 
     @classmethod
-    def of(cls, recipe: Degradation, seed: int) -> Draw:
-        """Drawn from `recipe` with a seed of its own."""
+    def of(cls, recipe: Degradation, seed: int, device: torch.device | None = None) -> Draw:
+        """Drawn from `recipe` with a seed of its own; noise will be that of `device`."""
         generator = torch.Generator().manual_seed(seed)
         # One vector drawn at once: changing a range leaves the other quantities' draws alone.
         u = torch.rand(13, generator=generator).tolist()
+        # What came later has its own, so that it changes no picture that does without it.
+        more = torch.Generator().manual_seed((seed + _MORE_SEED) % _SEEDS)
+        v = torch.rand(8, generator=more).tolist()
+        if device is not None and device.type != "cpu":
+            generator = torch.Generator(device).manual_seed(seed)
+            more = torch.Generator(device).manual_seed((seed + _MORE_SEED) % _SEEDS)
         return cls(
             blur=_within(recipe.blur, u[0]),
             motion=_within(recipe.motion, u[1]),
@@ -170,25 +270,59 @@ class Draw:
             scale=_within(recipe.scale, u[10]),
             noise=_within(recipe.noise, u[11]),
             jpeg=round(_within(recipe.jpeg, u[12])),
+            grain=_within(recipe.grain, v[0]),
+            halftone=_within(recipe.halftone, v[1]),
+            screen=math.pi * v[2],
+            sepia=v[3] < recipe.sepia,
+            sharpen=_within(recipe.sharpen, v[4]),
+            blocks=round(_within(recipe.blocks, v[5])),
+            # Never 0 in both: that would be the first file's grid.
+            offset=(1 + int(v[6] * (_GRID - 1)), int(v[7] * _GRID)),
             generator=generator,
+            more=more,
         )
 
 
 def _column(draws: list[Draw], name: str, like: Tensor) -> Tensor:
-    """One quantity of all pictures, (N,) or (N, n)."""
-    return torch.tensor([getattr(draw, name) for draw in draws]).to(like)
+    """One quantity of all pictures, (N,) or (N, n), on the CPU."""
+    return torch.tensor([getattr(draw, name) for draw in draws]).to(like.dtype)
 
 
 def _motion(images: Tensor, draws: list[Draw]) -> Tensor:
     """Every picture smeared along its own line: kernels of different sizes, so one by one."""
-    if all(draw.motion < _LEAST_MOTION for draw in draws):
+    if all(draw.motion < LEAST_MOTION for draw in draws):
         return images
     pairs = zip(images, draws, strict=True)
     return torch.cat([motion_blur(image[None], draw.motion, draw.angle) for image, draw in pairs])
 
 
-def _photograph(images: Tensor, draws: list[Draw]) -> Tensor:
-    """Shrink, add noise, make a JPEG, enlarge; pictures of one shrunk size go together."""
+def _chosen(images: Tensor, chosen: list[bool], effect: Callable[[Tensor], Tensor]) -> Tensor:
+    """An effect on some of the pictures."""
+    indices = [index for index, wanted in enumerate(chosen) if wanted]
+    if not indices:
+        return images
+    places = torch.tensor(indices).to(images.device)
+    return images.index_copy(0, places, effect(images[indices]))
+
+
+def _on_film_and_paper(images: Tensor, draws: list[Draw]) -> Tensor:
+    """Grain, the dots of a print, the brown of old paper."""
+    if any(draw.grain > 0 for draw in draws):
+        grains = torch.cat([_normal(images[:1, :1], draw.more) for draw in draws])
+        grained = add_grain(images, grains, _column(draws, "grain", images))
+        images = _where([draw.grain > 0 for draw in draws], grained, images)
+    if any(draw.halftone >= LEAST_CELL for draw in draws):
+        pairs = zip(images, draws, strict=True)
+        images = torch.cat([halftone(one[None], d.halftone, d.screen) for one, d in pairs])
+    return _chosen(images, [draw.sepia for draw in draws], to_sepia)
+
+
+def _where(chosen: list[bool], changed: Tensor, images: Tensor) -> Tensor:
+    return torch.where(torch.tensor(chosen).to(images.device)[:, None, None, None], changed, images)
+
+
+def _photograph(images: Tensor, draws: list[Draw], *, portable: bool) -> Tensor:
+    """Shrink, add noise, sharpen, make JPEGs, enlarge; pictures of one shrunk size go together."""
     size = (int(images.shape[-2]), int(images.shape[-1]))
     by_size: dict[tuple[int, int], list[int]] = {}
     for index, draw in enumerate(draws):
@@ -199,87 +333,52 @@ def _photograph(images: Tensor, draws: list[Draw]) -> Tensor:
         group = [draws[index] for index in members]
         part = _resize(images[members], small, antialias=True)
         part = _add_noise(part, group).clamp(0, 1)
-        part = torch.cat(
-            [jpeg(one[None], draw.jpeg) for one, draw in zip(part, group, strict=True)]
-        )
+        part = sharpen(part, _column(group, "sharpen", part))
+        part = _compressed(part, [draw.jpeg for draw in group], portable=portable)
+        part = _recompressed(part, group, portable=portable)
         damaged[members] = _resize(part, size)
     return damaged
 
 
-def gaussian_blur(images: Tensor, sigma: float | Tensor) -> Tensor:
-    """(N, C, H, W) filtered by a Gaussian of `sigma` pixels, edges replicated.
-
-    Args:
-        images: any values.
-        sigma: one for all pictures, or one for each, (N,); below 0.05 there is none.
-    """
-    sigmas = torch.as_tensor(sigma, dtype=images.dtype, device=images.device).expand(len(images))
-    # Each picture's own radius, so that its neighbors in a batch change nothing.
-    radii = torch.where(sigmas < 0.05, 0, (3 * sigmas).ceil())
-    radius = int(radii.max()) if len(images) else 0
-    if radius == 0:
+def _compressed(images: Tensor, qualities: list[int], *, portable: bool) -> Tensor:
+    """JPEGs of pictures of one size, each of its quality; 0 leaves one alone."""
+    if not any(qualities):
         return images
-    offsets = torch.arange(radius + 1, dtype=images.dtype, device=images.device)
-    taps = torch.exp(-offsets.square() / (2 * sigmas.clamp(min=0.05).square()[:, None]))
-    taps = taps * (offsets <= radii[:, None])
-    taps = taps / (taps[:, :1] + 2 * taps[:, 1:].sum(dim=1, keepdim=True))
-    return _symmetric(_symmetric(images, taps, dim=-1), taps, dim=-2)
+    if not portable:
+        return jpeg_arithmetic(images, torch.tensor(qualities).to(images.device))
+    pairs = zip(images, qualities, strict=True)
+    return torch.cat([jpeg(one[None], quality) for one, quality in pairs])
 
 
-def motion_blur(images: Tensor, length: float, angle: float) -> Tensor:
-    """(N, C, H, W) smeared along a line of `length` pixels at `angle` radians."""
-    if length < _LEAST_MOTION:
+def _recompressed(images: Tensor, draws: list[Draw], *, portable: bool) -> Tensor:
+    """A second JPEG, of the picture moved by each one's offset against the grid of 8 pixels."""
+    if not any(draw.blocks for draw in draws):
         return images
-    radius = math.ceil(length / 2)
-    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    y, x = torch.meshgrid(offsets, offsets, indexing="ij")
-    along = x * math.cos(angle) + y * math.sin(angle)
-    across = x * math.sin(angle) - y * math.cos(angle)
-    # A line one pixel thick with soft edges.
-    line = (1 - across.abs()).clamp(min=0) * (length / 2 + 0.5 - along.abs()).clamp(0, 1)
-    return _filter(images, line / line.sum())
+    height, width = images.shape[-2:]
+    # Padded at the left and above as much as the offset, filled to the longest elsewhere.
+    wider = torch.cat(
+        [
+            F.pad(one[None], (x, _GRID - x, y, _GRID - y), mode="replicate")
+            for one, (x, y) in zip(images, (draw.offset for draw in draws), strict=True)
+        ]
+    )
+    coded = _compressed(wider, [draw.blocks for draw in draws], portable=portable)
+    offsets = (draw.offset for draw in draws)
+    pairs = zip(coded, offsets, strict=True)
+    return torch.stack([one[:, y : y + height, x : x + width] for one, (x, y) in pairs])
 
 
-def color_shift(images: Tensor, strength: Tensor, draws: Tensor) -> Tensor:
-    """Gamma up to e^±0.5, contrast ±30 %, tint ±12 % a channel, at `strength` 1.
-
-    Args:
-        images: (N, 3, H, W) 0..1.
-        strength: (N,) 0 to 1.
-        draws: (N, 5) 0..1: gamma, contrast, tint of red, green, blue.
-    """
-    if not bool((strength > 0).any()):
+def _second_round(
+    images: Tensor, recipes: Sequence[Degradation], seeds: Sequence[int], *, portable: bool
+) -> Tensor:
+    """Those that have one go through it, with seeds of their own."""
+    members = [index for index, recipe in enumerate(recipes) if recipe.then is not None]
+    if not members:
         return images
-    shifts = strength[:, None] * (2 * draws - 1)
-    gamma, contrast, tint = shifts[:, :1], shifts[:, 1:2], shifts[:, 2:]
-    shifted = images.clamp(1e-4, 1) ** torch.exp(0.5 * gamma)[..., None, None]
-    shifted = (shifted - 0.5) * (1 + 0.3 * contrast)[..., None, None] + 0.5
-    shifted = (shifted * (1 + 0.12 * tint)[..., None, None]).clamp(0, 1)
-    return torch.where((strength > 0)[:, None, None, None], shifted, images)
-
-
-def to_gray(images: Tensor) -> Tensor:
-    """(N, 3, H, W) -> the same shape, each channel the BT.601 luma."""
-    weights = torch.tensor(_LUMA, dtype=images.dtype, device=images.device)
-    luma = (images * weights[None, :, None, None]).sum(dim=1, keepdim=True)
-    return luma.expand_as(images).contiguous()
-
-
-def jpeg(images: Tensor, quality: int) -> Tensor:
-    """(N, 3, H, W) 0..1 through a real JPEG file of `quality` (4:2:0); 0 leaves it alone."""
-    if quality <= 0:
-        return images
-    pixels = (images.detach().cpu().float() * 255).round().to(torch.uint8)
-    decoded = [_jpeg_file(picture, quality) for picture in pixels.permute(0, 2, 3, 1).numpy()]
-    return torch.stack(decoded).permute(0, 3, 1, 2).to(images) / 255
-
-
-def _jpeg_file(pixels: np.ndarray, quality: int) -> Tensor:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    file.seek(0)
-    with Image.open(file) as image:
-        return torch.from_numpy(np.array(image.convert("RGB")))
+    rounds = [recipe.then for recipe in recipes if recipe.then is not None]
+    again = [(seeds[index] + ROUND_SEED) % _SEEDS for index in members]
+    damaged = degrade_each(images[members], rounds, again, portable=portable)
+    return images.index_copy(0, torch.tensor(members).to(images.device), damaged)
 
 
 def _within(limits: Range, draw: float) -> float:
@@ -293,39 +392,12 @@ def _resize(images: Tensor, size: tuple[int, int], antialias: bool = False) -> T
     return F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=antialias)
 
 
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal noise of the shape of `like`, drawn where the generator is."""
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
+
+
 def _add_noise(images: Tensor, draws: list[Draw]) -> Tensor:
-    # Drawn on the CPU, so that every device sees the same noise.
-    shape = (1, *images.shape[1:])
-    noise = torch.cat([torch.randn(shape, generator=draw.generator) for draw in draws])
+    noise = torch.cat([_normal(images[:1], draw.generator) for draw in draws])
     sigmas = torch.tensor([draw.noise for draw in draws]).to(images)
-    return images + noise.to(images) * (sigmas / 255)[:, None, None, None]
-
-
-def _symmetric(images: Tensor, taps: Tensor, dim: int) -> Tensor:
-    """(N, C, H, W) correlated along `dim` with a kernel for each picture, edges replicated.
-
-    A sum of shifted pictures rather than a convolution: its rounding does not depend on what else
-    is in the batch.
-
-    Args:
-        images: the pictures.
-        taps: (N, radius + 1), the middle of the kernel and its one side.
-        dim: -1 or -2.
-    """
-    radius, side = taps.shape[1] - 1, images.shape[dim]
-    pad = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
-    padded = F.pad(images, pad, mode="replicate")
-    weights = taps[:, :, None, None, None]
-    total = images * weights[:, 0]
-    for offset in range(1, radius + 1):
-        pair = padded.narrow(dim, radius - offset, side) + padded.narrow(dim, radius + offset, side)
-        total += pair.mul_(weights[:, offset])
-    return total
-
-
-def _filter(images: Tensor, kernel: Tensor) -> Tensor:
-    """Depthwise correlation of (N, C, H, W) with an odd (kh, kw) kernel, edges replicated."""
-    high, wide = (side // 2 for side in kernel.shape)
-    padded = F.pad(images, (wide, wide, high, high), mode="replicate")
-    weight = kernel.expand(images.shape[1], 1, *kernel.shape)
-    return F.conv2d(padded, weight, groups=images.shape[1])
+    return images + noise * (sigmas / 255)[:, None, None, None]

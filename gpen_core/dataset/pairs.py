@@ -7,20 +7,18 @@ the pictures an unbroken run would have seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import InputError
-from ..training.config import Jitter, TrainConfig
 from .degradation import Degradation, degrade
+from .placement import Jitter, Placement
 from .regions import focus
 from .sources import Face
 
@@ -42,12 +40,14 @@ class Batch:
         truth: the same shape.
         weight: (N, 1, S, S), 0..1: how far each pixel of the truth can be trusted.
         focus: (N, 1, S, S), from 1 up: how much a pixel counts because of where in the face it is.
+        places: (N, 4), `Placement.row` of each pair.
     """
 
     degraded: Tensor
     truth: Tensor
     weight: Tensor
     focus: Tensor
+    places: Tensor
 
     @classmethod
     def of(cls, pairs: Iterable[Batch]) -> Batch:
@@ -56,9 +56,9 @@ class Batch:
         return cls(*(torch.cat(column) for column in columns))
 
     @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Degraded, truth, weight, focus."""
-        return self.degraded, self.truth, self.weight, self.focus
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Degraded, truth, weight, focus, places."""
+        return self.degraded, self.truth, self.weight, self.focus, self.places
 
     def first(self, count: int) -> Batch:
         """The first pairs."""
@@ -72,6 +72,34 @@ class Batch:
         return Batch(*(part.pin_memory() for part in self.parts))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is drawn for every step of a run.
+
+    Attributes:
+        size: side of the pairs in pixels.
+        recipes: kinds of damage, each with how often it is drawn relative to the others.
+        damage_size: side in pixels at which pairs are damaged before they are reduced to `size`;
+            `size` unless given.
+        batch_size: pairs in one pass of one process.
+        accumulate: passes in a step.
+        seed: of everything drawn.
+        weights: how often a picture of a source is drawn; 1 unless named.
+        jitter: of the crops.
+        factors: how much more each of `regions.NAMES` counts; 1 unless named.
+    """
+
+    size: int
+    recipes: Sequence[tuple[float, Degradation]]
+    damage_size: int | None = None
+    batch_size: int = 4
+    accumulate: int = 1
+    seed: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    jitter: Jitter = field(default_factory=Jitter)
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+
 class PairSampler(Dataset[Batch]):
     """Draws the batch of a step, or of one process's pass of a step.
 
@@ -80,61 +108,57 @@ class PairSampler(Dataset[Batch]):
 
     Args:
         faces: what to draw from.
-        config: the run.
+        plan: of the run.
         processes: how many share a step.
         index: which of them this is, from 0.
     """
 
     def __init__(
-        self, faces: Sequence[Face], config: TrainConfig, processes: int = 1, index: int = 0
+        self, faces: Sequence[Face], plan: Plan, processes: int = 1, index: int = 0
     ) -> None:
         self.faces = list(faces)
-        self.config = config
+        self.plan = plan
         self.processes, self.index = processes, index
-        self.recipes = [damage.recipe() for damage in config.damage]
-        self.shares = torch.tensor([damage.share for damage in config.damage])
-        weights = config.data.weights
-        self.weights = torch.tensor([weights.get(face.source, 1.0) for face in faces])
+        self.shares = torch.tensor([float(share) for share, _ in plan.recipes])
+        self.weights = torch.tensor([plan.weights.get(face.source, 1.0) for face in faces])
 
     @property
     def step_size(self) -> int:
         """Faces of one step, all passes and processes together."""
-        return self.config.batch_size * self.config.accumulate * self.processes
+        return self.plan.batch_size * self.plan.accumulate * self.processes
 
     def share(self, part: int) -> tuple[int, int]:
         """First face, and the one after the last, of this process's pass `part` of a step."""
-        first = (part * self.processes + self.index) * self.config.batch_size
-        return first, first + self.config.batch_size
+        first = (part * self.processes + self.index) * self.plan.batch_size
+        return first, first + self.plan.batch_size
 
     def batch(self, step: int) -> Batch:
         """The first pass of a step, see `__getitem__`."""
-        return self[step * self.config.accumulate]
+        return self[step * self.plan.accumulate]
 
     def __getitem__(self, number: int) -> Batch:
         """The pairs of pass `number`, counted over the run; the same for the same seed and data."""
-        step, part = divmod(number, self.config.accumulate)
+        step, part = divmod(number, self.plan.accumulate)
         drawn = self._draw(step)[slice(*self.share(part))]
         return Batch.of(map(self._pair, drawn))
 
     def _draw(self, step: int) -> list[Draw]:
-        config = self.config
         count = self.step_size
-        generator = torch.Generator().manual_seed(config.seed * _SEED_STRIDE + step)
+        generator = torch.Generator().manual_seed(self.plan.seed * _SEED_STRIDE + step)
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         recipes = torch.multinomial(self.shares, count, replacement=True, generator=generator)
         draws = []
         for face, recipe in zip(chosen.tolist(), recipes.tolist(), strict=True):
             placement = torch.rand(5, generator=generator).tolist()
             seed = int(torch.randint(2**31, (1,), generator=generator))
-            draws.append(Draw(face, recipe, Placement.draw(config.jitter, placement), seed))
+            draws.append(Draw(face, recipe, Placement.draw(self.plan.jitter, placement), seed))
         return draws
 
     def _pair(self, draw: Draw) -> Batch:
-        config, losses = self.config, self.config.losses
-        damage = Damaging(self.recipes[draw.recipe], draw.seed, config.damage_size)
-        pair = make_pair(self.faces[draw.face], config.model.size, draw.placement, damage)
-        factors = {"eyes": losses.eyes, "mouth": losses.mouth}
-        return replace(pair, focus=focus(factors, config.model.size, draw.placement))
+        plan = self.plan
+        damage = Damaging(plan.recipes[draw.recipe][1], draw.seed, plan.damage_size)
+        pair = make_pair(self.faces[draw.face], plan.size, draw.placement, damage)
+        return replace(pair, focus=focus(plan.factors, plan.size, pair.places))
 
 
 @dataclass(frozen=True)
@@ -145,29 +169,6 @@ class Draw:
     recipe: int
     placement: Placement
     seed: int
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a crop lies, relative to the GPEN template."""
-
-    rotation: float = 0.0
-    """Radians."""
-    scale: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    """Share of the crop's side."""
-    flip: bool = False
-
-    @classmethod
-    def draw(cls, jitter: Jitter, draws: Sequence[float]) -> Placement:
-        """From five numbers 0..1."""
-        low, high = jitter.scale
-        return cls(
-            rotation=math.radians(jitter.rotation) * (2 * draws[0] - 1),
-            scale=low + (high - low) * draws[1],
-            shift=(jitter.shift * (2 * draws[2] - 1), jitter.shift * (2 * draws[3] - 1)),
-            flip=jitter.flip and draws[4] < 0.5,
-        )
 
 
 @dataclass(frozen=True)
@@ -183,11 +184,13 @@ def make_pair(face: Face, size: int, placement: Placement, damage: Damaging) -> 
     """One face as a batch of one; every pixel has the focus 1."""
     truth, weight = crop(face, damage.size or size, placement)
     degraded = degrade(truth, damage.recipe, damage.seed)
-    truth, degraded, weight = (_reduce(part, size) for part in (truth, degraded, weight))
-    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, torch.ones_like(weight))
+    truth, degraded, weight = (reduce(part, size) for part in (truth, degraded, weight))
+    focus = torch.ones_like(weight)
+    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, focus, placement.row())
 
 
-def _reduce(images: Tensor, size: int) -> Tensor:
+def reduce(images: Tensor, size: int) -> Tensor:
+    """(N, C, H, H) 0..1 -> (N, C, S, S), bicubic and antialiased; as they are at their own size."""
     if images.shape[-1] == size:
         return images
     reduced = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
@@ -195,25 +198,53 @@ def _reduce(images: Tensor, size: int) -> Tensor:
 
 
 def crop(face: Face, size: int, placement: Placement) -> tuple[Tensor, Tensor]:
-    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S).
+    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S)."""
+    about = Framing(face.template, face.rim)
+    inside = torch.tensor([face.inside])
+    return crops(read_canvas(face), inside, [placement], size, about)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How faces lie in their pictures, see `Face`."""
+
+    template: str
+    rim: float
+
+
+def crops(
+    canvases: Tensor, inside: Tensor, placements: Sequence[Placement], size: int, framing: Framing
+) -> tuple[Tensor, Tensor]:
+    """Faces in the GPEN template: (N, 3, S, S) 0..1 and their weights (N, 1, S, S).
 
     The rim around the template's square may be made up (replicated and blurred), so it counts by
     the face's `inside`; what lies outside the picture does not count.
+
+    Args:
+        canvases: whole pictures (N, 3, C, C) 0..1, on any device.
+        inside: (N,), of each face.
+        placements: of each crop.
+        size: S.
+        framing: of all of them.
     """
-    canvas = _read(face.path)
-    side = canvas.shape[-1]
-    rim = round(side * face.rim)
-    weight = torch.full((1, 1, side, side), face.inside)
+    side = canvases.shape[-1]
+    rim = round(side * framing.rim)
+    weight = inside.to(canvases)[:, None, None, None].expand(-1, 1, side, side).clone()
     weight[..., rim : side - rim, rim : side - rim] = 1
-    if placement.flip:
-        canvas, weight = canvas.flip(-1), weight.flip(-1)
-    grid = _grid(size, placement, face)
+    mirrored = [placement.flip for placement in placements]
+    if any(mirrored):
+        chosen = torch.tensor(mirrored).to(canvases.device)[:, None, None, None]
+        canvases = torch.where(chosen, canvases.flip(-1), canvases)
+        weight = torch.where(chosen, weight.flip(-1), weight)
+    grid = _grids(size, placements, framing, canvases.device)
     core = side - 2 * rim
     if size < core:
         # Sampling on a coarser grid would alias.
         shrunk = round(side * size / core)
-        canvas = F.interpolate(canvas, (shrunk, shrunk), mode="bilinear", antialias=True)
-    truth = F.grid_sample(canvas, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        canvases = F.interpolate(canvases, (shrunk, shrunk), mode="bilinear", antialias=True)
+    truth = F.grid_sample(
+        canvases, grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
     counted = F.grid_sample(weight, grid, padding_mode="zeros", align_corners=False)
     return truth.clamp(0, 1), counted
 
@@ -233,33 +264,47 @@ def validation_pairs(
     )
 
 
-def _read(path: Path) -> Tensor:
+def read_canvas(face: Face) -> Tensor:
+    """A face's whole picture, (1, 3, C, C) 0..1.
+
+    Raises:
+        InputError: it cannot be read, or is not square.
+    """
+    return read_pixels(face)[None].float() / 255
+
+
+def read_pixels(face: Face) -> Tensor:
+    """The same as its file has it, (3, C, C) uint8."""
     try:
-        with Image.open(path) as image:
+        with face.open() as image:
             pixels = np.array(image.convert("RGB"))
     except OSError as error:
-        raise InputError(f"The training picture {path} cannot be read: {error}") from error
+        raise InputError(f"The picture {face.path} cannot be read: {error}") from error
     if pixels.shape[0] != pixels.shape[1]:
         raise InputError(
-            f"The training picture {path} must be square, not "
-            f"{pixels.shape[1]} x {pixels.shape[0]}."
+            f"The picture {face.path} must be square, not {pixels.shape[1]} x {pixels.shape[0]}."
         )
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _grid(size: int, placement: Placement, face: Face) -> Tensor:
-    """Sampling grid (1, S, S, 2) of a crop over the picture, -1..1 from edge to edge."""
-    side = _UNITS / (1 - 2 * face.rim)
-    rim = side * face.rim
+def _grids(
+    size: int, placements: Sequence[Placement], framing: Framing, device: torch.device
+) -> Tensor:
+    """Sampling grids (N, S, S, 2) of crops over their pictures, -1..1 from edge to edge."""
+    side = _UNITS / (1 - 2 * framing.rim)
+    rim = side * framing.rim
     unit = _UNITS / size
-    shift_x, shift_y = (part * _UNITS for part in placement.shift)
-    zoom = _SCALES[face.template] * placement.scale
-    cos, sin = math.cos(placement.rotation) / zoom, math.sin(placement.rotation) / zoom
-    centers = (torch.arange(size) + 0.5) * unit - 0.5
-    y, x = torch.meshgrid(centers, centers, indexing="ij")
+    columns = []
+    for placement in placements:
+        zoom = _SCALES[framing.template] * placement.scale
+        turn = (math.cos(placement.rotation) / zoom, math.sin(placement.rotation) / zoom)
+        columns.append((*turn, *(part * _UNITS for part in placement.shift)))
+    cos, sin, shift_x, shift_y = torch.tensor(columns).to(device).T[..., None, None].unbind()
+    middles = (torch.arange(size, device=device) + 0.5) * unit - 0.5
+    y, x = torch.meshgrid(middles, middles, indexing="ij")
     to_x, to_y = _CENTERS["gpen"]
-    from_x, from_y = _CENTERS[face.template]
+    from_x, from_y = _CENTERS[framing.template]
     x, y = x - to_x - shift_x, y - to_y - shift_y
     source_x = cos * x + sin * y + from_x + rim
     source_y = -sin * x + cos * y + from_y + rim
-    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1)[None] / side - 1
+    return torch.stack((2 * source_x + 1, 2 * source_y + 1), dim=-1) / side - 1

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..dataset.degradation import degrade, gaussian_blur, preset
+from ..dataset.degradation import degrade, preset
+from ..dataset.effects import gaussian_blur
 from ..dataset.sources import Face
 from ..errors import InputError
 from ..faces.restore import restore_crops

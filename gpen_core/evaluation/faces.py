@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ..dataset.pairs import Placement, crop
-from ..dataset.sources import Face, read_faces, split
+from ..dataset.pairs import crop
+from ..dataset.placement import Placement
+from ..dataset.sources import Face, Selection, read_faces, split
 from ..errors import InputError
-from ..training.config import Data, read_config
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,8 @@ class Choice:
         template: how the faces lie in their pictures, "ffhq" or "gpen".
         rim: share of a picture's side outside the template; None as in training.
         holdout: only those that training would keep for validation.
-        config: a training config whose rule decides who that is; None takes the defaults.
+        rule: the selection of a training run, which then decides who that is, what lies how, and
+            which licenses count, with `folder` for its root; None takes the defaults.
         sources: only those of these sources; none takes all.
         limit: at most so many, spread evenly over all; None takes all.
     """
@@ -37,7 +37,7 @@ class Choice:
     template: str = "ffhq"
     rim: float | None = None
     holdout: bool = False
-    config: Path | None = None
+    rule: Selection | None = None
     sources: tuple[str, ...] = ()
     limit: int | None = None
 
@@ -45,11 +45,12 @@ class Choice:
         """The faces, in the order of the manifest or by name.
 
         Raises:
-            InputError: the folder, the manifest or the config cannot be used, or no face is left.
+            InputError: the folder or the manifest cannot be used, or no face is left.
         """
-        faces = read_faces(self._data())
+        selection = self._selection()
+        faces = read_faces(selection)
         if self.holdout:
-            faces = split(faces, self._data())[1]
+            faces = split(faces, selection)[1]
         if self.sources:
             faces = self._of_sources(faces)
         if self.limit is not None and self.limit < 1:
@@ -67,14 +68,13 @@ class Choice:
             )
         return [face for face in faces if face.source in self.sources]
 
-    def _data(self) -> Data:
-        if self.config is None:
-            # Without a held-out set licenses do not matter: nothing is trained.
-            own = {"template": self.template, "rim": self.rim, "strict_only": self.holdout}
-            data = Data.model_validate({"root": self.folder, **own})
-        else:
-            data = read_config(self.config).data.model_copy(update={"root": self.folder})
-        return data.model_copy(update={"max_validation": 10**9})
+    def _selection(self) -> Selection:
+        if self.rule is not None:
+            return replace(self.rule, root=self.folder, max_validation=None)
+        # Without a held-out set licenses do not matter: nothing is trained.
+        return Selection(
+            self.folder, self.template, self.rim, strict_only=self.holdout, max_validation=None
+        )
 
 
 def count_enlarged(faces: Sequence[Face], size: int) -> int:
@@ -86,7 +86,7 @@ def count_enlarged(faces: Sequence[Face], size: int) -> int:
     enlarged = 0
     for face in faces:
         try:
-            with Image.open(face.path) as image:
+            with face.open() as image:
                 side = image.width * (1 - 2 * face.rim)
         except OSError as error:
             raise InputError(f"The picture {face.path} cannot be read: {error}") from error

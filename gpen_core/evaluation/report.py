@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..models.model import Model
 from .compare import MODEL, NOTHING, TRUTH, UNSHARP, Figures, Options
 
 _DIGITS = 5
+_WIDEST = 6  # metrics in a table
 
 
 def report(figures: Figures, model: Model, options: Options) -> dict[str, Any]:
@@ -73,31 +75,38 @@ def _gain(figures: Figures, model: Tensor, nothing: Tensor, higher: bool) -> dic
     }
 
 
-def rows(content: dict[str, Any], damage: str) -> list[list[str]]:
+def tables(content: dict[str, Any]) -> list[list[str]]:
+    """The metrics in groups of those that stand side by side in one table."""
+    names = list(content["metrics"])
+    return [names[start : start + _WIDEST] for start in range(0, len(names), _WIDEST)]
+
+
+def rows(
+    content: dict[str, Any], damage: str, names: Sequence[str] | None = None
+) -> list[list[str]]:
     """A table of one preset: a row for each contender, the gain, and the share of faces better.
 
-    The first column is who, the others are the metrics of `content["metrics"]` in their order.
+    The first column is who, the others are the metrics `names`, all of them unless given.
     """
+    names = list(names or content["metrics"])
     of_preset = content["presets"][damage]
     table = []
     for who in (NOTHING, UNSHARP, MODEL, TRUTH):
         means = of_preset["means"].get(who)
         if means is not None:
-            table.append([who, *(_cell(means.get(name), name) for name in content["metrics"])])
-    gains = [of_preset["gain"][name] for name in content["metrics"]]
-    cells = [
-        _cell(gain, name, sign=True) for gain, name in zip(gains, content["metrics"], strict=True)
-    ]
+            table.append([who, *(_cell(means.get(name), name) for name in names)])
+    gains = [of_preset["gain"][name] for name in names]
+    cells = [_cell(gain, name, sign=True) for gain, name in zip(gains, names, strict=True)]
     table.append(["gain", *cells])
     table.append(["in percent", *(f"{gain['percent']:+.1f} %" for gain in gains)])
     table.append(["faces better", *(f"{gain['better']:.0%}" for gain in gains)])
     return table
 
 
-def heads(content: dict[str, Any]) -> list[str]:
+def heads(names: Sequence[str]) -> list[str]:
     """The table's first row; an arrow says which way is better."""
     marks = {True: "↑", False: "↓"}
-    metrics = (METRICS[name] for name in content["metrics"])
+    metrics = (METRICS[name] for name in names)
     return ["", *(f"{metric.label} {marks[metric.higher]}" for metric in metrics)]
 
 

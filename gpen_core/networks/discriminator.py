@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -115,12 +116,18 @@ def append_stddev(x: Tensor, group: int = STDDEV_GROUP) -> Tensor:
 
 
 class PatchDiscriminator(nn.Module):
-    """(N, 3, S, S) -> a map of logits (N, 1, S/2^layers, S/2^layers), one for every patch."""
+    """(N, C, S, S) -> a map of logits (N, 1, S/2^layers, S/2^layers), one for every patch.
 
-    def __init__(self, width: int, layers: int) -> None:
+    Args:
+        width: channels after the first layer.
+        layers: halvings.
+        channels: C.
+    """
+
+    def __init__(self, width: int, layers: int, channels: int = 3) -> None:
         super().__init__()
         widths = [width * min(2**index, _WIDEST_PATCH_FACTOR) for index in range(layers + 1)]
-        self.first = _activated(3, width, 3)
+        self.first = _activated(channels, width, 3)
         self.down = nn.ModuleList(
             nn.Sequential(
                 Blur(pad=2), EqualConv2d(before, after, 3, stride=2), FusedLeakyReLU(after)
@@ -162,6 +169,34 @@ class PatchDiscriminators(nn.Module):
     def forward(self, x: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
         """(N, 3, size, size), RGB -1..1 -> (logits, features) of every scale, ascending."""
         return [self.nets[str(scale)](_shrink(x, scale)) for scale in self.scales]
+
+
+class RegionDiscriminators(nn.Module):
+    """A small PatchGAN for the eyes and one for the mouth, each seeing its own square.
+
+    Wang et al., *Towards Real-World Blind Face Restoration with Generative Facial Prior*, 2021
+    (arXiv 2101.04061), judge eyes and mouth apart; here both eyes lie on one another, so that one
+    judge sees whether they match. Four halvings, so that a logit sees its whole square.
+
+    Args:
+        width: channels after the first layer.
+    """
+
+    LAYERS = 4
+    CHANNELS = MappingProxyType({"eyes": 6, "mouth": 3})
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.nets = nn.ModuleDict(
+            {
+                name: PatchDiscriminator(width, self.LAYERS, channels)
+                for name, channels in self.CHANNELS.items()
+            }
+        )
+
+    def forward(self, name: str, squares: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits and features of a region cut out of faces by `dataset.regions.squares`."""
+        return self.nets[name](squares.contiguous(memory_format=torch.channels_last))
 
 
 def _shrink(x: Tensor, side: int) -> Tensor:

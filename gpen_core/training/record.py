@@ -7,10 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
 from torch import Tensor
 
-from ..files import replacing
+from ..images.files import Picture, write_picture
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -43,11 +42,10 @@ class Record:
                 self.board.add_scalar(f"{group}/{name}", value, step)
 
     def samples(self, step: int, sheet: Tensor) -> None:
-        """Write a sheet of samples, uint8 (H, W, 3), as `sheet-<step>.png`."""
-        with replacing(self.folder / f"sheet-{step:08d}.png") as scratch:
-            Image.fromarray(sheet.numpy()).save(scratch, "PNG")
+        """Write a sheet of samples, (3, H, W) 0..1, as `sheet-<step>.png`."""
+        write_picture(self.folder / f"sheet-{step:08d}.png", Picture(sheet), overwrite=True)
         if self.board is not None:
-            self.board.add_image("degraded, restored, truth", sheet, step, dataformats="HWC")
+            self.board.add_image("degraded, restored, truth", sheet, step)
 
     def close(self) -> None:
         """Let TensorBoard's writer finish."""

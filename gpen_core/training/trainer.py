@@ -18,27 +18,32 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..dataset.pairs import Batch, PairSampler, validation_pairs
+from ..dataset.resident import ResidentSampler
 from ..dataset.sources import Face, check_pictures, read_faces, split
 from ..errors import CheckpointError, InputError
 from ..networks import GPEN
 from . import checkpoint
-from .adversarial import Adversary
+from .adversary import Adversary, Sight
+from .augmentation import DRAWS
 from .config import Adam, TrainConfig
-from .evaluate import compare, restore_pairs, sheet
+from .likeness import Corner, PerceptualLosses, random_corners, region_corners, seen
 from .losses import regression_losses
 from .network import new_network
 from .optimizer import adam, optimizers
-from .perceptual import Corner, PerceptualLosses, random_corners, seen
 from .processes import Processes
 from .schedule import learning_rate
+from .validation import compare, restore_pairs, sheet
 
 log = logging.getLogger(__name__)
 VALIDATION_PRESET = "medium"
 _GPU_WORKERS = 4
 # Where a checkpoint keeps the generator's optimizers.
 _STATES = {"adam": "g_optim", "muon": "g_muon"}
-# Keeps the squares' seeds apart from the pictures'.
-_CROP_SEED = 7919
+DISCRIMINATORS = ("d", "d_patch", "d_regions")
+# Keep the seeds of squares and augmentation apart from the pictures'.
+_CROP_SEED, _SIGHT_SEED = 7919, 104_729
+_ADAPT_EVERY = 4
+"""Steps between two changes of the augmentation's probability, as in StyleGAN2-ADA."""
 
 
 class Trainer:
@@ -64,7 +69,7 @@ class Trainer:
         self.started = time.monotonic()
         last = checkpoint.load_last(config.output)
         training, validation = self._faces(resuming=last is not None)
-        self.sampler = PairSampler(training, config, self.processes.count, self.processes.index)
+        self.sampler = self._new_sampler(training)
         self.held_out = validation
         self.perceptual = PerceptualLosses(config.losses, config.backbones).to(self.device)
         if last is None:
@@ -106,6 +111,8 @@ class Trainer:
             self._update(self.d_optimizer, self.config.discriminators.optimizer)
         self.scaler.update()
         self.step += 1
+        if playing:
+            self._adapt_augmentation()
         self._update_average()
         return dict(sums)
 
@@ -140,7 +147,7 @@ class Trainer:
         return compare(self.average, self.pairs, self.perceptual)
 
     def samples(self) -> Tensor:
-        """Degraded | restored | truth of the first held-out faces: uint8 (H, W, 3)."""
+        """Degraded | restored | truth of the first held-out faces: (3, H, W) 0..1."""
         few = self.pairs.first(8)
         return sheet(few, restore_pairs(self.average, few))
 
@@ -154,11 +161,10 @@ class Trainer:
             "seconds": self.seconds,
         }
         if self.adversary is not None and self.d_optimizer is not None:
-            if self.adversary.style is not None:
-                state["d"] = self.adversary.style.state_dict()
-            if self.adversary.patch is not None:
-                state["d_patch"] = self.adversary.patch.state_dict()
+            state |= {name: part.state_dict() for name, part in self.adversary.parts.items()}
             state["d_optim"] = self.d_optimizer.state_dict()
+            if self.adversary.augmentation is not None:
+                state["augmentation"] = self.adversary.augmentation.state_dict()
         if self.scaler.is_enabled():
             state["scaler"] = self.scaler.state_dict()
         return checkpoint.save(self.config.output, self.step, state, self.config.keep)
@@ -181,11 +187,12 @@ class Trainer:
     def _faces(self, *, resuming: bool) -> tuple[list[Face], list[Face]]:
         """(training, validation), looked at by the main process while the others wait."""
         config = self.config
-        faces = read_faces(config.data)
+        selection = config.data.selection()
+        faces = read_faces(selection)
         # A run that went well before has read them all.
         decode = config.data.check == "pixels" and not resuming and self.processes.is_main
         check_pictures(faces, config.data.min_size or config.model.size, decode=decode)
-        training, validation = split(faces, config.data)
+        training, validation = split(faces, selection)
         log.info("%d faces to train on, %d held out", len(training), len(validation))
         drawn = config.batch_size * config.accumulate * self.processes.count
         if len(training) < drawn:
@@ -194,6 +201,12 @@ class Trainer:
                 f"(batch_size x accumulate x processes); add faces or lower batch_size."
             )
         return training, validation
+
+    def _new_sampler(self, faces: list[Face]) -> PairSampler:
+        plan, sharing = self.config.plan(), (self.processes.count, self.processes.index)
+        if self.config.data.resident:
+            return ResidentSampler(faces, plan, self.device, *sharing)
+        return PairSampler(faces, plan, *sharing)
 
     def _new_adversary(self) -> Adversary | None:
         if not self.config.losses.needs_discriminators:
@@ -210,7 +223,8 @@ class Trainer:
 
     def _loader(self) -> DataLoader[Batch]:
         """The passes that are left, in order; prepared ahead where there are workers."""
-        on_gpu = self.device.type == "cuda"
+        # Resident faces are on the device already, where no other process can put them.
+        on_gpu = self.device.type == "cuda" and not self.config.data.resident
         workers = self.config.data.workers
         passes = self.config.accumulate
         return DataLoader(
@@ -230,22 +244,26 @@ class Trainer:
         counted = batch.weight * batch.focus
         losses = regression_losses(restored, real, counted, self.config.losses)
         fake = seen(restored.float(), real, batch.weight)
+        sight = Sight(batch.places, self._draws(_SIGHT_SEED, part, DRAWS))
         with self._autocast():
-            losses |= self.perceptual(fake, real, self._corners(part))
+            if self.perceptual.looks(self.step):
+                losses |= self.perceptual(fake, real, self._corners(part, batch.places))
             if playing and self.adversary is not None:
-                losses |= self.adversary.generator_losses(fake, real)
+                losses |= self.adversary.generator_losses(fake, real, sight)
         losses = {"loss": torch.stack(list(losses.values())).sum(), **losses}
         self._add_gradients(losses["loss"])
         if playing and self.adversary is not None:
-            losses |= self._judge(self.adversary, fake.detach(), real)
+            losses |= self._judge(self.adversary, fake.detach(), real, sight)
         return {name: value.detach() for name, value in losses.items()}
 
-    def _judge(self, adversary: Adversary, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+    def _judge(
+        self, adversary: Adversary, fake: Tensor, real: Tensor, sight: Sight
+    ) -> dict[str, Tensor]:
         """The discriminators' half of a pass, against the generator of before the step."""
         with self._autocast():
-            losses = adversary.discriminator_losses(fake, real)
+            losses = adversary.discriminator_losses(fake, real, sight)
         if adversary.penalized(self.step):
-            losses |= adversary.penalty(real)
+            losses |= adversary.penalty(real, sight)
         self._add_gradients(torch.stack(list(losses.values())).sum())
         return losses
 
@@ -258,14 +276,32 @@ class Trainer:
             self.processes.average_gradients(group["params"])
         self.scaler.step(optimizer)
 
-    def _corners(self, part: int) -> list[Corner]:
+    def _adapt_augmentation(self) -> None:
+        """Every few steps: what the discriminators of all processes made of real faces."""
+        augmentation = self.adversary.augmentation if self.adversary is not None else None
+        if augmentation is None or self.step % _ADAPT_EVERY:
+            return
+        certainty = self.processes.mean({"certainty": augmentation.certainty})["certainty"]
+        augmentation.adapt(certainty, self.sampler.step_size * _ADAPT_EVERY)
+
+    def _corners(self, part: int, places: Tensor) -> list[Corner]:
         """The squares of this process's pass `part`, drawn for the whole step as the faces are."""
-        config = self.config
+        size, crop = self.config.model.size, self.config.losses.perceptual_crop
+        if crop is not None and self.config.losses.perceptual_at == "regions":
+            draws = self._draws(_CROP_SEED, part, 1)
+            return region_corners(places, size, crop, draws[:, 0])
         passes = slice(*self.sampler.share(part))
-        count = self.sampler.step_size
-        seed = (config.seed + _CROP_SEED) * 1_000_003 + self.step
-        crop = config.losses.perceptual_crop
-        return random_corners(count, config.model.size, crop, seed)[passes]
+        return random_corners(self.sampler.step_size, size, crop, self._seed(_CROP_SEED))[passes]
+
+    def _draws(self, what: int, part: int, count: int) -> Tensor:
+        """(N, count) 0..1 for this process's pass `part`, drawn for the whole step."""
+        generator = torch.Generator().manual_seed(self._seed(what))
+        everyone = torch.rand(self.sampler.step_size, count, generator=generator)
+        return everyone[slice(*self.sampler.share(part))]
+
+    def _seed(self, what: int) -> int:
+        """A seed for the step at hand, apart from those of the pictures and of other things."""
+        return (self.config.seed + what) * 1_000_003 + self.step
 
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = torch.float16 if self.config.precision == "fp16" else torch.bfloat16
@@ -304,11 +340,21 @@ class Trainer:
         if "d_optim" not in state:
             log.warning("the checkpoint has no discriminators: they start afresh")
             return
-        if self.adversary.style is not None:
-            self.adversary.style.load_state_dict(state["d"])  # type: ignore[arg-type]
-        if self.adversary.patch is not None:
-            self.adversary.patch.load_state_dict(state["d_patch"])  # type: ignore[arg-type]
-        self.d_optimizer.load_state_dict(state["d_optim"])  # type: ignore[arg-type]
+        parts = self.adversary.parts
+        there = {name for name in DISCRIMINATORS if name in state}
+        for name in parts.keys() & there:
+            parts[name].load_state_dict(state[name])  # type: ignore[arg-type]
+        if there == parts.keys():
+            self.d_optimizer.load_state_dict(state["d_optim"])  # type: ignore[arg-type]
+        else:
+            log.warning(
+                "the checkpoint has the discriminators %s, this config %s: what is new, and their "
+                "optimizer, starts afresh",
+                sorted(there),
+                sorted(parts),
+            )
+        if self.adversary.augmentation is not None and "augmentation" in state:
+            self.adversary.augmentation.load_state_dict(state["augmentation"])  # type: ignore[arg-type]
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -2,7 +2,8 @@
 
     python tests/golden/degradation/draw.py
 
-Run it after a wanted change of `gpen_core/degradation.py`, look at the pictures, and commit them.
+Run it after a wanted change of `gpen_core/dataset/degradation.py`, look at the pictures, and commit
+them.
 `source.png` and `docs/images/astronaut-face.png` are of Eileen Collins's portrait: NASA, public
 domain.
 """
@@ -30,8 +31,13 @@ STRENGTHS = {
     "scale": (2.0, 4.0, 16.0),
     "noise": (5.0, 12.0, 25.0),
     "jpeg": (90.0, 40.0, 10.0),
+    "grain": (5.0, 12.0, 25.0),
+    "halftone": (2.0, 4.0, 8.0),
+    "sharpen": (1.0, 2.0, 4.0),
+    "blocks": (90.0, 40.0, 10.0),
 }
-NAMES = (*STRENGTHS, "gray", *PRESETS)
+CHANCES = ("gray", "sepia")
+NAMES = (*STRENGTHS, *CHANCES, *PRESETS)
 _TILE, _MARGIN = 128, 96
 
 
@@ -39,8 +45,8 @@ def sheet(name: str, source: torch.Tensor) -> torch.Tensor:
     """Three pictures (3, 3, H, W) of one quantity at rising strength, or of a preset's seeds."""
     if name in PRESETS:
         return degrade(source.expand(3, -1, -1, -1), name, seed=1)
-    if name == "gray":
-        recipes = [Degradation(gray=probability) for probability in (0.0, 0.5, 1.0)]
+    if name in CHANCES:
+        recipes = [Degradation(**{name: probability}) for probability in (0.0, 0.5, 1.0)]
     else:
         recipes = [Degradation(**{name: (value, value)}) for value in STRENGTHS[name]]
     return torch.cat([degrade(source, recipe, seed=1) for recipe in recipes])
@@ -70,7 +76,7 @@ def _write() -> None:
     for index, name in enumerate(NAMES):
         tiles = row(torch.cat([face, sheet(name, face)]))
         picture.paste(Image.fromarray(tiles), (_MARGIN, index * _TILE))
-        values = STRENGTHS.get(name, (0, 0.5, 1) if name == "gray" else ())
+        values = STRENGTHS.get(name, (0, 0.5, 1) if name in CHANCES else ())
         text = "\n".join([name, *(f"{value:g}" for value in values)])
         pen.multiline_text((6, index * _TILE + 8), text, fill="black")
     picture.save(ROOT / "docs" / "images" / "degradations.jpg", quality=90)

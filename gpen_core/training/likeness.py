@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..dataset.regions import centers
 from ..perception.lpips import LPIPS, load_lpips
 from ..perception.sface import load_sface
 from .config import Backbones, Losses
@@ -32,6 +33,25 @@ def random_corners(count: int, size: int, crop: int | None, seed: int) -> list[C
     room = size - (size if crop is None else crop)
     drawn = torch.randint(room + 1, (count, 2), generator=generator).tolist()
     return [(x, y) for x, y in drawn]
+
+
+def region_corners(places: Tensor, size: int, crop: int, draws: Tensor) -> list[Corner]:
+    """Left top corners (x, y) of squares around the mouth or the eyes.
+
+    Args:
+        places: (N, 4), `Placement.row` of each picture.
+        size: side of the pictures.
+        crop: side of the squares, moved to lie inside.
+        draws: (N,) 0..1; below a half it is the mouth.
+    """
+    mouths, places = draws < 0.5, places.cpu()
+    middles = torch.where(
+        mouths[:, None],
+        centers("mouth", size, places).mean(dim=1),
+        centers("eyes", size, places).mean(dim=1),
+    )
+    corners = (middles - crop / 2).round().clamp(0, size - crop).int().tolist()
+    return [(x, y) for x, y in corners]
 
 
 class PerceptualLosses(nn.Module):
@@ -60,6 +80,8 @@ class PerceptualLosses(nn.Module):
             restored: (N, 3, S, S), RGB -1..1, in the GPEN template.
             truth: the same shape.
             corners: where the square of `perceptual_crop` lies in each picture.
+
+        Each is as many times as strong as the steps it stands for (`perceptual_every`).
         """
         found = {}
         if self.identity is not None:
@@ -67,7 +89,11 @@ class PerceptualLosses(nn.Module):
         if self.lpips is not None:
             crops = [self._crop(picture, corners) for picture in (restored, truth)]
             found |= self._vgg_losses(self.lpips, *crops)
-        return found
+        return {name: self.losses.perceptual_every * value for name, value in found.items()}
+
+    def looks(self, step: int) -> bool:
+        """Whether a step has these losses."""
+        return step % self.losses.perceptual_every == 0
 
     @torch.inference_mode()
     def measure(self, restored: Tensor, truth: Tensor) -> dict[str, Tensor]:

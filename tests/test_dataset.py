@@ -1,9 +1,10 @@
-"""Faces for training: who is used, who is held out, where a crop lies, what is refused."""
+"""Faces to learn from and measure on: who is used, who is held out, where a crop lies."""
 
 from __future__ import annotations
 
 import runpy
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from gpen_core.dataset import pairs as dataset
+from gpen_core.dataset import sources
+from gpen_core.dataset.degradation import Degradation, preset
+from gpen_core.dataset.placement import Placement
+from gpen_core.dataset.resident import ResidentSampler
+from gpen_core.dataset.sources import Selection
 from gpen_core.errors import InputError
 from gpen_core.faces.templates import template
-
-# Without the extra gpen[train] there is nothing to test here.
-pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
-pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
-config_module = pytest.importorskip("gpen_core.training.config")
-dataset = pytest.importorskip("gpen_core.dataset.pairs")
-sources = pytest.importorskip("gpen_core.dataset.sources")
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = "file,source,strict,inside\n"
@@ -36,10 +36,16 @@ def face(path: Path, **about) -> sources.Face:
     return sources.Face(path, "made", **about)
 
 
-def test_a_step_has_one_batch(write_config):
-    config = config_module.read_config(write_config())
-    training, _ = sources.split(sources.read_faces(config.data), config.data)
-    sampler = dataset.PairSampler(training, config)
+def plan(**changes) -> dataset.Plan:
+    return dataset.Plan(
+        **({"size": 64, "recipes": [(1, preset("medium"))], "batch_size": 2} | changes)
+    )
+
+
+def test_a_step_has_one_batch(training_faces):
+    chosen = Selection(training_faces, holdout=0.2)
+    training, _ = sources.split(sources.read_faces(chosen), chosen)
+    sampler = dataset.PairSampler(training, plan())
     first, again, other = sampler.batch(3), sampler.batch(3), sampler.batch(4)
     assert torch.equal(first.degraded, again.degraded) and torch.equal(first.truth, again.truth)
     assert not torch.equal(first.truth, other.truth)
@@ -47,27 +53,37 @@ def test_a_step_has_one_batch(write_config):
     assert first.weight.min() >= 0 and first.weight.max() <= 1
 
 
-def test_processes_and_passes_share_the_faces_of_a_step(write_config):
+def test_a_share_without_damage_comes_through_unchanged(training_faces):
+    faces = sources.read_faces(Selection(training_faces))
+    clean = plan(recipes=[(1, Degradation())], damage_size=128)
+    pair = dataset.PairSampler(faces, clean).batch(0)
+    assert torch.equal(pair.degraded, pair.truth)
+    some = plan(recipes=[(1, Degradation()), (1, preset("severe"))], batch_size=8)
+    pairs = dataset.PairSampler(faces, some).batch(0)
+    same = [torch.equal(a, b) for a, b in zip(pairs.degraded, pairs.truth, strict=True)]
+    assert 0 < sum(same) < 8
+
+
+def test_processes_and_passes_share_the_faces_of_a_step(training_faces):
     """Two processes of two passes of two see what one process sees in a batch of eight."""
-    whole = config_module.read_config(write_config(batch_size=8))
-    parts = config_module.read_config(write_config(batch_size=2, accumulate=2))
-    faces = sources.read_faces(whole.data)
-    one = dataset.PairSampler(faces, whole).batch(5)
+    faces = sources.read_faces(Selection(training_faces))
+    one = dataset.PairSampler(faces, plan(batch_size=8)).batch(5)
+    parts = plan(batch_size=2, accumulate=2)
     two = [dataset.PairSampler(faces, parts, 2, index) for index in (0, 1)]
     joined = [two[index][2 * 5 + part].truth for part in (0, 1) for index in (0, 1)]
     assert torch.equal(torch.cat(joined), one.truth)
 
 
-def test_strict_rows_and_named_sources_only_and_no_face_on_both_sides(write_config):
-    config = config_module.read_config(write_config())
-    chosen = sources.read_faces(config.data)
+def test_strict_rows_and_named_sources_only_and_no_face_on_both_sides(training_faces):
+    data = Selection(training_faces, holdout=0.2)
+    chosen = sources.read_faces(data)
     assert {one.source for one in chosen} == {"studio"}
-    training, validation = sources.split(chosen, config.data)
+    training, validation = sources.split(chosen, data)
     assert not {one.path for one in training} & {one.path for one in validation}
     assert len(training) + len(validation) == len(chosen)
-    also = config.data.model_copy(update={"also": ("street",), "exclude": ("studio",)})
+    also = replace(data, also=("street",), exclude=("studio",))
     assert {one.source for one in sources.read_faces(also)} == {"street"}
-    everyone = config.data.model_copy(update={"strict_only": False})
+    everyone = replace(data, strict_only=False)
     assert {one.source for one in sources.read_faces(everyone)} == {"studio", "street"}
 
 
@@ -81,7 +97,7 @@ def test_a_person_is_held_out_whole_and_everywhere(tmp_path):
         picture(tmp_path / f"{index}.png")
         rows.append(f"{index}.png,{source},1,1,{person}")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    data = config_module.Data(root=tmp_path, holdout=0.2)
+    data = Selection(tmp_path, holdout=0.2)
     training, validation = sources.split(sources.read_faces(data), data)
     assert {one.person for one in validation} == {"Ann", "Mia"}
     assert len(validation) == 5 and len(training) == 12
@@ -91,7 +107,7 @@ def test_a_person_is_held_out_whole_and_everywhere(tmp_path):
 def test_a_plain_folder_is_a_data_set(tmp_path):
     for name in ("b/1.png", "a/2.jpg", "a/deep/3.PNG", "top.png", "a/notes.txt", "a/.hidden.png"):
         picture(tmp_path / name) if name[-1] != "t" else (tmp_path / name).write_text("x")
-    data = config_module.Data(root=tmp_path, template="gpen", exclude=("b",))
+    data = Selection(tmp_path, template="gpen", exclude=("b",))
     faces = sources.read_faces(data)
     named = {one.path.relative_to(tmp_path).as_posix(): one.source for one in faces}
     assert named == {"a/2.jpg": "a", "a/deep/3.PNG": "a", "top.png": tmp_path.name}
@@ -124,7 +140,7 @@ def with_spots(path: Path, name: str, core: int, rim: int) -> Path:
 def test_ffhq_faces_come_into_the_gpen_template(tmp_path, core, rim):
     path = with_spots(tmp_path / "points.png", "ffhq", core, rim)
     about = face(path, rim=rim / (core + 2 * rim))
-    truth, _ = dataset.crop(about, 256, dataset.Placement())
+    truth, _ = dataset.crop(about, 256, Placement())
     wanted = template("gpen", 256).float()
     misfit = spots(truth, wanted) - wanted
     # No similarity maps one template exactly onto the other; the least-squares one has no bias.
@@ -137,7 +153,7 @@ def test_ffhq_faces_come_into_the_gpen_template(tmp_path, core, rim):
 
 def test_gpen_faces_stay_where_they_are(tmp_path):
     path = with_spots(tmp_path / "points.png", "gpen", 512, 0)
-    truth, weight = dataset.crop(face(path, template="gpen", rim=0), 256, dataset.Placement())
+    truth, weight = dataset.crop(face(path, template="gpen", rim=0), 256, Placement())
     wanted = template("gpen", 256).float()
     assert (spots(truth, wanted) - wanted).norm(dim=1).max() < 0.75  # spots are on whole pixels
     assert weight.min() == 1
@@ -146,20 +162,30 @@ def test_gpen_faces_stay_where_they_are(tmp_path):
 def test_the_made_up_rim_counts_by_inside_and_outside_counts_nothing(tmp_path):
     path = tmp_path / "flat.png"
     Image.fromarray(np.full((320, 320, 3), 90, np.uint8)).save(path)
-    _, weight = dataset.crop(face(path, inside=0.6), 256, dataset.Placement())
+    _, weight = dataset.crop(face(path, inside=0.6), 256, Placement())
     assert weight[0, 0, 128, 128] == 1
     assert weight[0, 0, 128, 3] == pytest.approx(0.6)
-    _, weight = dataset.crop(face(path, inside=0.6), 256, dataset.Placement(scale=0.5))
+    _, weight = dataset.crop(face(path, inside=0.6), 256, Placement(scale=0.5))
     assert weight[0, 0, 128, 3] == 0
 
 
-def test_weights_of_sources_are_chances(write_config):
-    config = config_module.read_config(write_config(batch_size=6))
+def test_weights_of_sources_are_chances():
     faces = [sources.Face(Path(f"{name}{i}"), name) for name in "ab" for i in range(5)]
-    data = config.data.model_copy(update={"weights": {"a": 0.0}})
-    sampler = dataset.PairSampler(faces, config.model_copy(update={"data": data}))
+    sampler = dataset.PairSampler(faces, plan(batch_size=6, weights={"a": 0.0}))
     drawn = {sampler.faces[draw.face].source for step in range(20) for draw in sampler._draw(step)}
     assert drawn == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"template": "arcface"}, "no template 'arcface'; choose gpen or ffhq"),
+        ({"rim": 0.5}, "rim"),
+    ],
+)
+def test_an_impossible_selection_is_named(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        Selection(tmp_path, **changes)
 
 
 def torn(path: Path) -> None:
@@ -206,19 +232,19 @@ def test_headers_alone_miss_a_torn_file(tmp_path):
         (COLUMNS + "gone.jpg,x,1,1\n", {"weights": {"y": 2}}, "source 'y', of which no face"),
         (COLUMNS + "gone.jpg,x,1,1\n", {"also": ("z",)}, "source 'z', of which no face"),
         (COLUMNS + "gone.jpg,x,1,1\n", {"weights": {"x": 0}}, "weight 0"),
-        (None, {}, "no picture to train on"),
+        (None, {}, "has no picture"),
     ],
 )
 def test_a_wrong_data_set_is_named(tmp_path, manifest, changes, message):
     if manifest is not None:
         (tmp_path / "manifest.csv").write_text(manifest)
     with pytest.raises(InputError, match=message):
-        sources.read_faces(config_module.Data(root=tmp_path, **changes))
+        sources.read_faces(Selection(tmp_path, **changes))
 
 
 def test_a_picture_of_the_manifest_that_is_missing_is_named(tmp_path):
     (tmp_path / "manifest.csv").write_text(COLUMNS + "gone.jpg,x,1,1\n")
-    faces = sources.read_faces(config_module.Data(root=tmp_path))
+    faces = sources.read_faces(Selection(tmp_path))
     with pytest.raises(InputError, match=r"missing: .*gone\.jpg"):
         sources.check_pictures(faces, 64, decode=False)
 
@@ -233,13 +259,74 @@ def test_the_documented_snippet_cuts_faces_that_can_be_trained_on(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "snippet.py").write_text(snippet.replace("256", "128"))
     runpy.run_path(str(tmp_path / "snippet.py"))
-    faces = sources.read_faces(config_module.Data(root=tmp_path / "faces"))
+    faces = sources.read_faces(Selection(tmp_path / "faces"))
     assert [one.path.name for one in faces] == ["large-0.png"]
     sources.check_pictures(faces, 128, decode=True)
 
 
 def test_one_face_is_too_few(tmp_path):
     picture(tmp_path / "only.png")
-    data = config_module.Data(root=tmp_path)
+    data = Selection(tmp_path)
     with pytest.raises(InputError, match="everything fell into the validation set"):
         sources.split(sources.read_faces(data), data)
+
+
+# --- packs and faces on the device ---------------------------------------------------------------
+
+
+def test_a_pack_holds_the_faces_of_its_selection(training_faces, tmp_path):
+    chosen = Selection(training_faces, also=("street",), holdout=0.2)
+    count, size = sources.pack(chosen, tmp_path / "faces.safetensors")
+    files = [one.path for one in sources.read_faces(chosen)]
+    assert count == len(files) == 10
+    assert 0 < size - sum(path.stat().st_size for path in files) < 5000
+    packed = replace(chosen, root=tmp_path / "faces.safetensors")
+    ours, theirs = sources.read_faces(packed), sources.read_faces(chosen)
+    assert [(a.source, a.inside, a.rim) for a in ours] == [
+        (b.source, b.inside, b.rim) for b in theirs
+    ]
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(dataset.read_pixels(a), dataset.read_pixels(b))
+    names = [[one.path.name for one in part] for part in sources.split(ours, packed)]
+    assert names == [[one.path.name for one in part] for part in sources.split(theirs, chosen)]
+    sources.check_pictures(ours, 64, decode=True)
+    strict = replace(packed, also=())
+    assert {one.source for one in sources.read_faces(strict)} == {"studio"}
+
+
+def test_what_is_no_pack_is_named(tmp_path):
+    (tmp_path / "faces.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"faces\.safetensors is no pack"):
+        sources.read_faces(Selection(tmp_path / "faces.safetensors"))
+    picture(tmp_path / "plain" / "1.png")
+    with pytest.raises(InputError, match=r"has no manifest\.csv"):
+        sources.pack(Selection(tmp_path / "plain"), tmp_path / "other.safetensors")
+
+
+def test_resident_faces_are_those_of_files(training_faces):
+    """Cut out and damaged in one batch: the same but for the rounding, and JPEG's arithmetic."""
+    faces = sources.read_faces(Selection(training_faces))
+    recipes = [(1, Degradation()), (1, Degradation(blur=(1, 1), noise=(9, 9), scale=(2, 4)))]
+    chosen = plan(recipes=recipes, batch_size=6, damage_size=128, factors={"eyes": 3.0})
+    usual = dataset.PairSampler(faces, chosen)
+    there = ResidentSampler(faces, chosen, torch.device("cpu"))
+    assert there.canvases.dtype == torch.uint8
+    for number in (0, 3):
+        for ours, theirs in zip(there[number].parts, usual[number].parts, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
+    jpeg = plan(recipes=[(1, preset("medium"))])
+    ours, theirs = (
+        kind.batch(1)
+        for kind in (
+            ResidentSampler(faces, jpeg, torch.device("cpu")),
+            dataset.PairSampler(faces, jpeg),
+        )
+    )
+    damage = (theirs.degraded - theirs.truth).abs().mean()
+    assert 0 < (ours.degraded - theirs.degraded).abs().mean() < 0.3 * damage
+
+
+def test_resident_faces_have_one_size(tmp_path):
+    faces = [face(picture(tmp_path / f"{side}.png", side, side), rim=0) for side in (80, 90)]
+    with pytest.raises(InputError, match=r"90\.png has 90 px, not 80"):
+        ResidentSampler(faces, plan(), torch.device("cpu"))

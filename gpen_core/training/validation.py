@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from ..dataset.pairs import Batch
+from ..images.grid import grid
+from ..images.layouts import from_network
 from ..metrics.pixels import psnr
 from ..networks import GPEN
-from .perceptual import PerceptualLosses
+from .likeness import PerceptualLosses
 
 _BATCH = 4
 
@@ -48,11 +50,7 @@ def _measure(
     return {name: torch.cat([part[name] for part in parts]).mean().item() for name in parts[0]}
 
 
-def sheet(pairs: Batch, restored: Tensor, count: int = 8) -> Tensor:
-    """Degraded | restored | truth, a row a face: uint8 (H, W, 3)."""
-    rows = [
-        torch.cat((pairs.degraded[i], restored[i], pairs.truth[i]), dim=2)
-        for i in range(min(count, len(restored)))
-    ]
-    picture = (torch.cat(rows, dim=1).clamp(-1, 1) + 1) * 127.5
-    return picture.round().to(torch.uint8).permute(1, 2, 0)
+def sheet(pairs: Batch, restored: Tensor) -> Tensor:
+    """Degraded | restored | truth, a row a face: (3, H, W) 0..1."""
+    columns = [from_network(faces) for faces in (pairs.degraded, restored, pairs.truth)]
+    return grid(list(zip(*columns, strict=True)), ["degraded", "restored", "truth"])

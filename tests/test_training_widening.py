@@ -10,7 +10,7 @@ from gpen_core.networks import GPEN, GPENConfig
 
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
-widen = pytest.importorskip("gpen_core.training.widen")
+widen = pytest.importorskip("gpen_core.training.widening")
 
 WIDE = ((4, 48), (8, 40), (16, 32), (32, 33), (64, 38))
 
