@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
-    from .models.model import Model, load_model
+    from .models.load import load_model
+    from .models.model import Model
     from .run import Options, Result, detect_faces, restore_image
 
 __version__ = "0.1.0"
@@ -33,7 +34,8 @@ __all__ = [
 
 _ROOMS = {
     "errors": ("CheckpointError", "GPENError", "InputError", "MissingWeightsError"),
-    "models.model": ("Model", "load_model"),
+    "models.load": ("load_model",),
+    "models.model": ("Model",),
     "run": ("Options", "Result", "detect_faces", "restore_image"),
 }
 

@@ -16,7 +16,7 @@ from gpen_core.faces.restore import (
     restore,
     restore_crops,
 )
-from gpen_core.models.model import build_model
+from gpen_core.models.load import build_model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.run import Options, _parts
 
@@ -132,7 +132,7 @@ def test_what_counts_as_out_of_memory(error, expected):
 
 
 def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
-    from gpen_core.models.model import load_model
+    from gpen_core.models.load import load_model
 
     state = {name: value.clone() for name, value in small_state.items()}
     for index in (1, 2, 3):  # activations beyond the largest fp16 number, weights below it
@@ -144,7 +144,7 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
 
 
 def test_nan_in_fp32_is_an_error(small_state):
-    from gpen_core.models.model import load_model
+    from gpen_core.models.load import load_model
 
     model = load_model({name: value.clone() for name, value in small_state.items()})
     with torch.no_grad():

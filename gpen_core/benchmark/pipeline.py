@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..faces.restore import RestoreOptions, at_once
 from ..images.files import read_picture
-from ..models.model import Model, load_model
+from ..models.load import load_model
+from ..models.model import Model
 from ..run import Options, restore_images
 from ..weights.locate import locate
 from .contenders import Task, random_state

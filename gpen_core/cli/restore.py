@@ -25,7 +25,9 @@ from ..faces.restore import Monitor, RestoreOptions
 from ..faces.select import select
 from ..images.files import Picture, check_writable, read_picture, write_picture
 from ..images.layouts import resize
-from ..models.model import Model, load_model, resolve_device
+from ..models.device import resolve_device
+from ..models.load import load_model
+from ..models.model import Model
 from ..run import Options, restore_images
 from .fetch import fetch_missing, find_model
 
