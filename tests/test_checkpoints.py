@@ -21,7 +21,7 @@ from gpen_core.files import sha256
 from gpen_core.models.cache import CACHE, ModelCache
 from gpen_core.models.convert import convert, inspect
 from gpen_core.models.identify import describe
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
 from gpen_core.weights.locate import WEIGHTS, locate
@@ -376,7 +376,7 @@ def test_the_embedded_model_is_the_default():
 
 def test_a_missing_embedded_model_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr("gpen_core.weights.locate.WEIGHTS", tmp_path)
-    with pytest.raises(MissingWeightsError, match="--model_path"):
+    with pytest.raises(MissingWeightsError, match="path of a GPEN file"):
         load_model()
 
 

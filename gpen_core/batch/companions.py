@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import InputError
-from ..images.files import READABLE, read_picture
+from ..images.formats import READABLE
+from ..images.read import read_picture
 
 _FLAT = 2 / 255
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from ..images.files import READABLE
+from ..images.formats import READABLE
 from .targets import LABELS
 
 

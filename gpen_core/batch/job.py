@@ -13,8 +13,10 @@ import torch
 
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
-from ..images.files import Picture, check_writable, read_picture, write_picture
 from ..images.layouts import resize
+from ..images.picture import Picture
+from ..images.read import read_picture
+from ..images.write import check_writable, write_picture
 from ..run import Restored, Run
 from .companions import Companions, read_mask
 from .inputs import find_inputs

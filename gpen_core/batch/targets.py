@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..images.files import READABLE
+from ..images.formats import READABLE
 
 if TYPE_CHECKING:
     from .inputs import Source

@@ -103,7 +103,7 @@ def bench(
             _profile(task, repeats) if profile else _compare(names, task, repeats) for task in tasks
         ]
     if output is not None:
-        from ..images.files import write_atomically
+        from ..images.write import write_atomically
 
         report = {"machine": facts, "command": sys.argv[1:], "results": results}
         write_atomically(output, (json.dumps(report, indent=1) + "\n").encode())

@@ -111,7 +111,7 @@ def evaluate(
         _split(preset or ["medium"]),
     )
     from ..metrics.catalogue import find_metrics
-    from ..models.model import load_model
+    from ..models.load import load_model
 
     model = load_model(model_name, device=device, precision=precision)
     names = None if metrics is None else _split([metrics])
@@ -142,7 +142,7 @@ def _check_outputs(json_file: Path | None, sheet: Path | None, overwrite: bool) 
     if json_file is not None and json_file.exists() and not overwrite:
         raise InputError(f"{json_file} exists already; give another name or --overwrite.")
     if sheet is not None:
-        from ..images.files import check_writable
+        from ..images.write import check_writable
 
         check_writable(sheet, overwrite)
 
@@ -205,7 +205,8 @@ def _give(
     from ..evaluation.report import report
     from ..evaluation.sheet import draw_sheet
     from ..files import write_json
-    from ..images.files import Picture, write_picture
+    from ..images.picture import Picture
+    from ..images.write import write_picture
 
     content = report(figures, model, options)
     enlarged = count_enlarged(figures.faces, model.output_size)
@@ -224,7 +225,8 @@ def _give(
 
 def _give_worst(figures: Figures, model: Model, options: Options, folder: Path) -> None:
     from ..evaluation.worst import worst_sheets
-    from ..images.files import Picture, write_picture
+    from ..images.picture import Picture
+    from ..images.write import write_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     for (damage, name), picture in worst_sheets(model, figures, options).items():

@@ -27,7 +27,9 @@ def faces(
     from ..batch.targets import FACES, sibling
     from ..faces.detect import load_detector
     from ..faces.draw import draw_faces
-    from ..images.files import Picture, check_writable, read_picture, write_picture
+    from ..images.picture import Picture
+    from ..images.read import read_picture
+    from ..images.write import check_writable, write_picture
     from ..run import Run, Tools
     from .fetch import fetch_missing
 

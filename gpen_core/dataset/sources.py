@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import InputError
-from ..images.files import READABLE
+from ..images.formats import READABLE
 from .pack import read_index, read_span, write_pack
 
 log = logging.getLogger(__name__)

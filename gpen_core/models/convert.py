@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replacing, sha256
+from .device import DTYPES
 from .identify import Identified
 from .info import ModelInfo
-from .model import DTYPES, describe_content
+from .load import describe_content
 from .read import RawCheckpoint, file_kind, read_checkpoint
 from .unwrap import V2_PARTS, unwrap
 
@@ -112,7 +113,7 @@ def _check(
     source: Path, target: Path, precision: str | None, overwrite: bool
 ) -> torch.dtype | None:
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already; give another name or --overwrite.")
+        raise InputError(f"{target} exists already; give another name, or allow it to be replaced.")
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the file to be converted; give another name.")
     if precision is None:
@@ -141,7 +142,7 @@ def _metadata(info: ModelInfo, source: Path, args: dict[str, Any]) -> dict[str, 
         "source_sha256": sha256(source),
     }
     if args:
-        metadata["args"] = json.dumps(args, default=str)
+        metadata["args"] = json.dumps(args)
     return metadata
 
 

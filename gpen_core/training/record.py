@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..images.files import Picture, write_picture
+from ..images.picture import Picture
+from ..images.write import write_picture
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

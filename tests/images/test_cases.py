@@ -7,7 +7,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from gpen_core.errors import InputError
-from gpen_core.images.files import READABLE, check_size, read_picture, write_picture
+from gpen_core.images.formats import READABLE
+from gpen_core.images.read import read_picture
+from gpen_core.images.write import check_size, write_picture
 
 # What the log has to say of those that are not quite right.
 SAID = {"exif_corrupt1.png": "EXIF data is damaged", "trunc_tail.jpg": "lacks its end"}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gpen_core.errors import InputError
-from gpen_core.images.files import read_picture
+from gpen_core.images.read import read_picture
 
 SIZE = (160, 200)
 

@@ -16,15 +16,10 @@ from PIL import Image, features
 
 from gpen_core.errors import InputError, MissingDependencyError
 from gpen_core.images import formats, write
-from gpen_core.images.files import (
-    READABLE,
-    WRITABLE,
-    Picture,
-    check_size,
-    check_writable,
-    read_picture,
-    write_picture,
-)
+from gpen_core.images.formats import READABLE, WRITABLE
+from gpen_core.images.picture import Picture
+from gpen_core.images.read import read_picture
+from gpen_core.images.write import check_size, check_writable, write_picture
 
 AVIF = "avif" in features.get_supported()
 CAN_WRITE = [suffix for suffix in WRITABLE if AVIF or suffix != ".avif"]

@@ -16,8 +16,9 @@ from PIL import Image, PngImagePlugin, features
 
 from gpen_core.images import ifd
 from gpen_core.images import metadata as meta
-from gpen_core.images.files import Picture, read_picture, write_picture
-from gpen_core.images.picture import Metadata
+from gpen_core.images.picture import Metadata, Picture
+from gpen_core.images.read import read_picture
+from gpen_core.images.write import write_picture
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF tiff:Orientation="6"/></x:xmpmeta>'
 WORKFLOW = '{"nodes": [{"title": "Gr\u00fc\u00dfe"}]}'

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from gpen_core.errors import InputError
-from gpen_core.images.files import Picture, read_picture, write_picture
 from gpen_core.images.layouts import from_comfy, from_network, to_comfy, to_network
+from gpen_core.images.picture import Picture
+from gpen_core.images.read import read_picture
+from gpen_core.images.write import write_picture
 
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 

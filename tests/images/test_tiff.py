@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gpen_core.errors import InputError
-from gpen_core.images.files import read_picture, write_picture
+from gpen_core.images.read import read_picture
+from gpen_core.images.write import write_picture
 
 SHORT, LONG, RATIONAL, ASCII, UNDEFINED = 3, 4, 5, 2, 7
 SIZE = (31, 45)
