@@ -17,11 +17,11 @@ from ..layers import NEGATIVE_SLOPE
 from .encoder_features import Feature, RowRange
 from .lanes import Lanes
 from .strips import activate, bands, strip_height
-from .upsampling import Upsampling
+from .upsampling import Carry, Upsampling
 from .workspace import Workspace
 
 # Rows of the predecessor's activations that a strip needs: one above, two computed ahead.
-CARRY = 3
+CARRIED_ROWS = 3
 
 
 class Convolution(Protocol):
@@ -158,10 +158,11 @@ class GeneratorLevel:
         """Rows `rows[0]` to `rows[1] - 1`, in strips."""
         (top, bottom), side, k = rows, 2 * self.x.shape[3], len(self.upsampling.bias)
         most = strip_height(2 * k * side * self.x.element_size(), side, strip_bytes)
-        joined = workspace.nhwc("joined", (1, 2 * k, most + CARRY, side + 2), self.x).zero_()
+        joined = workspace.nhwc("joined", (1, 2 * k, most + CARRIED_ROWS, side + 2), self.x).zero_()
+        carry: Carry | None = None
         for first in range(top, bottom, most):
             height = min(most, bottom - first)
-            self._fill(joined, first, height, carried=first > top)
+            carry = self._fill(joined, first, height, carry)
             own = self.convolution.rows(joined[:, :, : height + 2], workspace)
             if out is None:
                 target = workspace.nhwc("last", (1, 2 * k, height, side), self.x)
@@ -172,20 +173,22 @@ class GeneratorLevel:
             self.halves[1].write(at, target[:, k:])
             self.rgb.write(target, first, picture[:, :, first : first + height])
 
-    def _fill(self, joined: Tensor, first: int, height: int, carried: bool) -> None:
+    def _fill(self, joined: Tensor, first: int, height: int, carry: Carry | None) -> Carry | None:
         """The first convolution's activations, rows `first - 1` to `first + height + 1`.
 
-        Where `carried`, the first three are the last of the strip before.
+        With a carry, that of the strip before, the first three are its last.
         """
         side, k = joined.shape[3] - 2, len(self.upsampling.bias)
-        if carried:
-            most = joined.shape[2] - CARRY
-            joined[:, :, :CARRY] = joined[:, :, most:].clone()
-        start = first + 2 if carried else max(first - 1, 0)
+        if carry is not None:
+            most = joined.shape[2] - CARRIED_ROWS
+            joined[:, :, :CARRIED_ROWS] = joined[:, :, most:].clone()
+        start = max(first - 1, 0) if carry is None else first + 2
         last = min(first + height + 2, side)
         at = start - first + 1
         if last > start:
             target = joined[:, :, at : at + last - start, 1:-1]
-            activate(self.upsampling.rows(self.x, start, last), target[:, :k])
+            rows, carry = self.upsampling.rows(self.x, start, last, carry)
+            activate(rows, target[:, :k])
             self.halves[0].write(RowRange(self.sample, start, last), target[:, k:])
         joined[:, :, at + max(last - start, 0) :] = 0
+        return carry

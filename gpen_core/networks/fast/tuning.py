@@ -61,5 +61,5 @@ class Tuning:
     def of(cls, config: GPENConfig) -> Tuning:
         """The defaults for a network of this size."""
         if config.out_size >= LARGE:
-            return cls(winograd_strips=2, stored_weight_bytes=1 << 30)
+            return cls(winograd_strips=2, winograd_2d_side=32, stored_weight_bytes=1 << 30)
         return cls()
