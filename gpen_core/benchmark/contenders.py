@@ -7,7 +7,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MissingDependencyError
 from ..networks.fast.network import prepare
+from ..networks.fast.tuning import Tuning
 from ..networks.gpen import GPEN, GPENConfig
 
 log = logging.getLogger(__name__)
 
-NAMES = ("textbook", "onnxruntime", "our-export", "ours")
+NAMES = ("textbook", "onnxruntime", "our-export", "cuda-graphs", "ours")
 OPSET = 17
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -70,21 +71,26 @@ def build(name: str, task: Task, state: Mapping[str, Tensor]) -> Run:
     """The function (N, 3, S, S) -> (N, 3, S, S) float32 of one contender.
 
     Raises:
-        InputError: no such contender.
+        InputError: no such contender, or it cannot run on the task's device.
         MissingDependencyError: its package is absent.
     """
     if name not in NAMES:
         raise InputError(f"There is no contender {name!r}; there are {', '.join(NAMES)}.")
     if name in EXPORTERS:
         return _onnxruntime(name, task, state)
-    return (_textbook if name == "textbook" else _ours)(task, state)
+    if name == "textbook":
+        return _textbook(task, state)
+    if name == "cuda-graphs" and not task.device.startswith("cuda"):
+        raise InputError(f"The contender {name!r} needs a CUDA device, not {task.device}.")
+    return _ours(task, state, graphs=int(name == "cuda-graphs"))
 
 
-def _ours(task: Task, state: Mapping[str, Tensor]) -> Run:
+def _ours(task: Task, state: Mapping[str, Tensor], graphs: int) -> Run:
     with torch.device("meta"):
         network = GPEN(task.config)
     network.load_state_dict(state, assign=True)
-    fast = prepare(network, task.device, DTYPES[task.precision])
+    tuning = replace(Tuning.of(task.config), cuda_graphs=graphs)
+    fast = prepare(network, task.device, DTYPES[task.precision], tuning=tuning)
     return lambda x: fast(x.to(task.device, DTYPES[task.precision])).float()
 
 

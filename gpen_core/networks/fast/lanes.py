@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from .workspace import Workspace
+from .workspace import KEPT_BYTES, Workspace
 
 T = TypeVar("T")
 
@@ -22,12 +22,16 @@ T = TypeVar("T")
 class Lanes(threading.local):
     """As many lanes as PyTorch has threads where it is called; every calling thread has its own.
 
+    `Lanes.each` is `for part in parts: work(part, lanes.workspace)`, in several threads. PyTorch's
+    numbers of threads, the caller's and that of new threads, are the same before and after.
+
     Attributes:
         workspace: of the first lane, and of the calling thread.
     """
 
-    def __init__(self) -> None:
-        self.workspace = Workspace()
+    def __init__(self, kept_bytes: int = KEPT_BYTES, poison: bool = False) -> None:
+        self.kept_bytes, self.poison = kept_bytes, poison
+        self.workspace = self._new_workspace()
         self._others: list[Workspace] = []
         self._pool: ThreadPoolExecutor | None = None
         self._size = 0
@@ -51,7 +55,7 @@ class Lanes(threading.local):
             with torch.inference_mode(inference), torch.no_grad():
                 work(part, workspace)
 
-        self._others += [Workspace() for _ in range(len(parts) - 1 - len(self._others))]
+        self._others += [self._new_workspace() for _ in range(len(parts) - 1 - len(self._others))]
         workspaces = (self.workspace, *self._others)
         pool = self._threads()
         futures = [pool.submit(run, *args) for args in zip(parts, workspaces, strict=False)]
@@ -59,15 +63,28 @@ class Lanes(threading.local):
         for future in futures:
             future.result()
 
+    def each_reference(self, work: Callable[[T, Workspace], None], parts: Sequence[T]) -> None:
+        """What `each` does, one after another."""
+        for part in parts:
+            work(part, self._new_workspace())
+
+    def end_pass(self) -> None:
+        """Nothing taken from the workspaces is used any more."""
+        for workspace in (self.workspace, *self._others):
+            workspace.end_pass()
+
+    def _new_workspace(self) -> Workspace:
+        return Workspace(self.kept_bytes, self.poison)
+
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._size != self.count:
             self._size = self.count
             self._pool = _start(self._size)
         return self._pool
 
-    def __reduce__(self) -> tuple[type[Lanes], tuple[()]]:
-        """Copies of a network start without."""
-        return Lanes, ()
+    def __reduce__(self) -> tuple[type[Lanes], tuple[int, bool]]:
+        """Copies of a network start without buffers and threads."""
+        return Lanes, (self.kept_bytes, self.poison)
 
     @property
     def nbytes(self) -> int:
@@ -82,7 +99,12 @@ def _threads_are_counted_each() -> bool:
 
 
 def _start(count: int) -> ThreadPoolExecutor:
-    """`count` threads that do not share their operations; others keep the number they have."""
+    """`count` threads that do not share their operations.
+
+    `torch.set_num_threads` sets two numbers: that of the thread that calls it, and the one that
+    threads yet to come take over at their first operation. The latter is the host's, so it is
+    read first and put back last, both in threads of our own; the caller's is never touched.
+    """
     pool = ThreadPoolExecutor(count, "gpen-lane")
     started = threading.Barrier(count + 1)
 
@@ -92,6 +114,7 @@ def _start(count: int) -> ThreadPoolExecutor:
         torch.get_num_threads()
         started.wait()
 
+    hosts = _in_new_thread(torch.get_num_threads)
     try:
         for _ in range(count):
             pool.submit(start)
@@ -100,5 +123,10 @@ def _start(count: int) -> ThreadPoolExecutor:
         started.abort()
         raise
     finally:
-        torch.set_num_threads(count)
+        _in_new_thread(functools.partial(torch.set_num_threads, hosts))
     return pool
+
+
+def _in_new_thread(function: Callable[[], T]) -> T:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()

@@ -1,4 +1,4 @@
-"""What stands beside the generator's channels: an encoder feature, whole or by rows.
+"""The encoder's features, which stand beside the generator's channels: whole or by rows.
 
 The largest feature is a 1x1 convolution of the picture. It is cheaper to compute its rows twice,
 in the cache, than to write 64 channels of every pixel to memory and read them back.
@@ -7,12 +7,20 @@ in the cache, than to write 64 channels of every pixel to memory and read them b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import NEGATIVE_SLOPE
+
+
+class RowRange(NamedTuple):
+    """Rows `first` to `last - 1` of one sample of a batch."""
+
+    sample: int
+    first: int
+    last: int
 
 
 class Feature(Protocol):
@@ -27,15 +35,15 @@ class Feature(Protocol):
     def whole(self) -> Tensor:
         """(N, C, r, r)."""
 
-    def rows(self, sample: int, first: int, last: int) -> Tensor:
-        """(1, C, last - first, r): rows `first` to `last - 1` of one sample.
+    def rows(self, at: RowRange) -> Tensor:
+        """(1, C, last - first, r).
 
-        Rows up to two outside of the picture are zero where `Stored.margin` is 2.
+        Rows up to two outside of the picture are zero where `StoredFeature.margin` is 2.
         """
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFeature:
     """A feature in memory, with `margin` rows of zeros above and below."""
 
     fresh: ClassVar[bool] = False
@@ -46,14 +54,14 @@ class Stored:
     def whole(self) -> Tensor:
         return self.padded[:, :, self.margin : self.padded.shape[2] - self.margin]
 
-    def rows(self, sample: int, first: int, last: int) -> Tensor:
-        sample = min(sample, len(self.padded) - 1)
-        rows = slice(first + self.margin, last + self.margin)
+    def rows(self, at: RowRange) -> Tensor:
+        sample = min(at.sample, len(self.padded) - 1)
+        rows = slice(at.first + self.margin, at.last + self.margin)
         return self.padded[sample : sample + 1, :, rows]
 
 
 @dataclass(frozen=True)
-class Computed:
+class ComputedFeature:
     """The encoder's first step: `leaky_relu(conv1x1(picture))`, computed when asked for.
 
     Attributes:
@@ -70,13 +78,18 @@ class Computed:
     def whole(self) -> Tensor:
         return self._step(self.picture)
 
-    def rows(self, sample: int, first: int, last: int) -> Tensor:
-        height = self.picture.shape[2]
-        top, bottom = max(first, 0), min(last, height)
-        feature = self._step(self.picture[sample : sample + 1, :, top:bottom])
-        if (top, bottom) != (first, last):
-            feature = F.pad(feature, (0, 0, top - first, last - bottom))
+    def rows(self, at: RowRange) -> Tensor:
+        top, bottom = max(at.first, 0), min(at.last, self.picture.shape[2])
+        feature = self._step(self.picture[at.sample : at.sample + 1, :, top:bottom])
+        if (top, bottom) != (at.first, at.last):
+            feature = F.pad(feature, (0, 0, top - at.first, at.last - bottom))
         return feature
+
+    def rows_reference(self, at: RowRange) -> Tensor:
+        """What `rows` gives, from the whole feature."""
+        feature = F.conv2d(self.picture, self.weight[:, :, None, None], self.bias)
+        padded = F.pad(F.leaky_relu(feature, NEGATIVE_SLOPE), (0, 0, 2, 2))
+        return padded[at.sample : at.sample + 1, :, at.first + 2 : at.last + 2]
 
     def _step(self, picture: Tensor) -> Tensor:
         # On three channels PyTorch's 1x1 convolution is several times slower than the product.

@@ -14,7 +14,7 @@ from gpen_core.errors import CheckpointError, InputError
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.networks.fir import fir_kernel
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 needs_golden = pytest.mark.skipif(
     not GOLDEN.is_dir(), reason="the golden data (shared/golden beside the project) is absent"
 )

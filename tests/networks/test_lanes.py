@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpen_core.networks.fast.lanes import Lanes
-from gpen_core.networks.fast.strips import BAND_ROWS, bands
+from gpen_core.networks.fast.strips import bands
+from gpen_core.networks.fast.tuning import Tuning
 from gpen_core.networks.fast.workspace import Workspace
 
 
@@ -29,6 +30,29 @@ def test_a_lane_does_not_share_its_operations_and_no_other_thread_is_changed(thr
     thread.start()
     thread.join()
     assert new == [threads]
+
+
+def test_numbers_of_threads_that_a_host_set_elsewhere_stay(set_threads):
+    """The caller's is one, that of new threads another: the host set it last in another thread."""
+    set_threads(2)
+    other = threading.Thread(target=torch.set_num_threads, args=(3,))
+    other.start()
+    other.join()
+    lanes = Lanes()
+    lanes.each(lambda *_: None, range(2))
+    new = []
+    thread = threading.Thread(target=lambda: new.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert (torch.get_num_threads(), new) == (2, [3])
+
+
+@pytest.mark.parametrize("way", ["each", "each_reference"])
+def test_the_parts_of_a_picture_are_done_once_each(way, set_threads):
+    set_threads(3)
+    done, lanes = torch.zeros(3), Lanes()
+    getattr(lanes, way)(lambda part, _: done[part].add_(part + 1), range(3))
+    assert done.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("inference", [True, False])
@@ -79,8 +103,9 @@ def test_every_lane_has_buffers_of_its_own_and_they_go_with_the_lanes():
 
 @given(side=st.sampled_from([128, 256, 512, 1024, 2048]), lanes=st.integers(1, 64))
 def test_bands_cover_the_rows_once_and_are_not_low(side, lanes):
-    parts = bands(side, lanes)
+    fewest = Tuning().band_rows
+    parts = bands(side, lanes, fewest)
     assert [row for top, bottom in parts for row in range(top, bottom)] == list(range(side))
     assert len(parts) <= lanes
     assert all(top % 8 == 0 for top, _ in parts)
-    assert all(bottom - top >= min(BAND_ROWS, side) for top, bottom in parts[:-1])
+    assert all(bottom - top >= min(fewest, side) for top, bottom in parts[:-1])

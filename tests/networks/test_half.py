@@ -17,7 +17,7 @@ from gpen_core.models.load import load_model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.networks.fast.network import prepare
 
-SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "docs" / "samples"
 SMALL = GPENConfig.create(64, narrow=1 / 32, channel_multiplier=1)
 
 
@@ -58,18 +58,15 @@ def test_normalized_styles_are_the_same_convolution(seed, magnitude):
     fast = prepare(GPEN(SMALL))
     style = torch.randn(2, SMALL.style_dim) * magnitude
     for layer in (fast.generator.conv1, *fast.generator.convs):
-        factors, gain = fast._modulation(layer.conv, "layer", style, torch.float32)
-        fast.prepared.clear()
+        exact = fast.operations.modulation(layer, style, torch.float32)
         for dtype in (torch.float16, torch.bfloat16):
-            small, large = (
-                part.float() for part in fast._modulation(layer.conv, "layer", style, dtype)
-            )
+            coarse = fast.operations.modulation(layer, style, dtype)
+            small, large = coarse.style.float(), coarse.gain.float()
             assert small.abs().amax(dim=1).tolist() == [1.0, 1.0]
-            expected = gain[:, :, None] * factors[:, None]
+            expected = exact.gain[:, :, None] * exact.style[:, None]
             found = large[:, :, None] * small[:, None]
             error = (found - expected).abs().amax() / expected.abs().amax()
             assert error < 2 * torch.finfo(dtype).eps
-        fast.prepared.clear()
 
 
 @torch.inference_mode()
@@ -78,5 +75,5 @@ def test_the_style_is_computed_in_float32():
     coarse = prepare(GPEN(SMALL), dtype=torch.bfloat16)
     rounded = prepare(coarse, dtype=torch.float32)
     code = torch.randn(2, rounded.final_linear[0].weight.shape[1])
-    expected = rounded._style(code.bfloat16().float())
-    assert torch.equal(coarse._style(code.bfloat16()), expected.bfloat16())
+    expected = rounded.style(code.bfloat16().float())
+    assert torch.equal(coarse.style(code.bfloat16()), expected.bfloat16())
