@@ -4,8 +4,9 @@ Only what the program and its tests import: linters may be new, and so may the h
 """
 
 import re
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 NOT_IMPORTED = {"ruff", "mypy", "comfyui-frontend-package"}
 # What belongs to a lowest version, where pip would take a release that does not go with it.

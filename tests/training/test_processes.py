@@ -21,7 +21,7 @@ pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is n
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
 processes = pytest.importorskip("gpen_core.training.processes")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {
     "optimizer": {"lr": 0.005, "warmup": 2, "method": "muon"},
     "jitter": {"rotation": 0, "shift": 0, "scale": [1.15, 1.15]},

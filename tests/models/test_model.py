@@ -255,7 +255,7 @@ def test_loading_takes_the_memory_of_the_file(tmp_path, small_model_file, kind):
         torch.save({"g": {k: v.clone() for k, v in state.items()}, "g_ema": state}, path)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     precision = "fp16" if kind.endswith("as it is") else "fp32"
     command = [sys.executable, "-c", _MEASURE, str(path), str(small_model_file), precision]
     out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=300)

@@ -18,7 +18,7 @@ from gpen_core.models.model import Model, load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.onnx.folding import fold, unfold
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 onnx = pytest.importorskip("onnx", reason="the extra gpen[onnx] is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the extra gpen[onnx] is not installed")
 

@@ -53,7 +53,7 @@ def test_templates_are_those_of_the_notes() -> None:
 def test_matrices_match_the_official_code(shared) -> None:
     """The official code solves in float32, so its offsets of some thousand pixels carry its own
     rounding: they are compared in proportion, the rest to 1e-4."""
-    cases = json.loads((Path(__file__).parent / "golden" / "align.json").read_text())
+    cases = json.loads((Path(__file__).parents[1] / "golden" / "align.json").read_text())
     assert len(cases) == 12
     for case in cases:
         points = torch.tensor(case["template"], dtype=torch.float64)

@@ -34,7 +34,7 @@ from gpen_core.hooks import Hooks
 from gpen_core.options import DetectOptions
 from gpen_core.weights.locate import FOLDER_VARIABLE
 
-SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "docs" / "samples"
 
 # Left eye, right eye, nose, mouth corners of a face in the unit box.
 FRONTAL = torch.tensor([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])

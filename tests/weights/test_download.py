@@ -23,7 +23,7 @@ from gpen_core.weights import download as downloads
 from gpen_core.weights import verify as verification
 from gpen_core.weights.transfer import DownloadError, Policy
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = hashlib.shake_256(b"weights").digest(1_500_000)
 SHA = hashlib.sha256(DATA).hexdigest()
 POLICY = Policy(retries=3, backoff=0.01, max_backoff=0.02, timeout=5, loopback_http=True)
