@@ -340,6 +340,31 @@ def test_the_textbook_export_runs_and_turns_back(kind, full_state, crops, reques
         torch.testing.assert_close(back[key], value, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_that_the_graph_transposes_itself_are_found(folded_file, full_state, tmp_path):
+    """PyTorch 2.5 keeps a linear layer's weight as it is, with a node that transposes it."""
+    graph = onnx.load(str(folded_file))
+    stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+    linear = [
+        node
+        for node in graph.graph.node
+        if node.op_type in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul")
+        and node.input[1] in stored
+    ]
+    for node in linear:
+        name = node.input[1]
+        turned = onnx.numpy_helper.to_array(stored[name]).T.copy()
+        stored[name].CopyFrom(onnx.numpy_helper.from_array(turned, name))
+        node.input[1] = f"{name} as (in, out)"
+        turn = onnx.helper.make_node("Transpose", [name], [node.input[1]], perm=[1, 0])
+        graph.graph.node.insert(0, turn)
+    assert len(linear) > 8
+    path = tmp_path / "transposes.onnx"
+    onnx.save(graph, str(path))
+    back, _ = read_onnx_weights(path)
+    for key, value in full_state.items():
+        torch.testing.assert_close(back[key], value, rtol=1e-5, atol=1e-6)
+
+
 def test_equal_constants_that_an_exporter_merged_are_found(folded_file, full_state, tmp_path):
     graph = onnx.load(str(folded_file))
     biases = [t for t in graph.graph.initializer if list(t.dims) == [1, 512]]

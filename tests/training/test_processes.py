@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,13 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
 
 
+def free_port() -> int:
+    """Found here: asked to find one (port 0), PyTorch 2.5 waits for ever."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def losses_of(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [
@@ -74,7 +82,7 @@ def test_two_processes_are_one_with_a_double_batch(write_config, tmp_path):
     script.write_text(SCRIPT)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    launch += ["--dynamo_backend", "no", "--main_process_port", "0"]
+    launch += ["--dynamo_backend", "no", "--main_process_port", str(free_port())]
     done = subprocess.run(
         [*launch, str(script), str(config), str(tmp_path)],
         env=environment(),
