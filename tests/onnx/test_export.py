@@ -386,8 +386,8 @@ def test_the_simplified_export_has_lost_the_names(folded_file):
     assert not any("ecd1" in name and "weight" in name for name in names)
 
 
-def test_a_graph_that_computes_something_else_is_not_taken_for_gpen(textbook_file, tmp_path):
-    graph = onnx.load(str(textbook_file))
+def test_a_graph_that_computes_something_else_is_not_taken_for_gpen(folded_file, tmp_path):
+    graph = onnx.load(str(folded_file))
     for node in graph.graph.node:
         if node.op_type == "LeakyRelu":
             node.attribute[0].f = 0.3
