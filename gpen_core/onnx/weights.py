@@ -134,7 +134,21 @@ class _Flow:
         flat = node.op_type == "MatMul" or (
             node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute)
         )
-        return _Constant(_dotted(name), value, self.level[node.output[0]], flat)
+        turned = self._is_turned(name, node)
+        return _Constant(_dotted(name), value, self.level[node.output[0]], flat != turned)
+
+    def _is_turned(self, name: str, node: Any) -> bool:
+        """Whether a constant reaches a node through a transposition, as PyTorch 2.5 exports it."""
+        waiting = [(name, False)]
+        while waiting:
+            value, turned = waiting.pop(0)
+            for user in self.users.get(value, ()):
+                if user is node:
+                    return turned
+                if user.output[0] not in self.level:
+                    after = turned != (user.op_type == "Transpose")
+                    waiting += [(output, after) for output in user.output]
+        return False
 
     def users_of(self, name: str, kinds: set[str] | None = None) -> list[Any]:
         """The first nodes downstream that depend on the input, of one of these kinds if given."""
@@ -165,7 +179,10 @@ class _Flow:
             return None, None
         if len(node.input) == 3:
             bias = self.constants.get(node.input[2], bias)
-        return self.constants.get(node.input[1]), bias
+        weight = node.input[1]
+        while weight in self.producer and self.producer[weight].op_type == "Transpose":
+            weight = self.producer[weight].input[0]
+        return self.constants.get(weight), bias
 
 
 def _dotted(name: str) -> str:

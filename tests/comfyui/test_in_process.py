@@ -771,7 +771,7 @@ def test_a_download_is_offered_and_says_what_to_fetch_by_hand_offline(fresh, mon
 
 
 def facexlib_file(name: str) -> bytes:
-    """RetinaFace's or ParseNet's file with random weights; the real one is not at hand."""
+    """RetinaFace's or ParseNet's file with random weights."""
     import io
 
     if name == "ParseNet":

@@ -32,9 +32,11 @@ from gpen_core.faces.sanity import plausible
 from gpen_core.faces.turn import Turn
 from gpen_core.hooks import Hooks
 from gpen_core.options import DetectOptions
+from gpen_core.weights import catalogue
 from gpen_core.weights.locate import FOLDER_VARIABLE
+from gpen_core.weights.verify import PINS, check
 
-SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "docs" / "samples"
 
 # Left eye, right eye, nose, mouth corners of a face in the unit box.
 FRONTAL = torch.tensor([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
@@ -450,9 +452,13 @@ def test_what_is_no_face_is_not_plausible(points):
 # --- RetinaFace ----------------------------------------------------------------------------------
 
 
+SMALL_FILE = "detection_mobilenet0.25_Final.pth"
+
+
 @pytest.fixture(scope="module")
 def random_retinaface(tmp_path_factory, facexlib_networks):
-    """Random weights of the small network in a file as published: with `module.` prefixes."""
+    """A file of random weights of the small network, laid out as the published one: with
+    `module.` prefixes; under a name of its own, of which no hash is known."""
     module = facexlib_networks("detection.retinaface")
     torch.manual_seed(0)
     network = module.RetinaFace(network_name="mobile0.25", device="cpu")
@@ -461,17 +467,17 @@ def random_retinaface(tmp_path_factory, facexlib_networks):
         for name, parameter in network.named_parameters():
             if name.startswith("ClassHead"):
                 parameter.normal_(0, 1)
-    folder = tmp_path_factory.mktemp("retinaface")
+    path = tmp_path_factory.mktemp("retinaface") / "mine.pth"
     state = {f"module.{key}": value for key, value in network.state_dict().items()}
-    torch.save(state, folder / "detection_mobilenet0.25_Final.pth")
-    return folder, network.eval()
+    torch.save(state, path)
+    return path, network.eval()
 
 
 def test_retinaface_decodes_as_facexlib_does(random_retinaface, monkeypatch):
     """Compared before suppression: random weights give many equal scores, in no firm order."""
-    folder, reference = random_retinaface
+    path, reference = random_retinaface
     monkeypatch.setattr(retinaface, "_OVERLAP", 1.0)
-    detector = load_detector("retinaface-mobile0.25", weights_dir=folder)
+    detector = load_detector("retinaface-mobile0.25", weights_dir=path)
     image = torch.randint(0, 256, (3, 150, 203), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = reference.detect_faces(
@@ -494,11 +500,41 @@ def test_retinaface_serves_detect(random_retinaface):
     assert len(faces.image_sizes) == 2
 
 
-def test_retinaface_takes_a_file_of_another_name(random_retinaface, tmp_path):
-    source = random_retinaface[0] / "detection_mobilenet0.25_Final.pth"
-    named = tmp_path / "mine.pth"
-    named.write_bytes(source.read_bytes())
-    assert load_detector("retinaface-mobile0.25", weights_dir=named).network is not None
+@pytest.fixture(scope="module")
+def published(shared, facexlib_networks):
+    """The folder of facexlib's own file of the small network, and facexlib's network with it."""
+    module = facexlib_networks("detection.retinaface")
+    folder = shared / "facedetection"
+    state = torch.load(folder / SMALL_FILE, map_location="cpu", weights_only=True)
+    network = module.RetinaFace(network_name="mobile0.25", device="cpu")
+    network.load_state_dict({key.removeprefix("module."): state[key] for key in state})
+    return folder, network.eval()
+
+
+@pytest.mark.parametrize(("name", "count"), [("solvay_1927.png", 29), ("18f_pif-group.jpg", 67)])
+def test_the_published_retinaface_finds_what_facexlib_finds(name, count, published, shared):
+    """facexlib counts pixels from their corners, this project from their centers."""
+    folder, reference = published
+    detector = load_detector("retinaface-mobile0.25", weights_dir=folder)
+    image = read(shared / "photos" / name)
+    pixels = (image[0] * 255).round().byte().flip(0).permute(1, 2, 0).numpy()
+    with torch.no_grad():
+        expected = torch.from_numpy(reference.detect_faces(pixels, conf_threshold=0.9))
+    boxes, scores, landmarks = detector(image[0], confidence=0.9)
+    assert len(boxes) == len(expected) == count
+    torch.testing.assert_close(boxes + 0.5, expected[:, :4], rtol=0, atol=1e-3)
+    torch.testing.assert_close(scores, expected[:, 4], rtol=0, atol=1e-5)
+    torch.testing.assert_close(landmarks.flatten(1) + 0.5, expected[:, 5:], rtol=0, atol=1e-3)
+    assert len(detect(image, detector)) == count
+
+
+def test_the_published_retinaface_is_known_by_its_hash(shared, tmp_path):
+    path = tmp_path / SMALL_FILE
+    path.write_bytes((shared / "facedetection" / SMALL_FILE).read_bytes())
+    entry = catalogue.show("RetinaFace-mobile0.25")
+    known = check(entry, path)
+    assert (known.state, entry.bytes) == ("ok", path.stat().st_size)
+    assert not known.pin_unknown() and not (tmp_path / PINS).exists()
 
 
 def test_missing_retinaface_says_file_folder_and_address(tmp_path):
@@ -524,14 +560,24 @@ def test_changed_resnet_weights_are_refused_before_reading(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut"])
 def test_damaged_retinaface_files(content, tmp_path):
-    (tmp_path / "detection_mobilenet0.25_Final.pth").write_bytes(content)
+    (tmp_path / "mine.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be read"):
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path / "mine.pth")
+    (tmp_path / SMALL_FILE).write_bytes(content)
+    with pytest.raises(CheckpointError, match="SHA-256"):
         load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
 
 
-def test_a_hash_nobody_published_is_pinned_on_first_use(random_retinaface, tmp_path):
-    name = "detection_mobilenet0.25_Final.pth"
-    content = (random_retinaface[0] / name).read_bytes()
+def test_a_hash_nobody_published_is_pinned_on_first_use(random_retinaface, tmp_path, monkeypatch):
+    content = json.loads(catalogue._CATALOGUE.read_text(encoding="utf-8"))
+    for facts in content["files"]:
+        if facts["name"] == "RetinaFace-mobile0.25":
+            facts |= {"bytes": None, "sha256": None, "sha256_source": None}
+    (tmp_path / "catalogue.json").write_text(json.dumps(content))
+    monkeypatch.setattr(catalogue, "_CATALOGUE", tmp_path / "catalogue.json")
+
+    name = SMALL_FILE
+    content = random_retinaface[0].read_bytes()
     (tmp_path / name).write_bytes(b"damaged")  # what cannot be used is not pinned
     with pytest.raises(CheckpointError):
         load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
@@ -544,17 +590,18 @@ def test_a_hash_nobody_published_is_pinned_on_first_use(random_retinaface, tmp_p
         load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
 
 
-def test_other_networks_weights(random_retinaface, tmp_path):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "detection_mobilenet0.25_Final.pth")
+def test_other_networks_weights(facexlib_networks, tmp_path):
+    facexlib_networks("detection.retinaface")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="does not hold RetinaFace"):
-        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path / "other.pth")
 
 
 def test_missing_torchvision_is_said(monkeypatch, tmp_path):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "detection_mobilenet0.25_Final.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "mine.pth")
     monkeypatch.setitem(sys.modules, "facexlib.detection.retinaface", None)
     with pytest.raises(MissingDependencyError, match="pip install facexlib torchvision"):
-        load_detector("retinaface-mobile0.25", weights_dir=tmp_path)
+        load_detector("retinaface-mobile0.25", weights_dir=tmp_path / "mine.pth")
 
 
 # --- drawing -------------------------------------------------------------------------------------

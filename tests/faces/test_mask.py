@@ -83,6 +83,98 @@ def test_rectangle_is_the_official_one() -> None:
     torch.testing.assert_close(mask, mask.T, rtol=0, atol=1e-5)
 
 
+def crossings(mask: torch.Tensor, level: float = 0.5) -> tuple[float, float]:
+    """Where a row rises through a level and falls through it again, in pixels, linear between."""
+    above = torch.nonzero(mask >= level).flatten()
+    first, last = int(above[0]), int(above[-1])
+    rise = first - (mask[first] - level) / (mask[first] - mask[first - 1])
+    fall = last + (mask[last] - level) / (mask[last] - mask[last + 1])
+    return float(rise), float(fall)
+
+
+@pytest.mark.parametrize("border", [26.0, 60.0, 128.0])
+@pytest.mark.parametrize("size", [512, 256])
+def test_the_border_is_as_wide_as_asked_for(border, size) -> None:
+    """A blurred step is at one half where the step was: at the border's inner edge."""
+    mask = crop_masks(aligned(1, size), MaskOptions(border=border, feather=16))[0, 0]
+    width = border * size / 512
+    rise, fall = crossings(mask[size // 2])
+    assert rise == pytest.approx(width - 0.5, abs=0.3)
+    assert fall == pytest.approx(size - 0.5 - width, abs=0.3)
+    assert crossings(mask[:, size // 2]) == pytest.approx((rise, fall), abs=1e-3)
+
+
+def test_a_border_narrower_than_the_blur_gives_way_to_it() -> None:
+    """Otherwise the crop's edge would not be zero: 2 blurs of 3 sigma, 17 px each."""
+    for border in (0.0, 10.0, 26.0):
+        mask = crop_masks(aligned(1, 512), MaskOptions(border=border, feather=32))[0, 0]
+        rise, _ = crossings(mask[256])
+        assert rise == pytest.approx(2 * 17 + 1 - 0.5, abs=0.3)
+
+
+@pytest.mark.parametrize("feather", [8.0, 24.0, 48.0])
+def test_a_feather_is_the_width_of_the_edge(feather) -> None:
+    """Four standard deviations: from 2.3 % to 97.7 %."""
+    mask = crop_masks(aligned(1, 512), MaskOptions(border=128, feather=feather))[0, 0, 256]
+    low, high = torch.special.ndtr(torch.tensor([-2.0, 2.0])).tolist()
+    assert crossings(mask, high)[0] - crossings(mask, low)[0] == pytest.approx(feather, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["ellipse", "hull"])
+@pytest.mark.parametrize("feather", [8.0, 40.0])
+def test_the_feather_of_a_face_shape_is_a_smoothstep(kind, feather) -> None:
+    """As wide as the feather from nothing to all, and 5/32 at a quarter of it."""
+    mask = crop_masks(aligned(1, 512), MaskOptions(mask=kind, border=0, feather=feather))[0, 0]
+    row = mask[260]
+    quarter = crossings(row, 0.5)[0] - crossings(row, 5 / 32)[0]
+    assert quarter == pytest.approx(feather / 4, rel=0.1, abs=0.3)
+    three = crossings(row, 27 / 32)[0] - crossings(row, 0.5)[0]
+    assert three == pytest.approx(feather / 4, rel=0.1, abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["gpen", "ffhq"])
+def test_the_ellipse_goes_from_hairline_to_chin(name) -> None:
+    mask = crop_masks(aligned(1, 512, name=name), MaskOptions(mask="ellipse", feather=4))[0, 0]
+    points = template(name, 512)
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    down = float(mouth[1] - eyes[1])
+    x = float(eyes[0] + mouth[0]) / 2
+    top, bottom = crossings(mask[:, round(x)])
+    assert top == pytest.approx(float(eyes[1]) - 1.1 * down, abs=1)
+    assert bottom == pytest.approx(float(mouth[1]) + 0.75 * down, abs=1)
+    left, right = crossings(mask[round((top + bottom) / 2)])
+    wide = 1.35 * float(points[1, 0] - points[0, 0])
+    assert (left, right) == pytest.approx((x - wide, x + wide), abs=1)
+
+
+def test_the_hull_lies_around_the_landmarks() -> None:
+    """0.7 of the way from mouth to eyes below the mouth, 0.4 more above the eyes."""
+    points = template("gpen", 512)
+    down = points[3:].mean(0)[1] - points[:2].mean(0)[1]
+    for size in (512, 128):
+        mask = crop_masks(aligned(1, size), MaskOptions(mask="hull", feather=4))[0, 0]
+        mouth = points[3] * (size / 512)
+        _, bottom = crossings(mask[:, round(float(points[3:].mean(0)[0]) * size / 512)])
+        grown = 0.7 * float(down) * size / 512
+        assert bottom == pytest.approx(float(mouth[1]) + grown, abs=3 * size / 512 + 0.5)
+        top, _ = crossings(mask[:, round(float(points[:2].mean(0)[0]) * size / 512)])
+        above = float(points[:2, 1].mean() - 1.1 * down) * size / 512
+        assert top == pytest.approx(above, abs=3 * size / 512 + 0.5)
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "hull"])
+def test_a_mask_lies_over_its_crop_however_large_the_restored_face(kind) -> None:
+    """Its center of weight, as a share of the side: no half pixel is lost on the way."""
+    centers = []
+    for size in (64, 128, 256, 512, 1024):
+        faces = aligned(1, 64, restored=size)
+        mask = crop_masks(faces, MaskOptions(mask=kind))[0, 0].double()
+        along = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        centers.append([float((mask.sum(axis) * along).sum() / mask.sum()) for axis in (0, 1)])
+    for center in centers[:-1]:
+        assert center == pytest.approx(centers[-1], abs=0.002)
+
+
 def test_a_feather_is_in_pixels_of_a_512_crop_whatever_the_model() -> None:
     options = MaskOptions(feather=40)
     small = crop_masks(aligned(1, 256), options)

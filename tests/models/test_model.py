@@ -91,6 +91,19 @@ def test_inspecting_loads_nothing(small_model_file):
 # --- the cache -----------------------------------------------------------------------------------
 
 
+def test_a_model_is_cached_for_its_device_and_precision(small_model_file, monkeypatch):
+    """PyTorch's `meta` stands for a second device: weights without values."""
+    monkeypatch.setattr("gpen_core.models.model._device_count", lambda kind: 1)
+    here = load_model(small_model_file)
+    there = load_model(small_model_file, device="meta")
+    assert (here.device.type, there.device.type) == ("cpu", "meta")
+    half = load_model(small_model_file, precision="bf16")
+    assert (half.precision, here.precision) == ("bf16", "fp32")
+    assert load_model(small_model_file, device="cpu") is here
+    assert load_model(small_model_file, device="meta") is there
+    assert len(CACHE) == 3
+
+
 def test_a_replaced_file_gives_its_old_model_up(tmp_path, small_state):
     path = tmp_path / "m.pth"
     torch.save(small_state, path)
@@ -255,7 +268,7 @@ def test_loading_takes_the_memory_of_the_file(tmp_path, small_model_file, kind):
         torch.save({"g": {k: v.clone() for k, v in state.items()}, "g_ema": state}, path)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     precision = "fp16" if kind.endswith("as it is") else "fp32"
     command = [sys.executable, "-c", _MEASURE, str(path), str(small_model_file), precision]
     out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=300)

@@ -118,7 +118,7 @@ def test_a_wrong_option_is_named(options, message):
 
 def test_the_pipeline_is_measured_stage_by_stage(tmp_path):
     output = tmp_path / "results.json"
-    photo = Path(__file__).resolve().parents[1] / "docs" / "samples" / "solvay-1927.jpg"
+    photo = Path(__file__).resolve().parents[2] / "docs" / "samples" / "solvay-1927.jpg"
     try:
         load_detector()
     except MissingDependencyError as error:

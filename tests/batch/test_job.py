@@ -19,7 +19,7 @@ from gpen_core.batch.targets import Naming
 from gpen_core.cli.app import run as gpen
 from gpen_core.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def save(path: Path, array: np.ndarray) -> Path:

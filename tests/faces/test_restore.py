@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -137,6 +138,26 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
     restored = restore_crops(crops_of(2), model, RestoreOptions(), hooks)
     assert torch.isfinite(restored).all()
     assert "redone in fp32" in hooks.events[0]
+
+
+class OneBadPixel(torch.nn.Module):
+    """The real network, which gets one value of one face wrong: what a slight overflow does."""
+
+    def __init__(self, network, value: float) -> None:
+        super().__init__()
+        self.inner, self.value = network, value
+
+    def forward(self, x, generator=None):
+        result = self.inner(x, generator).clone()
+        result[-1, 2, 5, 7] = self.value
+        return result
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_bad_value_of_one_face_is_enough(small_model, value):
+    spoiled = replace(small_model, network=OneBadPixel(small_model.network, value))
+    with pytest.raises(GPENError, match="NaN or infinite"):
+        restore_crops(crops_of(2), spoiled, RestoreOptions(), Hooks())
 
 
 def test_nan_in_fp32_is_an_error(small_state):

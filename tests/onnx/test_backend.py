@@ -72,7 +72,7 @@ def test_a_graph_is_not_exported_again(files, tmp_path):
 def test_run_gpen_restores_with_a_graph(files, tmp_path):
     from gpen_core.cli.app import run_gpen
 
-    photo = Path(__file__).resolve().parents[1] / "docs" / "samples" / "astronaut-damaged.jpg"
+    photo = Path(__file__).resolve().parents[2] / "docs" / "samples" / "astronaut-damaged.jpg"
     command = ["--input", str(photo), "--size", "64", "--face_align", "--model_path"]
     for model in files:
         target = tmp_path / f"{model.suffix[1:]}.png"

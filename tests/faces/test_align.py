@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from gpen_core.faces.align import align, estimate_similarity, invert
 from gpen_core.faces.found import Faces
 from gpen_core.faces.templates import template
 from gpen_core.faces.warp import resize_matrix, shift_matrix, warp
+from gpen_core.hooks import Hooks
 
 
 def similarity(scale: float, angle: float, x: float, y: float) -> torch.Tensor:
@@ -53,7 +55,7 @@ def test_templates_are_those_of_the_notes() -> None:
 def test_matrices_match_the_official_code(shared) -> None:
     """The official code solves in float32, so its offsets of some thousand pixels carry its own
     rounding: they are compared in proportion, the rest to 1e-4."""
-    cases = json.loads((Path(__file__).parent / "golden" / "align.json").read_text())
+    cases = json.loads((Path(__file__).parents[1] / "golden" / "align.json").read_text())
     assert len(cases) == 12
     for case in cases:
         points = torch.tensor(case["template"], dtype=torch.float64)
@@ -186,3 +188,88 @@ def test_warp_keeps_pixel_centers() -> None:
     torch.testing.assert_close(mirrored, image[:, :, [3, 2, 1]], rtol=0, atol=1e-4)
     repeated = warp(image, shift_matrix(3, 0), (40, 3), "replicate")
     torch.testing.assert_close(repeated, image[:, :, [0, 0, 0]], rtol=0, atol=1e-4)
+
+
+def test_outside_of_the_picture_lies_its_mirror_image() -> None:
+    """A face at the edge: its crop is that of the picture padded by hand."""
+    image = torch.rand(1, 3, 120, 100, generator=torch.Generator().manual_seed(0))
+    landmarks = map_points(similarity(0.2, 0.3, -30, -20), template("gpen", 512))[None]
+    found = align(image, faces_at(landmarks, [0], (120, 100)), 96)
+    padded = torch.nn.functional.pad(image, (90, 90, 90, 90), mode="reflect")
+    expected = align(padded, faces_at(landmarks + 90, [0], (300, 280)), 96)
+    torch.testing.assert_close(found.crops, expected.crops, rtol=0, atol=1e-3)
+    beside = torch.nn.functional.pad(image, (90, 90, 90, 90), mode="replicate")
+    other = align(beside, faces_at(landmarks + 90, [0], (300, 280)), 96)
+    assert float((found.crops - other.crops).abs().max()) > 0.1, "the face lies inside"
+
+
+def test_a_picture_keeps_its_range() -> None:
+    """0..1 becomes -1..1; what bicubic overshoots is clamped."""
+    landmarks = template("gpen", 64)[None]
+    image = torch.zeros(1, 3, 64, 64)
+    image[..., 32:] = 1
+    crops = align(image, faces_at(landmarks, [0], (64, 64)), 64).crops
+    assert (float(crops.min()), float(crops.max())) == (-1.0, 1.0)
+    torch.testing.assert_close(crops[0], image[0] * 2 - 1, rtol=0, atol=1e-3)
+
+
+def test_types_of_the_result() -> None:
+    """Matrices are solved in double precision whatever is given, and kept in single precision."""
+    landmarks = map_points(similarity(0.3, 0.4, 1000, 700), template("gpen", 512))[None]
+    exact = estimate_similarity(landmarks, template("gpen", 512))
+    assert exact.dtype == torch.float64
+    rounded = estimate_similarity(landmarks.float(), template("gpen", 512).float())
+    assert rounded.dtype == torch.float64
+    torch.testing.assert_close(rounded, exact, rtol=1e-5, atol=1e-2)
+    for dtype in (torch.float32, torch.float64):
+        images = torch.rand(1, 3, 40, 40, dtype=dtype)
+        faces = align(images, faces_at(template("ffhq", 40)[None], [0], (40, 40)), 32, "ffhq")
+        assert (faces.matrices.dtype, faces.crops.dtype) == (torch.float32, torch.float32)
+        assert faces.template == "ffhq"
+
+
+@pytest.mark.parametrize("source", [-1, 2, 5])
+def test_a_face_of_an_image_that_is_not_there(source) -> None:
+    faces = faces_at(template("gpen", 16).expand(2, 5, 2), [0, 1], (20, 20))
+    faces = faces.with_(source=torch.tensor([0, source]))
+    with pytest.raises(InputError, match="but the batch has 2 image"):
+        align(torch.rand(2, 3, 20, 20), faces, 64)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_single_bad_coordinate_is_enough(bad) -> None:
+    good = template("gpen", 100)
+    landmarks = good.expand(3, 5, 2).clone()
+    landmarks[2, 4, 1] = bad
+    message = (
+        "The landmarks of face 2 are not five distinct, finite points, so it cannot be aligned; "
+        "leave this face out or detect it again."
+    )
+    with pytest.raises(InputError) as caught:
+        estimate_similarity(landmarks, good)
+    assert str(caught.value) == message
+
+
+def test_how_near_landmarks_may_lie() -> None:
+    """A thousandth of a pixel, root mean square, and a ten-thousandth of the template's scale."""
+    good = template("gpen", 100)
+    spread = (good - good.mean(0)).square().sum(1).mean().sqrt()
+    unit = (good - good.mean(0)) / spread
+    assert estimate_similarity(unit[None] * 1.1e-3, good).shape == (1, 2, 3)
+    with pytest.raises(InputError, match="five distinct"):
+        estimate_similarity(unit[None] * 0.9e-3, good)
+    assert estimate_similarity(unit[None] * spread * 0.9e4, good).shape == (1, 2, 3)
+    with pytest.raises(InputError, match="do not resemble a face's"):
+        estimate_similarity(unit[None] * spread * 1.1e4, good)
+
+
+def test_every_face_is_told() -> None:
+    class Told(Hooks):
+        steps: ClassVar[list[tuple]] = []
+
+        def progress(self, *step) -> None:
+            self.steps.append(step)
+
+    faces = faces_at(template("gpen", 20).expand(3, 5, 2), [0, 0, 0], (20, 20))
+    align(torch.rand(1, 3, 20, 20), faces, 16, hooks=Told())
+    assert Told.steps == [("align", 1, 3), ("align", 2, 3), ("align", 3, 3)]

@@ -19,19 +19,19 @@ from gpen_core.models.model import Model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.onnx.folding import fold, unfold
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 onnx = pytest.importorskip("onnx", reason="the extra gpen[onnx] is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the extra gpen[onnx] is not installed")
 
-from gpen_core.onnx import export as exports  # noqa: E402
-from gpen_core.onnx.backend import (  # noqa: E402
+from gpen_core.onnx import export as exports
+from gpen_core.onnx.backend import (
     OnnxConfig,
     OnnxNetwork,
     choose_providers,
     describe_onnx,
 )
-from gpen_core.onnx.export import export  # noqa: E402
-from gpen_core.onnx.weights import read_onnx_weights  # noqa: E402
+from gpen_core.onnx.export import export
+from gpen_core.onnx.weights import read_onnx_weights
 
 
 def random_state(
@@ -341,6 +341,31 @@ def test_the_textbook_export_runs_and_turns_back(kind, full_state, crops, reques
         torch.testing.assert_close(back[key], value, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_that_the_graph_transposes_itself_are_found(folded_file, full_state, tmp_path):
+    """PyTorch 2.5 keeps a linear layer's weight as it is, with a node that transposes it."""
+    graph = onnx.load(str(folded_file))
+    stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+    linear = [
+        node
+        for node in graph.graph.node
+        if node.op_type in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul")
+        and node.input[1] in stored
+    ]
+    for node in linear:
+        name = node.input[1]
+        turned = onnx.numpy_helper.to_array(stored[name]).T.copy()
+        stored[name].CopyFrom(onnx.numpy_helper.from_array(turned, name))
+        node.input[1] = f"{name} as (in, out)"
+        turn = onnx.helper.make_node("Transpose", [name], [node.input[1]], perm=[1, 0])
+        graph.graph.node.insert(0, turn)
+    assert len(linear) > 8
+    path = tmp_path / "transposes.onnx"
+    onnx.save(graph, str(path))
+    back, _ = read_onnx_weights(path)
+    for key, value in full_state.items():
+        torch.testing.assert_close(back[key], value, rtol=1e-5, atol=1e-6)
+
+
 def test_equal_constants_that_an_exporter_merged_are_found(folded_file, full_state, tmp_path):
     graph = onnx.load(str(folded_file))
     biases = [t for t in graph.graph.initializer if list(t.dims) == [1, 512]]
@@ -362,8 +387,8 @@ def test_the_simplified_export_has_lost_the_names(folded_file):
     assert not any("ecd1" in name and "weight" in name for name in names)
 
 
-def test_a_graph_that_computes_something_else_is_not_taken_for_gpen(textbook_file, tmp_path):
-    graph = onnx.load(str(textbook_file))
+def test_a_graph_that_computes_something_else_is_not_taken_for_gpen(folded_file, tmp_path):
+    graph = onnx.load(str(folded_file))
     for node in graph.graph.node:
         if node.op_type == "LeakyRelu":
             node.attribute[0].f = 0.3

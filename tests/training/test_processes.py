@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is n
 checkpoint = pytest.importorskip("gpen_core.training.checkpoint")
 processes = pytest.importorskip("gpen_core.training.processes")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {
     "optimizer": {"lr": 0.005, "warmup": 2, "method": "muon"},
     "jitter": {"rotation": 0, "shift": 0, "scale": [1.15, 1.15]},
@@ -55,6 +56,13 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
 
 
+def free_port() -> int:
+    """Found here: asked to find one (port 0), PyTorch 2.5 waits for ever."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def losses_of(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [
@@ -74,7 +82,7 @@ def test_two_processes_are_one_with_a_double_batch(write_config, tmp_path):
     script.write_text(SCRIPT)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    launch += ["--dynamo_backend", "no", "--main_process_port", "0"]
+    launch += ["--dynamo_backend", "no", "--main_process_port", str(free_port())]
     done = subprocess.run(
         [*launch, str(script), str(config), str(tmp_path)],
         env=environment(),
