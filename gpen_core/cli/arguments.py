@@ -27,7 +27,9 @@ def flag(name: str, help: str, *more: str, **keywords: Any) -> Any:
 
 
 Overwrite = Annotated[bool, flag("overwrite", "Replace files that exist.")]
-WeightsDir = Annotated[Path | None, flag("weights_dir", "Folder of detector and parser weights.")]
+WeightsDir = Annotated[
+    Path | None, flag("weights_dir", "Folder with the detector and parser weights.")
+]
 AcceptLicense = Annotated[
     bool, flag("accept_license", "Download missing weights and accept their licenses.")
 ]
