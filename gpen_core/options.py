@@ -163,7 +163,7 @@ class DetectOptions(Checked):
     )
     min_size: int | None = option(
         None,
-        "Skip faces smaller than this: pixels of the shorter side in the picture.",
+        "Skip faces whose shorter side is below this, in pixels of the picture.",
         low=1,
         high=16384,
         step=1,
@@ -171,7 +171,7 @@ class DetectOptions(Checked):
     )
     max_size: int | None = option(
         None,
-        "Skip faces larger than this: pixels of the shorter side in the picture.",
+        "Skip faces whose shorter side is above this, in pixels of the picture.",
         low=1,
         high=16384,
         step=1,
