@@ -81,6 +81,13 @@ class Spec:
     choices: tuple[Any, ...] = ()
     unset: str = ""
 
+    @property
+    def limits(self) -> str:
+        """The range in words, `0.1 to 1`; empty where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.low:.10g} to {self.high:.10g}"  # all digits of a seed
+
     def check(self, name: str, value: Any) -> None:
         """Refuse a value outside the range or the choices.
 
@@ -97,7 +104,7 @@ class Spec:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not is_number or not self.low <= value <= self.high or not math.isfinite(value):
                 raise InputError(
-                    f"{name} must be from {self.low:g} to {self.high:g}, not {value!r}.",
+                    f"{name} must be from {self.limits}, not {value!r}.",
                     option=name,
                 )
 

@@ -7,15 +7,18 @@ with them, and the commands in code blocks with the commands there are.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from gpen_core.cli.app import app
 from gpen_core.dataset.degradation import LIMITS, PRESETS
-from gpen_core.options import DETECTORS, STEPS, Options, Spec, specs
+from gpen_core.errors import InputError
+from gpen_core.options import DETECTORS, STEPS, Options, RestoreOptions, Spec, spec_of, specs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "web" / "docs").glob("*.md"))
@@ -63,17 +66,19 @@ def written(default: object, spec: Spec) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def allowed(name: str, default: object, spec: Spec) -> str | None:
-    """Range or choices as the tables write them; None where anything may be written."""
+def allowed(default: object, spec: Spec, *, widget: bool = True) -> str | None:
+    """Range or choices as the tables write them; None where anything may be written.
+
+    A widget has an entry more than its option where that may be left open.
+    """
     if isinstance(default, bool):
         return "on, off"
     if spec.choices:
-        first = ["model"] if name == "template" else []
+        first = ["model"] if widget and default is None else []
         return ", ".join([*first, *map(str, spec.choices)])
     if spec.low is None or spec.high is None:
         return None
-    low = 0 if default is None else spec.low
-    return " to ".join(str(int(end)) if end == int(end) else f"{end:g}" for end in (low, spec.high))
+    return replace(spec, low=0 if widget and default is None else spec.low).limits
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -86,7 +91,7 @@ def test_a_help_page_has_the_defaults_and_ranges_of_the_options(page):
             assert (default, values) == (DETECTORS[0], ", ".join(DETECTORS))
         elif name in options and not (name == "seed" and page.stem == "GPEN_DegradeImage"):
             assert default == written(*options[name]), widget
-            assert allowed(name, *options[name]) in (values, None), widget
+            assert allowed(*options[name]) in (values, None), widget
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -110,16 +115,23 @@ def test_the_readme_has_the_defaults_and_ranges_of_the_options():
     options, table = known_options(), rows(ROOT / "README.md", "option")
     assert len(table) >= 10
     for name, (default, values, _meaning) in table.items():
-        expected = options[name][1].unset or written(*options[name])
-        assert default == expected, name
-        limits = allowed(name, options[name][0] or options[name][1].low, options[name][1])
-        assert limits in (values, None), name
+        assert default == (options[name][1].unset or written(*options[name])), name
+        assert allowed(*options[name], widget=False) in (values, None), name
+
+
+def test_ranges_are_written_in_full():
+    """Not as 4.29497e+09."""
+    with pytest.raises(InputError, match="seed must be from 0 to 4294967295, not -1"):
+        RestoreOptions(seed=-1)
+    shown = CliRunner().invoke(app, ["restore", "-h"], env={"COLUMNS": "200"}).output
+    assert "From 0 to 4294967295." in " ".join(shown.split())
+    assert spec_of(RestoreOptions, "strength").limits == "0 to 1"
 
 
 def flags() -> dict[str, set[str]]:
     """Flags of every command, as `models download` for a command of a group."""
 
-    def of(command: click.Command, name: str) -> dict[str, set[str]]:
+    def of(command: Any, name: str) -> dict[str, set[str]]:
         own = {option for one in command.params for option in one.opts} | {"-h", "--help"}
         nested = getattr(command, "commands", {})
         return {name: own} | {
