@@ -162,6 +162,19 @@ def test_documents_name_commands_and_flags_that_exist(document):
         assert given <= known[name], line
 
 
+def test_the_table_of_evaluate_has_its_flags_and_defaults():
+    command = typer.main.get_command(app).commands["evaluate"]
+    known = {option: one.default for one in command.params for option in one.opts}
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    lines = [line.split("|") for line in text.splitlines() if line.startswith("| `--")]
+    assert len(lines) >= 8
+    for _, names, default, *_ in lines:
+        for name in re.findall(r"`(--?\w+)`", names):
+            assert name in known, name
+            if known[name] not in (None, False):
+                assert str(known[name]) in re.findall(r"[\w.-]+", default), name
+
+
 @pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES], ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     """Links inside the project: the file is there, and the heading in it."""
