@@ -171,7 +171,7 @@ def test_the_table_of_evaluate_has_its_flags_and_defaults():
     for _, names, default, *_ in lines:
         for name in re.findall(r"`(--?\w+)`", names):
             assert name in known, name
-            if known[name] not in (None, False):
+            if known[name] is not None and known[name] is not False:
                 assert str(known[name]) in re.findall(r"[\w.-]+", default), name
 
 

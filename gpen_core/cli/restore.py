@@ -217,7 +217,7 @@ def _say(outcome: Outcome) -> None:
         "restored": f"{restored} of {found} face(s) restored",
         "aligned": "crop restored",
         "unchanged": "no face restored, picture unchanged",
-        "skipped": "skipped, its result is there",
+        "skipped": "skipped, the result exists",
         "planned": "would be restored",
     }[outcome.status]
     spent = f" ({sum(outcome.seconds.values()):.1f} s)" if outcome.seconds else ""
