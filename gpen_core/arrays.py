@@ -164,7 +164,7 @@ def restore_image(
         (64, 64, 3)
     """
     if options is not None and values:
-        raise InputError(f"Give options or {min(values)}=..., not both.")
+        raise InputError(f"Pass either options or {min(values)}=..., not both.")
     run = Run(Tools(model, detector, parser), options or Options.of(**values), hooks)
     enlarged = None if background is None else from_comfy(_as_batch(background))[0].float()
 
@@ -174,7 +174,7 @@ def restore_image(
     mask = None if user_mask is None else user_mask.reshape(-1, *user_mask.shape[-2:])
     result = restore_batch(run, Batch(_as_batch(image), part, mask))
     if not result.report.found:
-        log.warning("No face was found; the picture is returned unchanged.")
+        log.warning("No face was found; the picture is unchanged.")
     if _is_single(image):
         assert isinstance(result.image, Tensor)
         array = (result.image[0] * 255).round().to(torch.uint8).cpu().numpy()
@@ -195,6 +195,6 @@ def _as_batch(image: np.ndarray | Tensor) -> Tensor:
     if tensor.dtype != torch.uint8:
         raise InputError(
             f"A single picture must be (H, W, 3) uint8, not {tensor.dtype}; "
-            f"floating-point pictures come as (B, H, W, C), 0..1."
+            f"pass floating-point pictures as a batch (B, H, W, C) of 0..1."
         )
     return tensor[None].float() / 255

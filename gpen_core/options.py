@@ -81,8 +81,15 @@ class Spec:
     choices: tuple[Any, ...] = ()
     unset: str = ""
 
+    @property
+    def limits(self) -> str:
+        """The range in words, `0.1 to 1`; empty where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.low:.10g} to {self.high:.10g}"  # all digits of a seed
+
     def check(self, name: str, value: Any) -> None:
-        """Refuse a value outside of the range or the choices.
+        """Refuse a value outside the range or the choices.
 
         Raises:
             InputError: names the option, the value and what is allowed.
@@ -97,7 +104,7 @@ class Spec:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not is_number or not self.low <= value <= self.high or not math.isfinite(value):
                 raise InputError(
-                    f"{name} must be from {self.low:g} to {self.high:g}, not {value!r}.",
+                    f"{name} must be from {self.limits}, not {value!r}.",
                     option=name,
                 )
 
@@ -156,22 +163,22 @@ class DetectOptions(Checked):
 
     confidence: float = option(
         0.9,
-        "Least confidence of a face; lower it for faces that are missed.",
+        "Lowest score that counts as a face; lower it if faces are missed.",
         low=0.1,
         high=1.0,
         step=0.01,
     )
     min_size: int | None = option(
         None,
-        "Skip faces whose shorter side has fewer pixels.",
+        "Skip faces whose shorter side is below this, in pixels of the picture.",
         low=1,
         high=16384,
         step=1,
-        unset="16 px of the picture at the size it is searched at",
+        unset="16 px, after large pictures are reduced for the search",
     )
     max_size: int | None = option(
         None,
-        "Skip faces whose shorter side has more pixels.",
+        "Skip faces whose shorter side is above this, in pixels of the picture.",
         low=1,
         high=16384,
         step=1,
@@ -179,13 +186,13 @@ class DetectOptions(Checked):
     )
     long_side: int = option(
         1280,
-        "Search larger pictures reduced to this long side; raise it for small faces in large "
-        "pictures.",
+        "Reduce larger pictures to this long side for the search; raise it to find small faces in "
+        "large pictures.",
         low=64,
         high=8192,
         step=64,
     )
-    rotations: bool = option(False, "Search the picture turned by 90, 180 and 270 degrees as well.")
+    rotations: bool = option(False, "Also search the picture turned by 90, 180 and 270 degrees.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,7 +209,7 @@ class SelectOptions(Checked):
 
     sort: str = option(
         "area",
-        "Order of the faces, and so of their indices: largest (area), surest, leftmost, topmost or "
+        "Order in which faces are numbered: largest (area), most confident, leftmost, topmost or "
         "most central first, the reverse, or as they were detected.",
         choices=SORTS,
     )
@@ -224,21 +231,21 @@ class RestoreOptions(Checked):
 
     strength: float = option(
         1.0,
-        "Blend of the restored face (1) and the original one (0).",
+        "How much of the restoration to use: 1 is the restored face, 0 the original.",
         low=0.0,
         high=1.0,
         step=0.05,
     )
     batch_size: int = option(
         4,
-        "Faces in one pass of the network; halved when memory runs out.",
+        "Faces restored at once; halved automatically when memory runs out.",
         low=1,
         high=64,
         step=1,
     )
     seed: int = option(
         0,
-        "Seed of the noise that super-resolution models add; others have none.",
+        "Seed of the noise in super-resolution models; other models ignore it.",
         low=0,
         high=0xFFFFFFFF,
         step=1,
@@ -256,7 +263,7 @@ class MaskOptions(Checked):
     mask: str = option(
         "rectangle",
         "Shape of the pasted region: the whole crop, an ellipse around the face, the outline of "
-        "its landmarks, or its parts as a parsing network sees them.",
+        "its landmarks, or the parts that a face parser finds.",
         choices=MASKS,
     )
     feather: float | None = option(
@@ -276,7 +283,8 @@ class MaskOptions(Checked):
     )
     exclude: tuple[str, ...] = option(
         ("background", "hat", "cloth"),
-        "Parts that the parsing mask leaves alone: eyes, mouth, glasses, hair and so on.",
+        "Parts that the parsing mask leaves out, separated by commas: eyes, mouth, glasses, hair "
+        "and so on.",
     )
 
     def __post_init__(self) -> None:
@@ -289,17 +297,19 @@ class PasteOptions(Checked):
     """How the faces are put back."""
 
     upscale: int = option(
-        1, "Enlarge the picture (bicubic) before the faces are pasted.", choices=UPSCALES
+        1,
+        "Enlarge the picture this many times (bicubic) before pasting the faces.",
+        choices=UPSCALES,
     )
     color_match: float = option(
         0.0,
-        "Move the face's broad colors towards those of the original.",
+        "Shift the face's overall colors toward those of the original: 0 not at all, 1 fully.",
         low=0.0,
         high=1.0,
         step=0.05,
     )
     small_face_filter: bool = option(
-        False, "Smooth faces under 100 px, as the official pipeline does."
+        False, "Smooth faces under 100 px slightly, as the official pipeline does."
     )
 
 
@@ -322,7 +332,7 @@ class Options:
     select: SelectOptions = field(default_factory=SelectOptions)
     template: str | None = option(
         None,
-        "Where eyes, nose and mouth lie in the crop.",
+        "Alignment of the crops: where eyes, nose and mouth are placed.",
         choices=TEMPLATES,
         unset="the model's own",
     )
@@ -339,7 +349,7 @@ class Options:
         """Options from their plain names, whichever step they belong to; None leaves a default.
 
         Raises:
-            InputError: an unknown name, or a value outside of its range.
+            InputError: an unknown name, or a value outside its range.
         """
         chosen: dict[str, Any] = {}
         for name, group in STEPS.items():
@@ -352,7 +362,9 @@ class Options:
             values.pop(name, None)
         if values:
             names = sorted(name for group in STEPS.values() for name, _, _ in specs(group))
-            raise InputError(f"There is no option {min(values)!r}; there are {', '.join(names)}.")
+            raise InputError(
+                f"There is no option {min(values)!r}; choose among {', '.join(names)}."
+            )
         return cls(**chosen)
 
 

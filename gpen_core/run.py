@@ -144,7 +144,7 @@ class Run:
         self.hooks = hooks or Hooks()
         if self.options.mask.mask == "parsing" and tools.parser is None and tools.model is not None:
             raise InputError(
-                "The parsing mask needs a face parser; load one, or use another mask.",
+                "The parsing mask needs a face parser; load one or choose another mask.",
                 option="mask",
             )
 

@@ -32,7 +32,7 @@ def choose(
         raise InputError("Connect a background or an upscale model, not both.")
     if given is not None and len(given) not in (1, len(image)):
         raise InputError(
-            f"background holds {len(given)} pictures but the image has {len(image)}; give 1 or "
+            f"background has {len(given)} pictures, image has {len(image)}; connect 1 or "
             f"{len(image)}."
         )
 

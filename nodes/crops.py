@@ -37,7 +37,7 @@ def _from_image(image: Tensor) -> Tensor:
     if image.shape[1] != image.shape[2]:
         raise InputError(
             f"Crops must be square, not {image.shape[2]}x{image.shape[1]} px; connect the crops "
-            f"of Detect and Align Faces or Restore Faces, edited but not reshaped."
+            f"of Detect and Align Faces or Restore Faces; they may be edited, but must stay square."
         )
     return from_comfy(image)[0].float()
 
@@ -52,8 +52,8 @@ def replaced(faces: Faces, image: Tensor) -> Faces:
         return faces
     if len(image) != len(faces):
         raise InputError(
-            f"There are {len(image)} crops for {len(faces)} faces; connect the crops that belong "
-            f"to these faces, all of them and in their order."
+            f"There are {len(image)} crops for {len(faces)} faces; connect all crops of these "
+            f"faces, in the same order."
         )
     return faces.with_(restored=to_network(_from_image(image)))
 

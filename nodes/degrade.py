@@ -15,11 +15,11 @@ from .schema import advanced, schema
 CUSTOM = "custom"
 _WIDEST = PRESETS["wild"]
 _WHAT = {
-    "scale": "Shrinking factor before enlarging back; 1 keeps the size.",
+    "scale": "Factor by which the picture is reduced, then enlarged again; 1 keeps the size.",
     "blur": "Sigma of the lens blur in pixels.",
-    "motion": "Length of the motion blur in pixels; below 2 there is none.",
-    "noise": "Standard deviation of the noise, of 255, on the shrunk picture.",
-    "jpeg": "Quality of the JPEG file; 0 in both: none.",
+    "motion": "Length of the motion blur in pixels; below 2 it is off.",
+    "noise": "Standard deviation of the noise on the reduced picture, in 8-bit levels.",
+    "jpeg": "JPEG quality; 0 for both ends turns it off.",
     "color": "Strength of a shift in gamma, contrast and tint.",
 }
 
@@ -32,8 +32,8 @@ class DegradeImage(io.ComfyNode):
         return schema(
             node_id="GPEN_DegradeImage",
             display_name="Degrade Image",
-            description="Damages a picture as time, small files and cheap lenses do: blur, color "
-            "shift, shrinking, noise, JPEG. Restore it again and compare with the original.",
+            description="Damages a good picture in a repeatable way: blur, color shift, lower "
+            "resolution, noise, JPEG. Restore it and compare with the original.",
             search_aliases=["add noise", "jpeg artifacts", "low resolution", "damage", "old photo"],
             inputs=[
                 widgets.image(),
@@ -41,8 +41,8 @@ class DegradeImage(io.ComfyNode):
                     id="preset",
                     options=[*PRESETS, CUSTOM],
                     default="medium",
-                    tooltip="How much damage. custom: drawn from the ranges below, which only "
-                    "then count.",
+                    tooltip="How much damage. custom: drawn at random from the ranges below, "
+                    "which the other presets ignore.",
                 ),
                 io.Int.Input(
                     id="seed",
@@ -50,8 +50,8 @@ class DegradeImage(io.ComfyNode):
                     min=0,
                     max=0xFFFFFFFF,
                     control_after_generate=False,
-                    tooltip="The same seed gives the same damage; every picture of a batch has "
-                    "the next one.",
+                    tooltip="The same seed gives the same damage. Each picture of a batch uses "
+                    "the next seed.",
                 ),
                 *(end for name in LIMITS for end in _range(name)),
                 advanced(
@@ -61,7 +61,7 @@ class DegradeImage(io.ComfyNode):
                         min=0.0,
                         max=1.0,
                         step=0.05,
-                        tooltip="custom: probability that the colors are lost.",
+                        tooltip="custom: probability that the picture loses its colors.",
                     )
                 ),
             ],

@@ -49,14 +49,14 @@ class DetectFaces(io.ComfyNode):
                         min=64,
                         max=2048,
                         step=64,
-                        tooltip="Side of the crops in pixels. A connected model decides instead.",
+                        tooltip="Side of the crops in pixels, if no model is connected.",
                     )
                 ),
                 widgets.rotations(),
                 GPENModel.Input(
                     id="gpen_model",
                     optional=True,
-                    tooltip="The model that will restore the crops; sets their size and template.",
+                    tooltip="The model that will restore the crops. Sets their size and template.",
                 ),
             ],
             outputs=[
@@ -64,10 +64,10 @@ class DetectFaces(io.ComfyNode):
                 io.Image.Output(
                     id="crops",
                     display_name="crops",
-                    tooltip="The aligned faces as a batch; one black picture if there is none.",
+                    tooltip="The aligned faces as a batch; one black picture if no face is found.",
                 ),
                 io.Mask.Output(
-                    id="boxes", display_name="boxes", tooltip="White inside the faces' boxes."
+                    id="boxes", display_name="boxes", tooltip="White inside the face boxes."
                 ),
                 io.Int.Output(id="count", display_name="count", tooltip="Number of faces kept."),
             ],
@@ -111,9 +111,9 @@ def _tell(cls: type[io.ComfyNode], kept: int, found: int, pictures: int) -> None
     if kept:
         say(cls, f"{kept} face(s) in {pictures} picture(s).")
     elif found:
-        warn(cls, f"None of the {found} faces found is kept; change keep.")
+        warn(cls, f"{found} face(s) found, but none of them is kept; change keep.")
     else:
-        warn(cls, "No face was found; lower confidence or turn rotations on.")
+        warn(cls, "No face was found. Lower confidence or turn on rotations.")
 
 
 def box_masks(faces: Faces) -> Tensor:

@@ -64,8 +64,8 @@ def model_path(name: str) -> Path:
         if path is not None:
             return Path(path)
     raise MissingWeightsError(
-        f"The model file {name!r} is not there; put it into {model_downloads()} (or choose another "
-        f"file), then refresh the page."
+        f"The model file {name!r} was not found. Put it into {model_downloads()} and refresh the "
+        f"page, or choose another file."
     )
 
 

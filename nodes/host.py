@@ -194,7 +194,7 @@ def _or_on_cpu(managed: Managed, holder: Any, call: Callable[[Any], Any], needed
     except Exception as error:
         if managed.patcher.load_device == CPU or not is_out_of_memory(error):
             raise
-        log.warning("Out of memory while looking at faces; this step goes on on the CPU.")
+        log.warning("Out of memory while detecting or parsing faces; continuing on the CPU.")
     memory.soft_empty_cache()
     twin = copy.deepcopy(holder)
     twin.network.to(CPU)

@@ -21,31 +21,32 @@ class LoadGPENModel(io.ComfyNode):
         return schema(
             node_id="GPEN_LoadModel",
             display_name="Load GPEN Model",
-            description="Loads a GPEN face restoration network. Its size and kind are read from "
-            "the weights, whatever the file is called. Loaded once: another workflow, or the same "
-            "one again, takes it from memory.",
+            description="Loads a GPEN face restoration network. Size and kind are read from the "
+            "weights; the file name does not matter. A loaded model stays in memory and is shared "
+            "by all workflows.",
             search_aliases=["face restore", "face restoration", "gpen-bfr", "restore model"],
             inputs=[
                 io.Combo.Input(
                     id="file",
                     options=weights.model_choices(),
-                    tooltip="Files of models/gpen and models/facerestore_models, and the model "
-                    "that comes with these nodes; entries that say 'download' are fetched into "
-                    "models/gpen when the graph runs, under the license they name. A file "
-                    "that is not a GPEN network is refused with the reason.",
+                    tooltip="A file in models/gpen or models/facerestore_models, the model that "
+                    "comes with these nodes, or an entry marked 'download': it is downloaded into "
+                    "models/gpen when the workflow runs, and by choosing it you accept the license "
+                    "it names.",
                 ),
                 io.Combo.Input(
                     id="precision",
                     options=PRECISIONS,
                     default="auto",
-                    tooltip="auto: half precision where the graphics card is good at it. "
-                    "Results that are not finite are computed again in fp32.",
+                    tooltip="auto: half precision where the graphics card is good at it, "
+                    "otherwise fp32. If half precision overflows, the faces are restored again in "
+                    "fp32.",
                 ),
                 io.Combo.Input(
                     id="device",
                     options=DEVICES,
                     default="auto",
-                    tooltip="auto: the device ComfyUI uses.",
+                    tooltip="auto: ComfyUI's device. cpu: leaves the graphics card free.",
                 ),
             ],
             outputs=[

@@ -30,12 +30,12 @@ class PasteFaces(io.ComfyNode):
         return schema(
             node_id="GPEN_PasteFaces",
             display_name="Paste Back",
-            description="Puts restored faces back where they came from. Pixels outside the mask "
-            "stay exactly as they were. With a background or an upscale model the picture is "
-            "larger and keeps the detail of the faces.",
+            description="Pastes restored faces back into their picture. Pixels outside the mask "
+            "are not changed. Into a background or an upscale model's output, the faces are "
+            "pasted with all their detail.",
             search_aliases=["face paste", "composite face", "uncrop face"],
             inputs=[
-                io.Image.Input(id="image", tooltip="The picture the faces were found in."),
+                io.Image.Input(id="image", tooltip="The picture in which the faces were found."),
                 GPENFaces.Input(id="faces", tooltip="From Restore Faces."),
                 widgets.mask(),
                 widgets.color_match(),
@@ -46,7 +46,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="The crops of these faces, edited by other nodes, to paste instead.",
+                    tooltip="Edited crops of these faces, to paste instead.",
                 ),
                 io.Image.Input(
                     id="background",
@@ -57,7 +57,7 @@ class PasteFaces(io.ComfyNode):
                 io.Mask.Input(
                     id="mask",
                     optional=True,
-                    tooltip="Limits pasting to its white parts; of any size.",
+                    tooltip="Faces are pasted only where this mask is white. Any size.",
                 ),
             ],
             outputs=[
@@ -87,7 +87,7 @@ class PasteFaces(io.ComfyNode):
             faces = crop_pictures.replaced(faces, crops)
         check_belonging(image, faces)
         if len(faces) == 0:
-            warn(cls, "There is no face to paste; the picture is unchanged.")
+            warn(cls, "No face to paste; the picture is unchanged.")
         batch = Batch(image, backgrounds.choose(image, background, upscale_model), mask)
         # Without a face the parser's file is not asked for.
         tools = Tools(parser=weights.parser(mask_type) if len(faces) else None)
@@ -109,8 +109,8 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
         height, width = faces.image_sizes[0]
         raise InputError(
             f"These faces were found in {len(faces.image_sizes)} picture(s) of {width}x{height} "
-            f"px, but the image is {len(image)} of {given[1]}x{given[0]}; connect the same image "
-            f"to Detect and Align Faces and to Paste Back (a larger one goes to background)."
+            f"px, but image has {len(image)} of {given[1]}x{given[0]} px; connect the same image "
+            f"to Detect and Align Faces and to Paste Back, and an enlarged one to background."
         )
     if len(faces) and faces.restored is None:
         raise InputError("These faces are not restored yet; put Restore Faces before Paste Back.")

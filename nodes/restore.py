@@ -25,8 +25,8 @@ class RestoreFaces(io.ComfyNode):
         return schema(
             node_id="GPEN_RestoreFaces",
             display_name="Restore Faces",
-            description="Restores aligned faces: those of Detect and Align Faces, or ready face "
-            "crops. With both connected, the crops replace those of the faces.",
+            description="Restores aligned faces from Detect and Align Faces, or ready face crops. "
+            "If both are connected, the crops replace those of the faces.",
             search_aliases=["gpen", "face restore", "deblur face", "enhance face"],
             inputs=[
                 widgets.gpen_model(),
@@ -62,7 +62,7 @@ class RestoreFaces(io.ComfyNode):
         hooks.found(len(chosen))
         restored = Run(Tools(gpen_model.model), widgets.read(**values), hooks).restore(chosen)
         if len(chosen) == 0:
-            warn(cls, "There is no face to restore.")
+            warn(cls, "No face to restore.")
         return io.NodeOutput(restored, crop_pictures.to_image(restored.restored))
 
 
@@ -73,5 +73,5 @@ def _faces_to_restore(faces: Faces | None, crops: Tensor | None, model: host.Hos
             return crop_pictures.as_faces(crops, model.model.info.template)
         return crop_pictures.replaced(faces, crops)
     if faces is None:
-        raise InputError("Nothing to restore is connected; connect faces, crops, or both.")
+        raise InputError("Nothing to restore: connect faces, crops, or both.")
     return faces

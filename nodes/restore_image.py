@@ -23,8 +23,8 @@ class RestoreImage(io.ComfyNode):
         return schema(
             node_id="GPEN_RestoreImage",
             display_name="Restore Image (GPEN)",
-            description="Finds, restores and pastes back the faces of a picture, or of every frame "
-            "of a batch. The four single nodes do the same step by step.",
+            description="Finds the faces in a picture, or in every frame of a batch, restores them "
+            "and pastes them back. The single nodes do the same step by step.",
             search_aliases=["face restore", "gpen", "codeformer", "gfpgan", "restore old photo"],
             inputs=[
                 widgets.gpen_model(),
@@ -42,7 +42,9 @@ class RestoreImage(io.ComfyNode):
             outputs=[
                 io.Image.Output(id="restored", display_name="IMAGE"),
                 widgets.changed(),
-                io.Int.Output(id="count", display_name="count", tooltip="Faces restored."),
+                io.Int.Output(
+                    id="count", display_name="count", tooltip="Number of faces restored."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -76,7 +78,7 @@ class RestoreImage(io.ComfyNode):
         if report.restored:
             say(cls, f"{report.restored} face(s) restored in {len(image)} picture(s).")
         elif report.found:
-            warn(cls, f"None of the {report.found} faces found is kept; change keep.")
+            warn(cls, f"{report.found} face(s) found, but none of them is kept; change keep.")
         else:
-            warn(cls, "No face was found; the picture is unchanged. Lower confidence to find more.")
+            warn(cls, "No face was found; the picture is unchanged. Try a lower confidence.")
         return io.NodeOutput(result.image, result.mask, report.restored)

@@ -28,4 +28,4 @@ def offer() -> None:
                 log.info("Sample for the example workflows: %s", target / sample.name)
         stamp.touch()
     except OSError as error:
-        log.warning("The samples of the example workflows were not copied: %s.", error)
+        log.warning("The sample pictures of the example workflows could not be copied: %s.", error)

@@ -20,8 +20,8 @@ class SelectFaces(io.ComfyNode):
         return schema(
             node_id="GPEN_SelectFaces",
             display_name="Select Faces",
-            description="Keeps some of the faces, in the order you ask for. The others are left "
-            "alone when pasting.",
+            description="Keeps some of the faces, in the order you choose. Paste Back does not "
+            "touch the others.",
             search_aliases=["face index", "face filter", "sort faces"],
             inputs=[
                 GPENFaces.Input(id="faces", tooltip="From Detect and Align Faces."),
@@ -39,5 +39,5 @@ class SelectFaces(io.ComfyNode):
     def execute(cls, faces: Faces, sort: str, keep: str) -> io.NodeOutput:
         selected = faces.take(select(faces, widgets.read(sort=sort, keep=keep).select))
         if len(selected) == 0 and len(faces) > 0:
-            warn(cls, f"None of the {len(faces)} faces is kept by {keep!r}; change keep.")
+            warn(cls, f"keep {keep!r} matches none of the {len(faces)} face(s); change it.")
         return io.NodeOutput(selected, len(selected))

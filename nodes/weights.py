@@ -1,7 +1,7 @@
-"""Which weights file an entry of a menu means; one that says "download" is fetched when it runs.
+"""Which weights file an entry of a menu means; one marked "download" is fetched when it runs.
 
-Choosing such an entry, which names the license, is the consent. Every other entry means a file that
-has to be there.
+Whoever chooses such an entry accepts the license it names. Every other entry means a file that has
+to be there.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def problem(widget: str, choice: str | None, names: Sequence[str]) -> str | None
     """
     if choice is None or name_of(choice) in names:
         return None
-    return f"{widget}: there is no {choice!r}; choose among {', '.join(names)}."
+    return f"{widget} must be one of {', '.join(names)}, not {choice!r}."
 
 
 def detector(choice: str) -> host.HostDetector:
@@ -122,6 +122,6 @@ def _file_of(choice: str) -> Path | None:
         return host.fetched(entry, folders.detector_downloads())
     raise MissingWeightsError(
         f"{name} needs {entry.filename}, which is not in {folders.detector_downloads()}; choose "
-        f"{entry.label_as(name)!r} to have it fetched, or put it there by hand from "
+        f"{entry.label_as(name)!r} to download it, or put it there yourself from "
         f"{' or '.join(entry.urls)}."
     )

@@ -79,7 +79,7 @@ def upscale_model() -> io.Input:
     return io.UpscaleModel.Input(
         id="upscale_model",
         optional=True,
-        tooltip="Enlarges the picture before the faces are pasted. From Load Upscale Model.",
+        tooltip="Enlarges the picture before the faces are pasted; from Load Upscale Model.",
     )
 
 
@@ -97,8 +97,8 @@ def detector() -> io.Input:
         id="detector",
         options=weights.choices(DETECTORS),
         default=DETECTORS[0],
-        tooltip="Face detector. mtcnn is built in and the most exact on damaged faces. Entries "
-        "marked 'download' are fetched into models/facedetection on the first run.",
+        tooltip="Face detector. mtcnn is built in and the most accurate on damaged faces. An entry "
+        "marked 'download' is downloaded into models/facedetection when the workflow runs.",
     )
 
 
@@ -123,7 +123,7 @@ def sort(**changes: str) -> io.Input:
 
 
 def keep() -> io.Input:
-    tooltip = f"{spec_of(SelectOptions, 'keep').help} Chosen anew in every frame of a batch."
+    tooltip = f"{spec_of(SelectOptions, 'keep').help} Applied to each frame of a batch separately."
     return of(SelectOptions, "keep", tooltip=tooltip)
 
 
@@ -132,8 +132,8 @@ def template() -> io.Input:
         id="template",
         options=[OWN_TEMPLATE, *TEMPLATES],
         default=OWN_TEMPLATE,
-        tooltip=f"{spec_of(Options, 'template').help} model: as the connected model wants it, "
-        f"otherwise gpen.",
+        tooltip=f"{spec_of(Options, 'template').help} model: what the connected model expects, "
+        f"or gpen if none is connected.",
     )
     return advanced(widget)
 
@@ -156,8 +156,8 @@ def mask() -> io.Input:
         "mask",
         id="mask_type",
         options=weights.choices(MASKS),
-        tooltip=f"{spec_of(MaskOptions, 'mask').help} An entry marked 'download' is fetched into "
-        f"models/facedetection on the first run.",
+        tooltip=f"{spec_of(MaskOptions, 'mask').help} An entry marked 'download' is downloaded "
+        f"into models/facedetection when the workflow runs.",
     )
 
 
@@ -179,8 +179,8 @@ def small_face_filter() -> io.Input:
 
 def upscale() -> io.Input:
     tooltip = (
-        f"{spec_of(PasteOptions, 'upscale').help} Without effect when a background or an upscale "
-        f"model is connected."
+        f"{spec_of(PasteOptions, 'upscale').help} No effect if a background or an upscale model "
+        f"is connected."
     )
     return of(PasteOptions, "upscale", tooltip=tooltip)
 

@@ -43,8 +43,8 @@ class Companions:
                 self.of(source)
         elif len(sources) > 1 and not shared:
             raise InputError(
-                f"{self.place} is one file for {len(sources)} pictures; give a folder with a file "
-                f"for each, named as the picture.",
+                f"{self.place} is one file, but there are {len(sources)} pictures; give a folder "
+                f"with a file for each, of the same name.",
                 option=self.option,
             )
 
@@ -60,7 +60,7 @@ class Companions:
             if path.stem == source.stem and path.suffix.lower() in READABLE:
                 return path
         raise InputError(
-            f"{self.place} has no picture named {source.stem}, to go with {source}.",
+            f"{self.place} has no picture named {source.stem} for {source}.",
             option=self.option,
         )
 

@@ -66,20 +66,22 @@ def find_inputs(patterns: Sequence[str], *, recursive: bool = False) -> Inputs:
 
 def _matches(pattern: str, recursive: bool, found: Inputs) -> Iterable[Source]:
     if not pattern.strip():
-        raise InputError("An input is an empty text; name a file, a folder or a glob.")
+        raise InputError("An input is empty; give a file, a folder or a glob.")
     path = _expanded(pattern)
     if path.is_dir():
         sources = list(_of_folder(path, recursive, found))
         if not sources:
-            where = "this folder" if recursive else "this folder itself (subfolders not searched)"
-            raise InputError(f"{path}: no picture in {where}; pictures are {', '.join(READABLE)}.")
+            where = "" if recursive else " (subfolders are not searched)"
+            raise InputError(
+                f"{path}: no pictures in this folder{where}; formats: {', '.join(READABLE)}."
+            )
         return sources
     if path.exists() or path.is_symlink():
         return [Source(path, path.parent)]
     matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207
     sources = [Source(p, p.parent) for p in matches if p.is_file()]
     if not sources:
-        raise InputError(f"{pattern}: no such file, folder or match; check the path.")
+        raise InputError(f"{pattern}: no file, folder or glob match of this name; check the path.")
     return sources
 
 
@@ -88,9 +90,9 @@ def _expanded(pattern: str) -> Path:
         path = Path(pattern).expanduser()
         path.exists()
     except RuntimeError as error:  # `~nobody`
-        raise InputError(f"{pattern}: there is no such user; write the path out.") from error
+        raise InputError(f"{pattern}: there is no such user; give the full path.") from error
     except (OSError, ValueError) as error:  # too long, or a NUL in it
-        raise InputError(f"{pattern[:80]!r} is no path: {error}.") from error
+        raise InputError(f"{pattern[:80]!r} is not a valid path: {error}.") from error
     return path
 
 

@@ -75,7 +75,7 @@ class Job:
             InputError: nothing to do, or a result that would take something else's place.
         """
         if not inputs:
-            raise InputError("No picture was given; name files, folders or globs.")
+            raise InputError("No input; give files, folders or globs.")
         found = find_inputs(inputs, recursive=recursive)
         many = len(found.sources) > 1 or any(Path(name).is_dir() for name in inputs)
         targets = plan_outputs(found.sources, naming, many=many)
@@ -180,7 +180,7 @@ def _status(job: Job, result: Restored, source: Path) -> str:
         return "aligned"
     if result.report.restored:
         return "restored"
-    why = "no face is selected" if result.report.found else "no face was found"
+    why = "no face was selected" if result.report.found else "no face was found"
     log.warning("%s: %s; the picture is unchanged.", source, why)
     return "unchanged"
 

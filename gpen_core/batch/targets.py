@@ -36,7 +36,7 @@ class Naming:
         if self.format is not None and f".{self.format.lower()}" not in READABLE:
             raise InputError(f"format {self.format!r} is not a picture format.", option="format")
         if self.suffix is not None and ("/" in self.suffix or "\\" in self.suffix):
-            raise InputError("suffix is part of a name and holds no slash.", option="suffix")
+            raise InputError("suffix must not contain a slash.", option="suffix")
 
 
 def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> list[Path]:
@@ -65,9 +65,9 @@ def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> li
 
 def _check_folder(output: Path, many: bool) -> None:
     if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; give a folder for several pictures.")
+        raise InputError(f"{output} is a file, but there are several inputs; give a folder.")
     if many and output.suffix.lower() in READABLE and not output.is_dir():
-        raise InputError(f"{output} names one file but there are several inputs; give a folder.")
+        raise InputError(f"{output} names one file, but there are several inputs; give a folder.")
 
 
 def _named(path: Path, suffix: str, file_format: str | None) -> Path:
@@ -89,7 +89,7 @@ def check_apart(inputs: Iterable[Path], written: Iterable[tuple[Path, str]]) -> 
     for path, what in written:
         key = _key(path)
         if key in taken:
-            raise InputError(f"{what} would be put in the place of {taken[key]} ({path}).")
+            raise InputError(f"{what} would replace {taken[key]} ({path}); choose another name.")
         taken[key] = what
 
 

@@ -75,7 +75,7 @@ def build(name: str, task: Task, state: Mapping[str, Tensor]) -> Run:
         MissingDependencyError: its package is absent.
     """
     if name not in NAMES:
-        raise InputError(f"There is no contender {name!r}; there are {', '.join(NAMES)}.")
+        raise InputError(f"There is no contender {name!r}; choose among {', '.join(NAMES)}.")
     if name in EXPORTERS:
         return _onnxruntime(name, task, state)
     if name == "textbook":
@@ -99,8 +99,8 @@ def textbook_module() -> ModuleType:
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "textbook.py"
     if not path.is_file():
         raise MissingDependencyError(
-            f"{path} is absent: the textbook formulation comes with the source, not with the "
-            f"installed package; run from a checkout, or leave it out of --against."
+            f"{path} was not found: the textbook network comes with the source, not with the "
+            f"installed package; run from a checkout, or leave it out of the comparison."
         )
     spec = importlib.util.spec_from_file_location("gpen_textbook", path)
     assert spec is not None
@@ -127,7 +127,8 @@ def open_session(path: Path, task: Task) -> Run:
         import onnxruntime
     except ImportError as error:
         raise MissingDependencyError(
-            "ONNX Runtime is not installed; pip install 'gpen[onnx]', or leave it out of --against."
+            "ONNX Runtime is not installed; run pip install 'gpen[onnx]', or leave it out of the "
+            "comparison."
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -137,7 +138,7 @@ def open_session(path: Path, task: Task) -> Run:
         providers.insert(0, "CUDAExecutionProvider")
     session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     if session.get_providers()[0] != providers[0]:
-        log.warning("ONNX Runtime has no CUDA here; it runs on %s.", session.get_providers()[0])
+        log.warning("ONNX Runtime cannot use CUDA here; it runs on %s.", session.get_providers()[0])
 
     def run(x: Tensor) -> Tensor:
         (y,) = session.run(None, {"input": x.cpu().numpy()})
@@ -164,7 +165,7 @@ def export_textbook(task: Task, state: Mapping[str, Tensor], path: Path) -> Path
             )
     except ImportError as error:
         raise MissingDependencyError(
-            "Exporting needs the package onnx; pip install 'gpen[onnx]'."
+            "Exporting needs the package onnx; run pip install 'gpen[onnx]'."
         ) from error
     return path
 

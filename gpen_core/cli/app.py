@@ -48,7 +48,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _configure(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print what is going on.")
+        bool, typer.Option("--verbose", "-v", help="Print progress messages.")
     ] = False,
     version: Annotated[
         bool,

@@ -27,7 +27,9 @@ def flag(name: str, help: str, *more: str, **keywords: Any) -> Any:
 
 
 Overwrite = Annotated[bool, flag("overwrite", "Replace files that exist.")]
-WeightsDir = Annotated[Path | None, flag("weights_dir", "Folder of detector and parser weights.")]
+WeightsDir = Annotated[
+    Path | None, flag("weights_dir", "Folder with the detector and parser weights.")
+]
 AcceptLicense = Annotated[
     bool, flag("accept_license", "Download missing weights and accept their licenses.")
 ]
@@ -78,8 +80,8 @@ def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parame
     text = spec.help
     if spec.choices:
         text += f" One of {', '.join(map(str, spec.choices))}."
-    elif spec.low is not None and not _is_boolean(kind):
-        text += f" {spec.low:g} to {spec.high:g}."
+    elif spec.limits:
+        text += f" From {spec.limits}."
     if spec.unset:
         text += f" Default: {spec.unset}."
     value = ",".join(default) if isinstance(default, tuple) else default
@@ -87,10 +89,6 @@ def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parame
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation
     )
-
-
-def _is_boolean(kind: Any) -> bool:
-    return kind is bool
 
 
 def _read(values: dict[str, Any]) -> dict[str, Any]:

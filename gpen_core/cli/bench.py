@@ -48,35 +48,45 @@ def _repeat(args: list[str], repeatable: set[str]) -> list[str]:
 def bench(
     size: Annotated[
         list[int] | None,
-        typer.Option("--size", help="Face sizes; 512. With --photo: of random weights."),
+        typer.Option("--size", help="Face sizes; default 512. With --photo: use random weights."),
     ] = None,
-    batch: Annotated[list[int] | None, typer.Option("--batch", help="Faces per call; 1.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", help="Faces per call; default 1.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1.")] = "cpu",
-    precision: Annotated[str, typer.Option("--precision", help="Of ours.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Precision of our network.")
+    ] = "fp32",
     against: Annotated[
         str,
         typer.Option(
-            "--against", help="textbook, onnxruntime (its export and ours), both or none."
+            "--against", help="textbook, onnxruntime (textbook's export and ours), both or none."
         ),
     ] = "textbook,onnxruntime",
-    repeats: Annotated[int, typer.Option("--repeats", help="Turns; medians are shown.")] = 5,
+    repeats: Annotated[int, typer.Option("--repeats", help="Repetitions; medians are shown.")] = 5,
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.")] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Time per group of layers instead.")
+        bool, typer.Option("--profile", help="Show the time per group of layers instead.")
     ] = False,
     photo: Annotated[
-        Path | None, typer.Option("--photo", help="The whole pipeline on this picture instead.")
+        Path | None,
+        typer.Option("--photo", help="Measure the whole pipeline on this picture instead."),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", help="With --photo: frames in a batch.")] = 1,
+    frames: Annotated[
+        int, typer.Option("--frames", help="With --photo: number of equal frames.")
+    ] = 1,
     model_path: Annotated[
-        str | None, typer.Option("--model_path", "--model-path", help="With --photo: the model.")
+        str | None,
+        typer.Option("--model_path", "--model-path", help="With --photo: model file or name."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the --json file.")
+    ] = False,
 ) -> None:
-    """Measure speed and memory: contenders in turn, medians, the share of the machine's peak."""
+    """Measure speed and memory against other implementations."""
     import torch
 
     from ..benchmark import measure
@@ -91,9 +101,7 @@ def bench(
     typer.echo("  ".join(f"{key}: {value}" for key, value in facts.items()))
     if photo is not None:
         if size and model_path is not None:
-            raise InputError(
-                "--size takes random weights, --model_path a file's; give one of them."
-            )
+            raise InputError("--size uses random weights, --model_path a file; give one of them.")
         wanted: list[int | None] = [*size] if size else [None]
         results = [_pipeline(photo, model_path, side, device, frames) for side in wanted]
     else:
@@ -116,7 +124,9 @@ def _contenders(against: str) -> list[str]:
     others = [name for name in named if name not in ("", "none", "ours")]
     unknown = sorted(set(others) - set(NAMES))
     if unknown:
-        raise InputError(f"--against knows textbook and onnxruntime, not {', '.join(unknown)}.")
+        raise InputError(
+            f"--against must be textbook, onnxruntime, both or none, not {', '.join(unknown)}."
+        )
     if "onnxruntime" in others and "our-export" not in others:
         others.insert(others.index("onnxruntime") + 1, "our-export")
     return [*others, "ours"]

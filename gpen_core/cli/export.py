@@ -20,10 +20,10 @@ def export(
     model: Annotated[str, typer.Argument(help="A model file or the name of one.")],
     target: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     precision: Annotated[
-        ExportPrecision, typer.Option("--precision", help="Of the convolutions.")
+        ExportPrecision, typer.Option("--precision", help="Precision of the convolutions.")
     ] = ExportPrecision.fp32,
     batch: Annotated[
-        str, typer.Option("--batch", help="Faces in one run: 'dynamic' for any, or a number.")
+        str, typer.Option("--batch", help="Faces per run: a number, or 'dynamic' for any.")
     ] = "dynamic",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that exists.")

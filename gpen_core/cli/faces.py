@@ -13,7 +13,7 @@ from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
 
 @with_options(DetectOptions, SelectOptions, leave_out=("keep",))
 def faces(
-    picture: Annotated[Path, typer.Argument(help="A picture.")],
+    picture: Annotated[Path, typer.Argument(help="The picture to search.")],
     options: Options,
     output: Annotated[
         Path | None, flag("output", "File to write; default NAME_faces beside the picture.", "-o")

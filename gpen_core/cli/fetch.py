@@ -28,8 +28,9 @@ def find_model(name: str | None, accept_license: bool) -> str | Path | None:
             raise
     if not accept_license:
         raise MissingWeightsError(
-            f"{entry.filename} is not here; --accept_license fetches it ({entry.size_text}, "
-            f"{entry.license}), or 'gpen models download {entry.name} --accept-license'."
+            f"{entry.filename} was not found. Add --accept_license to download it "
+            f"({entry.size_text}, {entry.license}), or run "
+            f"'gpen models download {entry.name} --accept-license'."
         )
     return fetch(entry.name, None, accept_license=True).path
 

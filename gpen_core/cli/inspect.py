@@ -9,7 +9,7 @@ import typer
 
 
 def inspect(file: Annotated[Path, typer.Argument(help="A model file of any kind.")]) -> None:
-    """Say what a model file is."""
+    """Show what a model file is: format, architecture, size, license."""
     from ..models.convert import inspect as inspect_file
 
     typer.echo(str(inspect_file(file)))

@@ -27,24 +27,26 @@ app = typer.Typer(
 
 Folder = Annotated[
     list[Path] | None,
-    typer.Option("--folder", "-f", help="Search here first; may be repeated.", show_default=False),
+    typer.Option(
+        "--folder", "-f", help="Folder to search first; may be repeated.", show_default=False
+    ),
 ]
 Name = Annotated[str, typer.Argument(help="A name that 'gpen models list' shows.")]
 
 
 @app.command("list")
 def list_(folder: Folder = None) -> None:
-    """Say which file each name means here, and what could be downloaded."""
+    """List the known files: where they are, and what can be downloaded."""
     for listing in catalogue.list_models(tuple(folder or ())):
         entry = listing.entry
-        state = "no address known" if not entry.urls else "not here"
+        state = "no address known" if not entry.urls else "not found"
         place = str(listing.path) if listing.path else f"({state})"
         typer.echo(f"{entry.name:<30} {entry.size_text:>12}  {entry.license:<15} {place}")
 
 
 @app.command()
 def show(name: Name, folder: Folder = None) -> None:
-    """Say everything the catalogue knows about one file."""
+    """Show size, hash, license and addresses of one file."""
     entry = catalogue.show(name)
     path = catalogue.find_file(entry, tuple(folder or ()))
     source = f" ({entry.sha256_source})" if entry.sha256_source else ""
@@ -68,16 +70,17 @@ def show(name: Name, folder: Folder = None) -> None:
 def download(
     name: Name,
     folder: Annotated[
-        Path | None, typer.Option("--folder", "-f", help="Where to.", show_default=False)
+        Path | None,
+        typer.Option("--folder", "-f", help="Folder to download into.", show_default=False),
     ] = None,
     accept_license: Annotated[
         bool, typer.Option("--accept-license", "--accept_license", help="I accept the license.")
     ] = False,
 ) -> None:
-    """Download one file, resuming what was begun, and verify it."""
+    """Download one file and verify it; an interrupted download resumes."""
     done = fetch(name, folder, accept_license)
-    typer.echo(f"{'Written' if done.fetched else 'Already there'}: {done.path}")
-    note = " (no published hash to compare with; pinned)" if done.pinned else ""
+    typer.echo(f"{'Downloaded' if done.fetched else 'Already there'}: {done.path}")
+    note = " (no hash is published; this one is pinned)" if done.pinned else ""
     typer.echo(f"SHA-256: {done.sha256}{note}")
 
 
@@ -102,7 +105,7 @@ def fetch(name: str, folder: Path | None, accept_license: bool) -> downloads.Dow
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Default: every file that is here.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Default: every file found.")] = None,
     folder: Folder = None,
 ) -> None:
     """Compare files with their published or pinned hashes; exit code 1 where one differs."""
@@ -110,14 +113,14 @@ def verify(
     for check in checks:
         typer.echo(f"{check.state:<8} {check.path}  {check.sha256}")
     if not checks:
-        typer.echo("No file of the catalogue is here.")
+        typer.echo("None of the known files was found.")
     if any(check.state == "wrong" for check in checks):
         raise typer.Exit(1)
 
 
 @app.command()
 def where(folder: Folder = None) -> None:
-    """Name the folders that are searched, in order, and where downloads go."""
+    """List the folders that are searched, in order, and where downloads go."""
     for path in locate.searched_folders(tuple(folder or ())):
-        typer.echo(f"{path}{'' if path.is_dir() else '  (not there)'}")
+        typer.echo(f"{path}{'' if path.is_dir() else '  (does not exist)'}")
     typer.echo(f"Downloads go to {locate.download_folder()}")

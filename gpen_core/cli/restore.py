@@ -38,30 +38,34 @@ def restore(
         list[str] | None, typer.Argument(help="Pictures, folders or globs.", show_default=False)
     ] = None,
     input_: Annotated[
-        list[str] | None, flag("input", "The same, as an option.", "-i", show_default=False)
+        list[str] | None,
+        flag("input", "The same as INPUTS, as an option.", "-i", show_default=False),
     ] = None,
     output: Annotated[
         str | None,
-        flag("output", "File or folder to write; default NAME_restored beside the input.", "-o"),
+        flag("output", "File or folder to write; default NAME_restored next to the input.", "-o"),
     ] = None,
     model_path: Annotated[
         str | None, flag("model_path", "Model file or name; default the embedded one.", "-m")
     ] = None,
     size: Annotated[
-        int | None, flag("size", "Face size in pixels; has to be the model's own.")
+        int | None,
+        flag("size", "Face size the model is expected to have; another size is an error."),
     ] = None,
     face_align: Annotated[
         bool, flag("face_align", "Find and align the faces (the default).")
     ] = False,
-    aligned: Annotated[bool, flag("aligned", "The pictures are ready face crops.")] = False,
-    no_check: Annotated[bool, flag("no_check", "Take ready crops without a look at them.")] = False,
+    aligned: Annotated[bool, flag("aligned", "The inputs are aligned face crops.")] = False,
+    no_check: Annotated[
+        bool, flag("no_check", "With --aligned: do not check that each input is one centered face.")
+    ] = False,
     background: Annotated[
         Path | None,
-        flag("background", "The picture already enlarged, to paste into; a folder for several."),
+        flag("background", "Enlarged version of the picture to paste into, or a folder of them."),
     ] = None,
     user_mask: Annotated[
         Path | None,
-        flag("user_mask", "Picture whose black parts are left alone; or a folder of them."),
+        flag("user_mask", "Mask of any size, no face is pasted where it is black; or a folder."),
     ] = None,
     detector: Annotated[str, flag("detector", f"One of {', '.join(DETECTORS)}.")] = DETECTORS[0],
     device: Annotated[str, flag("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -71,20 +75,22 @@ def restore(
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
     recursive: Annotated[
-        bool, flag("recursive", "Search subfolders too; the output mirrors them.", "-r")
+        bool, flag("recursive", "Also search subfolders; the output mirrors them.", "-r")
     ] = False,
     suffix: Annotated[
-        str | None, flag("suffix", "Put behind the names of results; default restored.")
+        str | None, flag("suffix", "Added to the names of results; default restored.")
     ] = None,
     format_: Annotated[
         str | None, flag("format", "Format of the results, such as png; default the input's.")
     ] = None,
     skip_existing: Annotated[
-        bool, flag("skip_existing", "Leave pictures whose result exists, to go on with a folder.")
+        bool, flag("skip_existing", "Skip pictures whose result exists, to resume a folder.")
     ] = False,
-    dry_run: Annotated[bool, flag("dry_run", "Say what would be done, and do nothing.")] = False,
-    compare: Annotated[bool, flag("compare", "Write NAME_compare too: before | after.")] = False,
-    report: Annotated[Path | None, flag("report", "Write what happened as JSON.")] = None,
+    dry_run: Annotated[bool, flag("dry_run", "Show what would be done without doing it.")] = False,
+    compare: Annotated[bool, flag("compare", "Also write NAME_compare: before | after.")] = False,
+    report: Annotated[
+        Path | None, flag("report", "Write a JSON report: faces, reasons, times.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore the faces of pictures."""
@@ -99,9 +105,9 @@ def restore(
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
     excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
     if excludes and options.mask.mask != "parsing":
-        raise InputError("--exclude acts on the parsing mask only; add --mask parsing.")
+        raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
     if output is not None and not output.strip():
-        raise InputError("--output is an empty text; name a file or a folder.")
+        raise InputError("--output is empty; give a file or a folder.")
     job = Job.plan(
         [*(inputs or []), *(input_ or [])],
         Naming(None if output is None else Path(output), suffix, format_),
@@ -146,7 +152,7 @@ def restore(
 
 def _refuse_both(given: bool, first: str, second: str) -> None:
     if given:
-        raise InputError(f"{first} and {second} exclude each other; give one.")
+        raise InputError(f"{first} and {second} cannot be combined; give one of them.")
 
 
 def _load(
@@ -212,7 +218,7 @@ def _say(outcome: Outcome) -> None:
         "restored": f"{restored} of {found} face(s) restored",
         "aligned": "crop restored",
         "unchanged": "no face restored, picture unchanged",
-        "skipped": "skipped, its result is there",
+        "skipped": "skipped, the result exists",
         "planned": "would be restored",
     }[outcome.status]
     spent = f" ({sum(outcome.seconds.values()):.1f} s)" if outcome.seconds else ""

@@ -20,7 +20,7 @@ from rich.progress import (
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A YAML file, see docs/training.md.")],
+    config: Annotated[Path, typer.Argument(help="A YAML file; see docs/training.md.")],
 ) -> None:
     """Train a model on your own faces (needs the extra: pip install 'gpen[train]').
 

@@ -59,7 +59,7 @@ def _refuse(bad: Tensor, why: str) -> None:
         face = int(torch.nonzero(bad)[0])
         raise InputError(
             f"The landmarks of face {face} {why}, so it cannot be aligned; "
-            f"leave this face out or detect it again."
+            f"leave it out or detect it again."
         )
 
 
@@ -95,7 +95,7 @@ def align(
     if sources and not 0 <= min(sources) <= max(sources) < len(images):
         raise InputError(
             f"A face belongs to image {max(sources)}, but the batch has {len(images)} image(s); "
-            f"give the images in which the faces were detected."
+            f"pass the images in which the faces were detected."
         )
     crops = torch.empty(len(faces), 3, size, size, device=images.device)
     for face, source in enumerate(sources):

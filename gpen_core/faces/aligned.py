@@ -33,7 +33,7 @@ def as_faces(images: Tensor, template: str) -> Faces:
     """
     height, width = images.shape[-2:]
     if height != width:
-        raise InputError(f"Ready face crops are square, not {width}x{height} px.", remedy="align")
+        raise InputError(f"Face crops must be square, not {width}x{height} px.", remedy="align")
     count, size = len(images), int(width)
     edge = float(size - 1)
     return Faces(
@@ -66,13 +66,13 @@ def check_aligned(image: Tensor, detector: Detector, template: str) -> None:
     if len(main) == 0:
         raise InputError("No face was found in the picture.", remedy="align")
     if len(main) > 1:
-        raise InputError(f"The picture holds {len(main)} faces, not one.", remedy="align")
+        raise InputError(f"The picture has {len(main)} faces, not one.", remedy="align")
     expected = template_of(template, int(height)).to(main.landmarks)
     error = float((main.landmarks[0] - expected).norm(dim=-1).mean()) / height
     if error > MAX_LANDMARK_ERROR:
         raise InputError(
-            f"The face is not centered as the {template} template wants it "
-            f"({error:.0%} of the picture off).",
+            f"The face is not centered as the {template} template expects: its landmarks are off "
+            f"by {error:.0%} of the picture.",
             remedy="align",
         )
 

@@ -133,20 +133,20 @@ def detect(
 def _check(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(
-            f"Faces are searched in RGB images (B, 3, H, W), not in a tensor of shape "
+            f"Face detection needs RGB images (B, 3, H, W), not a tensor of shape "
             f"{tuple(images.shape)}."
         )
     if not images.is_floating_point():
         raise InputError(f"Images must be floating point, 0..1, not {images.dtype}.")
     if images.numel() == 0:
-        raise InputError(f"The image batch of shape {tuple(images.shape)} holds no pixel.")
+        raise InputError(f"The image batch of shape {tuple(images.shape)} is empty.")
     low, high = (float(value) for value in images.aminmax())
     # A NaN anywhere makes both of them NaN.
     if not (low - low == 0 and high - high == 0):
-        raise InputError("The image holds NaN or infinite values; repair what made it.")
+        raise InputError("The image contains NaN or infinite values; check where it comes from.")
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
         raise InputError(
-            f"The image's values go from {low:g} to {high:g}; faces are searched in 0..1."
+            f"The image's values range from {low:g} to {high:g}; they must be from 0 to 1."
         )
 
 

@@ -50,7 +50,7 @@ def crop_masks(
     options = options or MaskOptions()
     pictures = faces.crops if faces.restored is None else faces.restored
     if pictures is None:
-        raise InputError("Masks lie in the faces' crops: align the faces before masking them.")
+        raise InputError("Masks need face crops; align the faces first.")
     size, device = int(pictures.shape[-1]), pictures.device
     if len(faces) == 0:
         return torch.zeros(0, 1, size, size, device=device)
@@ -152,7 +152,7 @@ def _hull(faces: Faces, size: int) -> Tensor:
     furthest of the points along d, `max over d of x . d - h(d)`. No hull has to be built.
     """
     if faces.matrices is None or faces.crop_size is None:
-        raise InputError("A hull mask needs aligned faces: align the faces before masking them.")
+        raise InputError("A hull mask needs face crops; align the faces first.")
     work = min(size, _HULL_SIZE)
     matrices = faces.matrices.detach().to("cpu", torch.float64)
     landmarks = faces.landmarks.detach().to("cpu", torch.float64)

@@ -103,7 +103,7 @@ class Canvas:
 
     def _check(self, faces: Faces, masks: Tensor) -> None:
         if faces.restored is None or faces.matrices is None or faces.crops is None:
-            raise InputError("Only restored faces can be pasted: align and restore them first.")
+            raise InputError("These faces are not restored yet; align and restore them first.")
         if len(masks) != len(faces) or masks.ndim != 4 or masks.shape[1] != 1:
             raise InputError(
                 f"{len(faces)} faces came with masks of shape {tuple(masks.shape)}; "
@@ -113,7 +113,7 @@ class Canvas:
         if last >= len(self.images):
             raise InputError(
                 f"A face belongs to image {last}, but the batch has {len(self.images)} image(s); "
-                f"give the images in which the faces were detected."
+                f"pass the images in which the faces were detected."
             )
 
     def _place(self, faces: Faces, face: int, mask: Tensor) -> None:
@@ -208,7 +208,7 @@ def _background_of(surface: Surface, upscale: int, hooks: Hooks) -> Tensor:
     if abs(wide - tall * width / height) > 1 and abs(tall - wide * height / width) > 1:
         raise InputError(
             f"The background is {wide}x{tall} and the image {width}x{height}: their shapes differ; "
-            f"give the same picture, enlarged.",
+            f"use an enlarged version of the same picture.",
             option="background",
         )
     return background.to(images.device, images.dtype).expand(len(images), -1, -1, -1)

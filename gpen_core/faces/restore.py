@@ -46,7 +46,7 @@ def restore(
         InputError: the faces have not been aligned.
     """
     if faces.crops is None:
-        raise InputError("These faces have no crops; align them before restoring.")
+        raise InputError("These faces have no crops; align them first.")
     options, hooks = options or RestoreOptions(), hooks or Hooks()
     size = model.output_size
     if len(faces) == 0:
@@ -126,11 +126,15 @@ def _blend(crops: Tensor, faces: Tensor, strength: float) -> Tensor:
 def _restore_in_fp32(inputs: Tensor, model: Model, options: RestoreOptions, hooks: Hooks) -> Tensor:
     """The same batch in fp32, after half precision gave NaN or infinity."""
     if model.precision == "fp32":
-        raise GPENError("The network gave NaN or infinite values in fp32; is its file damaged?")
-    hooks.event(f"{model.precision} gave non-finite values; {len(inputs)} face(s) redone in fp32.")
+        raise GPENError(
+            "The network returned NaN or infinite values in fp32; its file may be damaged."
+        )
+    hooks.event(f"{model.precision} overflowed; {len(inputs)} face(s) restored again in fp32.")
     outputs = model.with_precision("fp32")(inputs, seed=options.seed)
     if not bool(torch.isfinite(outputs).all()):
-        raise GPENError("The network gave NaN or infinite values in fp32; is its file damaged?")
+        raise GPENError(
+            "The network returned NaN or infinite values in fp32; its file may be damaged."
+        )
     return outputs
 
 
@@ -141,10 +145,10 @@ def _after_out_of_memory(
     if model.device.type == "cuda":
         torch.cuda.empty_cache()
     if batch > 1:
-        hooks.event(f"Out of memory with {batch} faces at once; going on with {batch // 2}.")
+        hooks.event(f"Out of memory with {batch} faces at once; continuing with {batch // 2}.")
         return model, batch // 2
     if model.device.type != "cpu":
-        hooks.event(f"Out of memory on {model.device} with one face; going on on the CPU.")
+        hooks.event(f"Out of memory on {model.device} with one face; continuing on the CPU.")
         return model.on("cpu"), 1
     raise GPENError("Not enough memory to restore a single face; use a smaller model.") from error
 

@@ -158,7 +158,7 @@ def _by_index(indices: Sequence[int]) -> _Pick:
         absent = [index for index in unique if not -len(boxes) <= index < len(boxes)]
         if absent:
             log.warning(
-                "Image %d has %d face(s), counted from 0; there is no face %s.",
+                "Image %d has %d face(s), numbered from 0; there is no face %s.",
                 image,
                 len(boxes),
                 ", ".join(map(str, absent)),
@@ -179,18 +179,15 @@ def _parse(text: str) -> list[int]:
         if span := _RANGE.fullmatch(part):
             first, last = int(span[1]), int(span[2])
             if abs(last - first) > _LONGEST_RANGE:
-                raise InputError(
-                    f"keep={text!r} counts more faces than a picture has.", option="keep"
-                )
+                raise InputError(f"keep has a range that is too long: {part!r}.", option="keep")
             step = 1 if last >= first else -1
             indices += range(first, last + step, step)
         elif _INDEX.fullmatch(part):
             indices.append(int(part))
         elif part:
             raise InputError(
-                f"keep={text!r} does not say which faces ({part!r} is not an index); write "
-                f"'all', 'none', 'largest', 'smallest', or indices from 0 such as '0,2', '0-3' or "
-                f"'-1' for the last.",
+                f"keep must be 'all', 'none', 'largest', 'smallest', or indices such as '0,2', "
+                f"'0-3' or '-1' for the last, not {text!r} ({part!r} is not an index).",
                 option="keep",
             )
     return indices

@@ -46,7 +46,7 @@ def template(name: str, size: int) -> Tensor:
         InputError: an unknown name, or a size below 1.
     """
     if size < 1:
-        raise InputError(f"A crop of {size} px cannot be aligned to; give a size of 1 or more.")
+        raise InputError(f"The crop size must be 1 or more, not {size}.")
     if name == "gpen":
         inner = torch.tensor(_ARCFACE_96X112, dtype=torch.float64)
         padding = _GPEN_INNER_SIZE * _GPEN_PADDING
@@ -56,5 +56,5 @@ def template(name: str, size: int) -> Tensor:
     if name == "ffhq":
         return torch.tensor(_FFHQ_512, dtype=torch.float64) * (size / _REFERENCE_SIZE)
     raise InputError(
-        f"There is no alignment template {name!r}; choose one of {', '.join(TEMPLATE_NAMES)}."
+        f"There is no alignment template {name!r}; choose among {', '.join(TEMPLATE_NAMES)}."
     )

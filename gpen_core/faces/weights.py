@@ -97,8 +97,8 @@ def _find(entry: catalogue.Entry, place: Path | str | None, instead: str) -> Pat
         places = str(folder)
     if found is None or not found.is_file():
         raise MissingWeightsError(
-            f"The weights {entry.filename} are not in {places}; fetch them with 'gpen models "
-            f"download {entry.name}', by hand from {_addresses(entry)}, or {instead}."
+            f"{entry.filename} was not found in {places}. Download it with 'gpen models download "
+            f"{entry.name}' or from {_addresses(entry)}, or {instead}."
         )
     return found
 

@@ -73,7 +73,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(tree, tmp_path, restore, c
     statuses = [entry["status"] for entry in json.loads(report.read_text())]
     assert statuses == ["skipped", "unchanged"]
     assert (out / "a.png").read_bytes() == before
-    assert "skipped, its result is there" in said(capsys)
+    assert "skipped, the result exists" in said(capsys)
     assert restore(tree, "--skip_existing", "--overwrite") == 2
 
 
@@ -86,24 +86,24 @@ def test_a_rehearsal_writes_nothing(tree, tmp_path, restore, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.png", "-o", "a.png", "--overwrite"], "in the place of the input"),
-        (["a.png", "-o", "x.png", "--report", "a.png", "--overwrite"], "the report would be put"),
-        (["a.png", "-o", "x.png", "--report", "x.png"], "the report would be put"),
+        (["a.png", "-o", "a.png", "--overwrite"], "would replace the input"),
+        (["a.png", "-o", "x.png", "--report", "a.png", "--overwrite"], "the report would replace"),
+        (["a.png", "-o", "x.png", "--report", "x.png"], "the report would replace"),
         (["a.png", "-o", "b_compare.png", "b.png"], "give a folder"),
-        (["a.png", "up/A.png", "-o", "out"], "would be put in the place of the result of"),
-        (["a.png", "-o", ""], "--output is an empty text"),
-        ([""], "empty text"),
+        (["a.png", "up/A.png", "-o", "out"], "would replace the result of"),
+        (["a.png", "-o", ""], "--output is empty"),
+        ([""], "An input is empty"),
         (["~nobody-here/a.png"], "no such user"),
         (["a.png", "--suffix", "x/y"], "--suffix"),
         (["a.png", "--format", "exe"], "--format"),
-        (["a.png", "b.png", "-o", "out", "--background", "a.png"], "one file for 2 pictures"),
+        (["a.png", "b.png", "-o", "out", "--background", "a.png"], "but there are 2 pictures"),
         (
             ["a.png", "--background", "b.png", "--upscale", "2"],
-            "--background and --upscale exclude each other",
+            "--background and --upscale cannot be combined",
         ),
         (["a.png", "--exclude", "eyes"], "add --mask parsing"),
         (["a.png", "-o", "out", "--user_mask", "up"], "no picture named a"),
-        (["x" * 5000], "is no path|no such file"),
+        (["x" * 5000], "not a valid path|no file, folder"),
     ],
 )
 def test_what_would_go_wrong_is_refused_before_the_work(
@@ -196,5 +196,5 @@ def test_a_link_and_its_file_are_one_input_by_name(tmp_path, no_face):
     real = save(tmp_path / "a.png", no_face)
     found = find_inputs([str(real), str(real)])
     assert len(found.sources) == 1
-    with pytest.raises(InputError, match="No picture was given"):
+    with pytest.raises(InputError, match="No input; give files"):
         Job.plan([], Naming())

@@ -136,9 +136,9 @@ def photo(tmp_path, portrait) -> str:
 
 
 WRONG = {
-    "no input": (["restore"], "No picture was given"),
-    "missing file": (["restore", "absent.png"], "no such file"),
-    "no match": (["restore", "nothing-*.png"], "no such file, folder or match"),
+    "no input": (["restore"], "No input; give files"),
+    "missing file": (["restore", "absent.png"], "no file, folder or glob match"),
+    "no match": (["restore", "nothing-*.png"], "no file, folder or glob match"),
     "size of another model": (["restore", "PHOTO", "--size", "2048"], "makes 64-px faces"),
     "strength above 1": (["restore", "PHOTO", "--strength", "1.5"], "strength"),
     "strength NaN": (["restore", "PHOTO", "--strength", "nan"], "strength"),
@@ -154,17 +154,17 @@ WRONG = {
     "unknown sort": (["restore", "PHOTO", "--sort", "age"], "age"),
     "nonsense selection": (
         ["restore", "PHOTO", "--keep", "first;second"],
-        "--keep=.*does not say which",
+        "--keep must be 'all'.*not 'first;second'",
     ),
     "unknown option": (["restore", "PHOTO", "--sharpen"], "sharpen"),
     "not a number": (["restore", "PHOTO", "--size", "big"], "integer"),
-    "both modes": (["restore", "PHOTO", "--face_align", "--aligned"], "exclude each other"),
+    "both modes": (["restore", "PHOTO", "--face_align", "--aligned"], "cannot be combined"),
     "output format": (["restore", "PHOTO", "-o", "out.gif"], "unknown picture format"),
     "missing model": (["restore", "PHOTO", "-m", "absent.pth"], "absent.pth"),
     "picture as model": (["restore", "PHOTO", "-m", "PHOTO"], "photo.png"),
     "report exists": (
         ["restore", "PHOTO", "--report", "PHOTO"],
-        "in the place of the input",
+        "would replace the input",
     ),
     "missing mask": (["restore", "PHOTO", "--user_mask", "absent.png"], "absent.png"),
     "negative feather": (["restore", "PHOTO", "--feather", "-3"], "--feather must be"),
@@ -216,7 +216,7 @@ def test_two_results_never_share_a_name(tmp_path, portrait, small_model_file, ca
     )
     out = str(tmp_path / "out")
     assert gpen(["restore", first, second, "-o", out, "-m", str(small_model_file)]) == 2
-    assert "would be put in the place of the result of" in said(capsys)
+    assert "would replace the result of" in said(capsys)
 
 
 def test_a_photograph_is_not_taken_for_a_crop(photo, small_model_file, capsys):

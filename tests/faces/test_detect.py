@@ -274,12 +274,12 @@ def test_any_size_is_searched(size, detector):
         (torch.zeros(3, 8, 8), "shape"),
         (torch.zeros(1, 4, 8, 8), "shape"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "floating point"),
-        (torch.zeros(1, 3, 0, 8), "no pixel"),
-        (torch.zeros(0, 3, 8, 8), "no pixel"),
+        (torch.zeros(1, 3, 0, 8), "is empty"),
+        (torch.zeros(0, 3, 8, 8), "is empty"),
         (torch.full((1, 3, 8, 8), math.nan), "NaN"),
         (torch.full((1, 3, 8, 8), math.inf), "infinite"),
-        (torch.full((1, 3, 8, 8), 255.0), "0..1"),
-        (torch.full((1, 3, 8, 8), -1.0), "0..1"),
+        (torch.full((1, 3, 8, 8), 255.0), "from 0 to 1"),
+        (torch.full((1, 3, 8, 8), -1.0), "from 0 to 1"),
     ],
 )
 def test_bad_images_are_refused(image, text, detector):

@@ -93,8 +93,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(small_model, caplog):
         restored = restore_crops(crops_of(7), limited, RestoreOptions(batch_size=6), hooks)
     assert limited.seen == [6, 3, 1, 1, 1, 1, 1, 1, 1]
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert "going on with 3" in hooks.events[0]
-    assert "going on with 3" in caplog.text
+    assert "continuing with 3" in hooks.events[0]
+    assert "continuing with 3" in caplog.text
 
 
 def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
@@ -105,7 +105,7 @@ def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
     restored = restore_crops(crops, limited, RestoreOptions(batch_size=1), hooks)
     reference = restore_crops(crops, small_model, RestoreOptions(), Hooks())
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert "going on on the CPU" in hooks.events[-1]
+    assert "continuing on the CPU" in hooks.events[-1]
 
 
 def test_a_full_cpu_is_an_error(small_model):
@@ -137,7 +137,7 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
     model, hooks = load_model(state, precision="fp16"), Recording()
     restored = restore_crops(crops_of(2), model, RestoreOptions(), hooks)
     assert torch.isfinite(restored).all()
-    assert "redone in fp32" in hooks.events[0]
+    assert "restored again in fp32" in hooks.events[0]
 
 
 class OneBadPixel(torch.nn.Module):

@@ -567,6 +567,6 @@ def test_a_catalogues_model_is_named_by_the_command_that_lacks_it(tmp_path, monk
     command = ["restore", photo, "-o", str(tmp_path / "x.png"), "-m", "GPEN-BFR-512"]
     assert gpen(command) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "--accept_license fetches it (284 MB, non-commercial)" in said
+    assert "Add --accept_license to download it (284 MB, non-commercial)" in said
     assert gpen([*command, "--accept_license"]) == 2
     assert "GPEN_OFFLINE is set" in " ".join(capsys.readouterr().err.split())
