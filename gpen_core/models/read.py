@@ -1,31 +1,21 @@
 """Read a checkpoint file without running anything that is in it.
 
-Files are recognized by their content. PyTorch files (zip and legacy format) go through PyTorch's
-`weights_only` unpickler, whose allow-list is widened by `argparse.Namespace` as plain data and by
-nothing else; safetensors hold no code at all.
+Files are recognized by their content, never by their name. What a file costs is bounded by its
+size, and what is wrong with it is said in one sentence. PyTorch files are read by `torch_file`,
+safetensors by `safetensors_file`, graphs by `onnx.weights`; PyTorch's own reader has no part in it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import pickle
-import re
-import struct
-import threading
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-
 from ..errors import CheckpointError, MissingWeightsError
+from .safetensors_file import read_safetensors
+from .torch_file import read_legacy, read_zip
 
 _HEAD = 512
 _PICTURES = {
@@ -51,37 +41,6 @@ _OTHER_MODELS = {
     b"ftrt": "a TensorRT engine",
     b"ptrt": "a TensorRT engine",
 }
-# What the unpickler and the zip reader raise on bytes that were changed or cut off, found by
-# flipping, removing and cutting bytes of real files.
-_DAMAGE = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-)
-_SAFETENSORS_TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-# PyTorch keeps one allow-list for the whole process: without this lock one thread would take the
-# name away from under another.
-_ALLOW_LIST = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -121,11 +80,34 @@ def read_checkpoint(path: str | os.PathLike[str], *, mapped: bool = False) -> Ra
 
         state, metadata = read_onnx_weights(path)
         return RawCheckpoint(state, kind, metadata)
-    # Tensors made in inference mode could not be moved or changed outside of it.
-    with torch.inference_mode(False):
-        if kind == "safetensors":
-            return _read_safetensors(path, mapped)
-        return RawCheckpoint(_read_torch(path, kind, mapped), kind)
+    return _read(path, kind, mapped)
+
+
+def read_tensors(path: str | os.PathLike[str]) -> Any:
+    """The content of a PyTorch or safetensors file that is no restoration model, on the CPU.
+
+    Weights of detectors and parsers, and training checkpoints: the same reader and the same
+    checks as for models.
+
+    Raises:
+        MissingWeightsError: there is no such file.
+        CheckpointError: the file is damaged, wants to run code, or is an ONNX graph.
+    """
+    path = Path(path)
+    kind = file_kind(path)
+    if kind == "onnx":
+        raise CheckpointError(
+            f"{path} is an ONNX graph where a PyTorch or safetensors file is expected."
+        )
+    return _read(path, kind, mapped=False).content
+
+
+def _read(path: Path, kind: str, mapped: bool) -> RawCheckpoint:
+    if kind == "safetensors":
+        tensors, metadata = read_safetensors(path, mapped=mapped)
+        return RawCheckpoint(tensors, kind, metadata)
+    content = read_zip(path, mapped=mapped) if kind == "torch-zip" else read_legacy(path)
+    return RawCheckpoint(content, kind)
 
 
 def file_kind(path: Path) -> str:
@@ -210,106 +192,3 @@ def _is_safetensors(head: bytes) -> bool:
 def _is_onnx(head: bytes) -> bool:
     """An ONNX ModelProto: field 1 (the IR version, a small number), then a field it may have."""
     return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 32 and head[2] in b"\x12\x1a\x22:B("
-
-
-def _read_safetensors(path: Path, mapped: bool) -> RawCheckpoint:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            if mapped:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        # The header was checked above: offsets are in range and belong to the shapes.
-        return RawCheckpoint(tensors if mapped else _copied(path), "safetensors", metadata)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} is a damaged or cut-off safetensors file ({_first_line(error)}); "
-            f"download it again."
-        ) from error
-
-
-def _copied(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, read into memory of their own.
-
-    `safe_open` maps them, so that a copy would have both in memory for a while.
-    """
-    tensors = {}
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        for key, entry in header.items():
-            tensor = torch.empty(entry["shape"], dtype=_SAFETENSORS_TYPES[entry["dtype"]])
-            if tensor.numel():
-                file.seek(8 + length + entry["data_offsets"][0])
-                file.readinto(tensor.reshape(-1).view(torch.uint8).numpy().data)
-            tensors[key] = tensor
-    return tensors
-
-
-def _read_torch(path: Path, kind: str, mapped: bool) -> Any:
-    if kind == "torch-zip":
-        _check_zip(path)
-    try:
-        with _namespaces_allowed():
-            return torch.load(
-                path, map_location="cpu", weights_only=True, mmap=mapped and kind == "torch-zip"
-            )
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_pickle_sentence(path, str(error))) from error
-    except _DAMAGE as error:
-        raise CheckpointError(
-            f"{path} is damaged or cut off ({_first_line(error)}); download it again."
-        ) from error
-
-
-@contextmanager
-def _namespaces_allowed() -> Iterator[None]:
-    """`argparse.Namespace` on PyTorch's allow-list, which is left as it was found."""
-    with _ALLOW_LIST:
-        if argparse.Namespace in torch.serialization.get_safe_globals():
-            yield
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                yield
-
-
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise CheckpointError(
-            f"{path} is cut off: its end is missing; download it again."
-        ) from error
-    except (NotImplementedError, ValueError, OSError, struct.error) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({_first_line(error)}); download it again."
-        ) from error
-    if any(name.partition("/")[2].startswith("code/") for name in names):
-        raise CheckpointError(
-            f"{path} is a TorchScript program, which is code; use the file with the weights."
-        )
-    if not any(name.endswith("data.pkl") for name in names):
-        raise CheckpointError(
-            f"{path} is a ZIP archive, not a model; unpack it and name the file inside."
-        )
-
-
-def _pickle_sentence(path: Path, reason: str) -> str:
-    wanted = re.search(r"GLOBAL ([\w.]+)", reason)
-    if wanted:
-        return (
-            f"{path} asks for {wanted[1]!r} when it is opened, which is code and not weights; it "
-            f"is refused: get the model from a source you trust, best as .safetensors."
-        )
-    return f"{path} is damaged or no PyTorch file ({_detail(reason)}); download it again."
-
-
-def _detail(reason: str) -> str:
-    """PyTorch's own finding, without the advice it wraps around it."""
-    return _first_line(reason.rpartition("WeightsUnpickler error: ")[2] or reason)
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:160] if lines else type(error).__name__
