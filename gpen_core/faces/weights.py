@@ -6,14 +6,14 @@ Nothing is downloaded here; the catalogue knows the files (`weights/catalogue.py
 from __future__ import annotations
 
 import logging
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, MissingWeightsError
+from ..models.read import read_tensors
+from ..models.text import printable
 from ..weights import catalogue
 from ..weights.locate import searched_folders
 from ..weights.verify import Check, check
@@ -78,11 +78,9 @@ def read(choice: str, place: Path | str | None, instead: str) -> Weights:
     # Compared before anything is unpickled.
     checked = check(entry, path).refuse_wrong() if path.name == entry.filename else None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as PyTorch weights; download {_addresses(entry)} again."
-        ) from error
+        state = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} {entry.name} is at {_addresses(entry)}.") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict; download {_addresses(entry)} instead.")
     named = {str(key).removeprefix("module."): value for key, value in state.items()}
@@ -111,4 +109,4 @@ def _addresses(entry: catalogue.Entry) -> str:
 
 def _first_fault(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
-    return (lines[1] if len(lines) > 1 else lines[0])[:200].rstrip(".")
+    return printable((lines[1] if len(lines) > 1 else lines[0]).rstrip("."), 200)

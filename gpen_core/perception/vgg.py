@@ -6,7 +6,6 @@ one and a blur of stride 2 (Zhang, *Making Convolutional Networks Shift-Invarian
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..models.read import read_tensors
 from .locate import VGG_LPIPS, find
 
 # Per slice the index of its first convolution in the state dict and its widths; the blur that
@@ -93,10 +93,10 @@ def read_weights(path: str | Path | None = None) -> dict[str, Tensor]:
         CheckpointError: the file is missing or is another one.
     """
     file = find(VGG_LPIPS, path)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    weights = read_tensors(file)
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{file} holds no weights by name.")
+    return weights
 
 
 def vgg_from(weights: dict[str, Tensor]) -> VGG16:

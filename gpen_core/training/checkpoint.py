@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
-import zipfile
 from pathlib import Path
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..files import replacing
+from ..models.read import read_tensors
 from ..networks import GPEN
 
 log = logging.getLogger(__name__)
@@ -44,12 +43,13 @@ def load_last(folder: Path) -> dict[str, object] | None:
     damaged = (
         f"The training checkpoint {files[-1]} is damaged; delete it to resume from the one before."
     )
-    if not zipfile.is_zipfile(files[-1]):  # a torn file loses the directory at a zip's end
-        raise CheckpointError(damaged)
     try:
-        return torch.load(files[-1], map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(damaged) from error
+        state = read_tensors(files[-1])
+    except CheckpointError as error:
+        raise CheckpointError(f"{damaged} ({error})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(damaged)
+    return state
 
 
 def export(path: Path, net: GPEN, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
