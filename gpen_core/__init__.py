@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .arrays import Result, detect_faces, restore_image
     from .errors import CheckpointError, GPENError, InputError, MissingWeightsError
-    from .models.model import Model, load_model
+    from .models.load import load_model
+    from .models.model import Model
     from .options import Options
 
 __version__ = "0.1.0"
@@ -34,7 +35,8 @@ __all__ = [
 
 _ROOMS = {
     "errors": ("CheckpointError", "GPENError", "InputError", "MissingWeightsError"),
-    "models.model": ("Model", "load_model"),
+    "models.load": ("load_model",),
+    "models.model": ("Model",),
     "options": ("Options",),
     "arrays": ("Result", "detect_faces", "restore_image"),
 }

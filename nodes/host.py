@@ -26,7 +26,9 @@ from ..gpen_core.faces import detect, parse
 from ..gpen_core.faces.restore import is_out_of_memory
 from ..gpen_core.hooks import Hooks
 from ..gpen_core.models.cache import CACHE, file_identity
-from ..gpen_core.models.model import DTYPES, Model, read_model, resolve_precision
+from ..gpen_core.models.device import DTYPES, resolve_precision
+from ..gpen_core.models.load import read_model
+from ..gpen_core.models.model import Model
 from ..gpen_core.weights import transfer
 from ..gpen_core.weights.catalogue import Entry
 from ..gpen_core.weights.download import download_entry

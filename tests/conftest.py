@@ -48,7 +48,7 @@ def small_model_file(small_state, tmp_path_factory) -> Path:
 @pytest.fixture
 def small_model(small_state):
     """The same, loaded."""
-    from gpen_core.models.model import load_model
+    from gpen_core.models.load import load_model
 
     return load_model(small_state)
 

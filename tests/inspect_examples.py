@@ -17,7 +17,7 @@ import torch
 
 from gpen_core.errors import GPENError
 from gpen_core.models.convert import convert, inspect
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
 from gpen_core.onnx.export import export

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from gpen_core.errors import CheckpointError, GPENError
 from gpen_core.models.identify import describe
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.models.read import file_kind, read_checkpoint
 from gpen_core.models.unwrap import unwrap
 

@@ -21,7 +21,7 @@ from gpen_core.files import sha256
 from gpen_core.models.cache import CACHE, ModelCache
 from gpen_core.models.convert import convert, inspect
 from gpen_core.models.identify import describe
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
 from gpen_core.weights.locate import WEIGHTS, locate

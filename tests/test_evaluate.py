@@ -278,7 +278,7 @@ def test_unsharp_steepens_edges_and_leaves_flat_parts():
 def test_a_model_of_another_template_is_said(training_faces, small_state, caplog):
     from dataclasses import replace
 
-    from gpen_core.models.model import load_model
+    from gpen_core.models.load import load_model
 
     model = load_model(small_state)
     model = replace(model, info=replace(model.info, template="ffhq"))

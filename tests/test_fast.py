@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.networks.fast import columns, strips, transposed, winograd, workspace
 from gpen_core.networks.fast import network as fast_module

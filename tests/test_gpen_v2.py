@@ -11,7 +11,7 @@ import torch
 
 from gpen_core.errors import CheckpointError, InputError
 from gpen_core.models.convert import convert, inspect, save_torch
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
 
 SMALL = GPENv2Config(64, 64, (1, 2, 1, 1), 8, True, 32, 2, 8, (16, 16, 12, 8))

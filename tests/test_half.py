@@ -13,7 +13,7 @@ from gpen_core.errors import MissingDependencyError
 from gpen_core.faces.align import align
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.images.files import read_picture
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.networks.fast.network import prepare
 

@@ -15,7 +15,7 @@ from gpen_core.errors import InputError, MissingWeightsError
 from gpen_core.files import replacing, sha256
 from gpen_core.models.cache import CACHE, ModelCache, file_identity
 from gpen_core.models.convert import convert, inspect, save_torch
-from gpen_core.models.model import build_model, load_model, read_model
+from gpen_core.models.load import build_model, load_model, read_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.weights import locate as locating
 from gpen_core.weights.locate import embedded, locate
@@ -225,7 +225,7 @@ _MEASURE = """
 import sys
 from pathlib import Path
 
-from gpen_core.models.model import load_model, read_model
+from gpen_core.models.load import load_model, read_model
 
 def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
-from gpen_core.models.model import Model, load_model
+from gpen_core.models.load import load_model
+from gpen_core.models.model import Model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 from gpen_core.onnx.folding import fold, unfold
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gpen_core.errors import CheckpointError
 from gpen_core.models.convert import convert, inspect
-from gpen_core.models.model import load_model
+from gpen_core.models.load import load_model
 from gpen_core.networks.gpen import GPEN, GPENConfig
 
 pytest.importorskip("onnx", reason="the extra gpen[onnx] is not installed")

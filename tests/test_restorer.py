@@ -11,7 +11,7 @@ from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.found import Faces
 from gpen_core.faces.restore import is_out_of_memory, restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
-from gpen_core.models.model import build_model
+from gpen_core.models.load import build_model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.options import Options, RestoreOptions
 from gpen_core.run import Run, Tools
@@ -128,7 +128,7 @@ def test_what_counts_as_out_of_memory(error, expected):
 
 
 def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
-    from gpen_core.models.model import load_model
+    from gpen_core.models.load import load_model
 
     state = {name: value.clone() for name, value in small_state.items()}
     for index in (1, 2, 3):  # activations beyond the largest fp16 number, weights below it
@@ -140,7 +140,7 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
 
 
 def test_nan_in_fp32_is_an_error(small_state):
-    from gpen_core.models.model import load_model
+    from gpen_core.models.load import load_model
 
     model = load_model({name: value.clone() for name, value in small_state.items()})
     with torch.no_grad():

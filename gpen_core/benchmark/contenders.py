@@ -165,7 +165,7 @@ def export_textbook(task: Task, state: Mapping[str, Tensor], path: Path) -> Path
 
 def export_ours(task: Task, state: Mapping[str, Tensor], path: Path) -> Path:
     """The same weights as `gpen export` writes them."""
-    from ..models.model import build_model
+    from ..models.load import build_model
     from ..onnx.export import export
 
     precision = "fp16" if task.precision == "fp16" else "fp32"

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..faces.paste import Surface
 from ..faces.restore import at_once
 from ..images.files import read_picture
-from ..models.model import Model, load_model
+from ..models.load import load_model
+from ..models.model import Model
 from ..options import Options
 from ..report import Report
 from ..run import Run, Tools, split

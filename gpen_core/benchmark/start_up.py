@@ -34,7 +34,7 @@ def measure_here(model_path: Path, device: str, threads: int) -> dict[str, Any]:
     marks = [time.perf_counter()]
     import torch
 
-    from ..models.model import load_model
+    from ..models.load import load_model
 
     torch.set_num_threads(threads)
     marks.append(time.perf_counter())

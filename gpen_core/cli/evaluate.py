@@ -111,7 +111,7 @@ def evaluate(
         _split(preset or ["medium"]),
     )
     from ..metrics.catalogue import find_metrics
-    from ..models.model import load_model
+    from ..models.load import load_model
 
     model = load_model(model_name, device=device, precision=precision)
     names = None if metrics is None else _split([metrics])

@@ -30,7 +30,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a GPEN model as ONNX, checked against PyTorch (needs: pip install 'gpen[onnx]')."""
-    from ..models.model import load_model
+    from ..models.load import load_model
     from ..onnx.export import export as export_file
 
     if batch != "dynamic" and not batch.isdigit():

@@ -159,7 +159,8 @@ def _load(
     """Load what every picture needs, so that a missing file is said once and at once."""
     from ..faces.detect import load_detector
     from ..faces.parse import load_parser
-    from ..models.model import load_model, resolve_device
+    from ..models.device import resolve_device
+    from ..models.load import load_model
     from ..run import Tools
     from .fetch import find_model
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replacing, sha256
+from .device import DTYPES
 from .identify import Identified
 from .info import ModelInfo
-from .model import DTYPES, describe_content
+from .load import describe_content
 from .read import RawCheckpoint, file_kind, read_checkpoint
 from .unwrap import V2_PARTS, unwrap
 

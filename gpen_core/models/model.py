@@ -1,32 +1,15 @@
-"""`Model`: a network, its descriptor, and nothing else a caller has to know.
-
-`load_model` reads, identifies and caches; the cache is the project's only global, so that the same
-file is read once however many graphs, threads or pictures ask for it.
-"""
+"""`Model`: a network, its descriptor, and nothing else a caller has to know."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, InputError
-from ..weights.locate import locate
-from .cache import CACHE, file_identity
-from .identify import Identified, identify, load_weights
+from ..errors import InputError
+from .device import DTYPES, NAMES, resolve_device, resolve_precision
 from .info import ModelInfo
-from .read import file_kind, read_checkpoint
-from .unwrap import unwrap
-
-log = logging.getLogger(__name__)
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,7 @@ class Model:
     @property
     def precision(self) -> str:
         """ "fp32", "fp16" or "bf16"."""
-        return _NAMES[self.dtype]
+        return NAMES[self.dtype]
 
     @property
     def bytes(self) -> int:
@@ -124,154 +107,3 @@ class Model:
                 network = type(self.network)(self.network.config)
             network.load_state_dict(state, assign=True)
             return replace(self, network=network.eval().requires_grad_(False))
-
-
-def load_model(
-    source: str | os.PathLike[str] | Mapping[str, object] | None = None,
-    device: str | torch.device = "cpu",
-    precision: str = "fp32",
-    *,
-    folders: tuple[Path, ...] = (),
-) -> Model:
-    """Load a model, or take it from the cache.
-
-    Args:
-        source: a file or the name of one (see `weights.locate`), a state dict or checkpoint
-            dict, or None for the embedded default.
-        device: "cpu", "cuda", "cuda:1", "mps" or "auto".
-        precision: "fp32", "fp16", "bf16", or "auto": fp16 on CUDA, else fp32.
-        folders: further folders in which a name is looked for.
-
-    Raises:
-        MissingWeightsError: the file, or the embedded model, is not there.
-        CheckpointError: it is not a model this project runs; the text says what it is.
-        InputError: an unknown device or precision.
-    """
-    where = resolve_device(device)
-    dtype = DTYPES[resolve_precision(precision, where)]
-    if isinstance(source, Mapping):
-        return build_model(source, "the state dict", dtype).to(where)
-    path = locate(source, folders)
-    key = (*file_identity(path), _NAMES[dtype], str(where))
-    return CACHE.get(key, lambda: read_model(path, dtype).to(where), lambda model: model.bytes)
-
-
-def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
-    """The model of a file, on the CPU, past the cache.
-
-    The memory taken on the way is that of the file or of the model, whichever is larger.
-
-    Raises:
-        MissingWeightsError, CheckpointError: as `load_model`.
-    """
-    if file_kind(path) == "onnx":
-        from ..onnx.backend import describe_onnx  # late: few have onnxruntime
-
-        graph_info, graph = describe_onnx(path)
-        return Model(graph, graph_info).to("cpu", _NAMES[dtype])
-    raw = read_checkpoint(path)
-    file_format = raw.file_format
-    info, found = describe_content(raw.content, str(path), raw.metadata)
-    del raw  # `found` alone holds the weights now, and gives them up one by one
-    with torch.inference_mode(False):
-        network = load_weights(found, dtype, copy=False)
-    info = info.of_file(path, file_format)
-    log.info("Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, _NAMES[dtype])
-    return Model(network, info)
-
-
-def build_model(
-    content: object, name: str, dtype: torch.dtype, metadata: Mapping[str, str] | None = None
-) -> Model:
-    """The model of a checkpoint's content, on the CPU; its tensors are copied.
-
-    Raises:
-        CheckpointError: as `load_model`.
-    """
-    info, found = describe_content(content, name, metadata)
-    with torch.inference_mode(False):
-        return Model(load_weights(found, dtype), info)
-
-
-def describe_content(
-    content: object, name: str, metadata: Mapping[str, str] | None = None
-) -> tuple[ModelInfo, Identified]:
-    """What a checkpoint's content is, and its weights by reference.
-
-    Args:
-        content: top-level object of a file, or a state dict.
-        name: what to call it in an error.
-        metadata: of a safetensors file.
-
-    Raises:
-        CheckpointError: as `load_model`.
-    """
-    metadata = metadata or {}
-    try:
-        weights = unwrap(content, metadata)
-    except CheckpointError as error:
-        raise CheckpointError(f"{name}: {error}") from error
-    found = identify(weights, name)
-    stored = {tensor.dtype for tensor in found.state.values()}
-    info = ModelInfo(
-        architecture=found.architecture,
-        input_size=found.input_size,
-        output_size=found.output_size,
-        parameters=sum(p.numel() for p in found.network.parameters()),
-        stored=_NAMES.get(next(iter(stored)), "other") if len(stored) == 1 else "mixed",
-        template=metadata.get("template", "gpen"),
-        narrow=found.narrow,
-        channel_multiplier=found.channel_multiplier,
-        wrapper=weights.wrapper,
-        license=metadata.get("license"),
-        metadata=metadata,
-    )
-    return info, found
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """The device a name means; "auto" takes CUDA, then Apple's GPU, then the CPU.
-
-    Raises:
-        InputError: an unknown name, or a device this machine does not have.
-    """
-    if str(device) == "auto":
-        gpus = (kind for kind in ("cuda", "mps") if _device_count(kind))
-        return resolve_device(next(gpus, "cpu"))
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(
-            f"There is no device {str(device)!r}; use auto, cpu, cuda, cuda:1 or mps."
-        ) from error
-    if (chosen.index or 0) >= _device_count(chosen.type):
-        raise InputError(
-            f"This machine has no device {str(device)!r} that PyTorch can use; use auto or cpu."
-        )
-    # "cuda" is a device too, but not equal to the "cuda:0" that tensors then say they are on.
-    if chosen.type == "cuda" and chosen.index is None:
-        chosen = torch.device("cuda", torch.cuda.current_device())
-    return chosen
-
-
-def _device_count(kind: str) -> int:
-    """How many devices of a kind PyTorch can use here."""
-    if kind == "cpu":
-        return 1
-    if kind == "mps":
-        return int(torch.backends.mps.is_available())
-    count = getattr(getattr(torch, kind, None), "device_count", None)
-    return count() if count else 0
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """The precision a name means on a device; "auto" is fp16 on CUDA, else fp32.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    if precision == "auto":
-        return "fp16" if device.type == "cuda" else "fp32"
-    if precision not in DTYPES:
-        raise InputError(f"There is no precision {precision!r}; use auto, {', '.join(DTYPES)}.")
-    return precision

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..errors import CheckpointError
-from ..models.model import read_model
+from ..models.load import read_model
 from ..networks import GPEN, GPENConfig
 from .config import Network
 from .growth import grow

@@ -277,7 +277,7 @@ def graph_file(base_folder: Path, model_files: dict[str, str]) -> str:
     folder = base_folder / "models" / "gpen"
     code = (
         "import sys; from pathlib import Path; from gpen_core.onnx.export import export;"
-        "from gpen_core.models.model import load_model;"
+        "from gpen_core.models.load import load_model;"
         "export(load_model(sys.argv[1]), Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, folder / "small.pth", folder / "small.onnx"]
