@@ -376,7 +376,7 @@ def test_the_embedded_model_is_the_default():
 
 def test_a_missing_embedded_model_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr("gpen_core.weights.locate.WEIGHTS", tmp_path)
-    with pytest.raises(MissingWeightsError, match="--model_path"):
+    with pytest.raises(MissingWeightsError, match="path of a GPEN file"):
         load_model()
 
 

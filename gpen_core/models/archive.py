@@ -54,7 +54,7 @@ def read_archive(path: Path) -> dict[str, Entry]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}).") from error
     except _Refused as error:
-        raise CheckpointError(f"{path} {error}") from error
+        raise CheckpointError(f"{path} {error}.") from error
 
 
 class _Refused(Exception):

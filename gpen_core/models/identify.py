@@ -20,10 +20,14 @@ from ..networks.fast.network import FastGPEN
 from ..networks.fir import fir_kernel
 from ..networks.gpen import GPENConfig
 from ..networks.gpen_v2 import GPENv2, GPENv2Config, official_keys
+from .text import printable, quoted
 from .unwrap import Weights
 
 log = logging.getLogger(__name__)
 
+# What a file may count more than once: a network that holds one tensor under several keys.
+_SHARED, _SHARED_BYTES = 2, 16 << 20
+_LONGEST = 600  # characters of an error's text
 # fp16 files round the kernel's 1/64 steps; a trained or foreign kernel differs by far more.
 _KERNEL_TOLERANCE = 1e-3
 
@@ -130,8 +134,8 @@ STRANGERS: tuple[tuple[str, Callable[[set[str]], bool]], ...] = (
     (f"CodeFormer; {_USELESS}", _has("position_emb", "quantize.embedding.weight")),
     (f"RestoreFormer; {_USELESS}", _starts("vqvae.")),
     (f"a VQGAN, such as RestoreFormer's; {_USELESS}", _has("quantize.embedding.weight")),
-    ("RetinaFace, a face detector; put it where --weights_dir points", _starts("BboxHead.")),
-    ("ParseNet, a face parser; put it where --weights_dir points", _starts("out_mask_conv.")),
+    ("RetinaFace, a face detector; give it as the detector's weights", _starts("BboxHead.")),
+    ("ParseNet, a face parser; give it as the parser's weights", _starts("out_mask_conv.")),
     ("BiSeNet, a face parser; this program uses ParseNet", _starts("cp.resnet.")),
     (
         "ESRGAN, an upscaler; load it with the host's upscale nodes",
@@ -166,10 +170,11 @@ def identify(weights: Weights, name: str) -> Identified:
     keys = set(weights.state)
     for architecture in ARCHITECTURES:
         if architecture.detect(keys):
+            check_kinds(weights.state, name)
             try:
                 found = architecture.build(weights)
             except (CheckpointError, InputError) as error:
-                raise CheckpointError(f"{name}: {error}") from error
+                raise CheckpointError(f"{name}: {printable(str(error), _LONGEST)}") from error
             check_numbers(found.state, name)
             return found
     raise CheckpointError(f"{name} is not a GPEN model: it looks like {describe(keys)}.")
@@ -181,27 +186,66 @@ def describe(keys: Iterable[str]) -> str:
     for description, matches in STRANGERS:
         if matches(present):
             return description
-    sample = ", ".join(sorted(present)[:3])
+    sample = ", ".join(printable(key, 60) for key in sorted(present)[:3])
     return f"a network this program does not know ({len(present)} tensors: {sample}, ...)"
 
 
-def check_numbers(state: Mapping[str, Tensor], name: str) -> None:
-    """Refuse weights that are no plain finite floating-point numbers.
+def check_kinds(state: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that are no plain floating-point numbers, before a network is made for them.
 
     Raises:
         CheckpointError: names the first key at fault.
     """
     for key, tensor in state.items():
-        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
-            kind = "no values" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
+        kind = _strange_kind(tensor)
+        if kind:
             raise CheckpointError(
-                f"{name}: the weights {key!r} are stored as {kind}, which cannot be run; get the "
-                f"file in fp32, fp16 or bf16."
+                f"{name}: the weights {quoted(key)} are stored as {kind}, which cannot be run; get "
+                f"the file in fp32, fp16 or bf16."
             )
+        if not tensor.numel():
+            raise CheckpointError(
+                f"{name}: the weights {quoted(key)} have the shape {tuple(tensor.shape)} and so no "
+                f"values; download the file again."
+            )
+    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in state.values()}
+    used = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if used > _SHARED * sum(held.values()) + _SHARED_BYTES:
+        raise CheckpointError(
+            f"{name}: its {used >> 20} MB of weights are the same few numbers over and over; get "
+            f"the original file."
+        )
+
+
+def check_numbers(state: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        CheckpointError: names the first key at fault.
+    """
+    for key, tensor in state.items():
         if not _is_finite(tensor):
             raise CheckpointError(
-                f"{name}: the weights {key!r} hold NaN or infinite values; download the file again."
+                f"{name}: the weights {quoted(key)} hold NaN or infinite values; download the file "
+                f"again."
             )
+
+
+def _strange_kind(tensor: Tensor) -> str:
+    """What a tensor is instead of plain floating-point numbers in memory; empty if it is none."""
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.is_quantized:
+        return f"quantized numbers ({str(tensor.dtype).removeprefix('torch.')})"
+    if tensor.layout != torch.strided:
+        return f"a {str(tensor.layout).removeprefix('torch.')} tensor"
+    if tensor.is_meta:
+        return "no values"
+    try:
+        can_be_widened = tensor.is_floating_point() and tensor[:0].float() is not None
+    except (IndexError, RuntimeError, TypeError):
+        can_be_widened = tensor.is_floating_point() and not tensor.ndim
+    return "" if can_be_widened else str(tensor.dtype).removeprefix("torch.")
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -219,9 +263,12 @@ def _check_kernels(state: Mapping[str, Tensor]) -> None:
         if not key.endswith(".kernel"):
             continue
         gain = 1.0 if key.startswith("ecd") else 4.0
-        if not torch.allclose(kernel.float(), fir_kernel(gain), atol=_KERNEL_TOLERANCE):
+        # As the file's type can write it: float8 has two or three digits.
+        expected = fir_kernel(gain).to(kernel.dtype).float()
+        same_shape = kernel.shape == expected.shape
+        if not same_shape or not torch.allclose(kernel.float(), expected, atol=_KERNEL_TOLERANCE):
             raise CheckpointError(
-                f"The filter {key!r} is not the [1, 3, 3, 1] kernel of GPEN; "
+                f"The filter {quoted(key)} is not the [1, 3, 3, 1] kernel of GPEN; "
                 f"this file was made by another network."
             )
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..files import sha256
+from .text import printable
+
+_LONGEST = 1000  # characters of a line
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class ModelInfo:
             "template": self.template,
             "license": self.license or "not stated (official weights: non-commercial)",
         }
-        return [f"{key:<13} {value}" for key, value in facts.items() if value]
+        # Wrapper, template and license are the file's own words.
+        return [f"{key:<13} {printable(value, _LONGEST)}" for key, value in facts.items() if value]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

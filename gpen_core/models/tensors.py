@@ -58,7 +58,7 @@ class FileBytes:
             return self._map[start : start + size]
         target = torch.empty(size, dtype=torch.uint8)
         self._file.seek(start)
-        if size and self._file.readinto(target.numpy().data) != size:  # type: ignore[attr-defined]
+        if size and self._file.readinto(target.numpy().data) != size:
             raise BadTensor("a tensor whose bytes are missing")
         return target
 

@@ -11,12 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .text import first_line, printable, quoted
 
 # Averaged weights come first: they are what a training run is judged by.
 WRAPPERS = ("g_ema", "params_ema", "ema", "g", "net_g", "params", "state_dict", "model", "netG")
 _PREFIXES = ("module.", "_orig_mod.", "net_g.", "model.")
 V2_PARTS = ("encoder", "mapper", "generator")
 _MAX_DEPTH = 4
+_MAX_PREFIXES = 8
+_MAX_ARGUMENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def unwrap(content: Any, metadata: Mapping[str, str] | None = None) -> Weights:
             )
         if all(isinstance(content.get(part), Mapping) for part in V2_PARTS):
             return Weights(_flatten(content), ".".join(path), _plain(content.get("args")))
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        tensors = _tensors(content)
         inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if tensors and (inner is None or len(tensors) > len(content) // 2):
             return Weights(_without_prefix(tensors), ".".join(path), args)
@@ -67,18 +70,28 @@ def unwrap(content: Any, metadata: Mapping[str, str] | None = None) -> Weights:
         raise CheckpointError(
             "it holds a discriminator only, which is of use in training; use the generator's file."
         )
-    found = ", ".join(repr(str(key)) for key in list(content)[:6]) or "nothing"
+    found = ", ".join(quoted(key, 60) for key in list(content)[:6]) or "nothing"
     raise CheckpointError(f"it holds no weights; its top level has {found}.")
 
 
 def _stated_args(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         args = json.loads(metadata.get("args", "{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"its metadata 'args' is no JSON ({error}); convert the original file again."
+            f"its metadata 'args' is no JSON ({first_line(error)}); convert the original file "
+            f"again."
         ) from error
-    return args if isinstance(args, dict) else {}
+    return _plain(args)
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights among the content of a state dict; keys that are no text name none."""
+    return {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
 
 
 def _flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -86,20 +99,34 @@ def _flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return {
         f"{part}.{key}": value
         for part in V2_PARTS
-        for key, value in _without_prefix(content[part]).items()
-        if isinstance(value, Tensor)
+        for key, value in _without_prefix(_tensors(content[part])).items()
     }
 
 
-def _without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state dict without a prefix that wrappers such as DataParallel put before every key."""
-    keys = list(state)
-    for prefix in _PREFIXES:
-        if keys and all(str(key).startswith(prefix) for key in keys):
-            return _without_prefix({str(key)[len(prefix) :]: state[key] for key in keys})
-    return dict(state)
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without what wrappers such as DataParallel put before every key."""
+    for _ in range(_MAX_PREFIXES):
+        common = (prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state))
+        prefix = next(common, "") if state else ""
+        if not prefix:
+            break
+        state = {key[len(prefix) :]: value for key, value in state.items()}
+    return state
 
 
 def _plain(args: Any) -> dict[str, Any]:
+    """Arguments as plain data: of anything else only the type is kept."""
     values = vars(args) if isinstance(args, argparse.Namespace) else args
-    return dict(values) if isinstance(values, Mapping) else {}
+    if not isinstance(values, Mapping):
+        return {}
+    if len(values) > _MAX_ARGUMENTS:
+        raise CheckpointError(f"it states {len(values)} arguments, more than any model has.")
+    return {str(key): _value(value) for key, value in values.items() if isinstance(key, str)}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, list | tuple) and len(value) <= _MAX_ARGUMENTS:
+        return [one if isinstance(one, str | int | float) else printable(one) for one in value]
+    return printable(value)

@@ -26,6 +26,8 @@ from .layers import (
 )
 
 MIN_SIZE, MAX_SIZE = 64, 2048
+# Far beyond any published network; a file's numbers are held against them before one is built.
+MAX_WIDTH, MAX_MLP = 8192, 64
 BASE = 4
 STYLE_LR_MUL = 0.01
 _FULL_WIDTH = 512
@@ -67,6 +69,15 @@ class GPENConfig:
                 f"GPEN channels must be given for {self.resolutions}, not for "
                 f"{[resolution for resolution, _ in self.channels]}."
             )
+
+        widths = [width for _, width in self.channels]
+        if not all(1 <= width <= MAX_WIDTH for width in (*widths, self.style_dim)):
+            raise InputError(
+                f"GPEN channels and style_dim must be from 1 to {MAX_WIDTH}, not {widths} and "
+                f"{self.style_dim}."
+            )
+        if not 0 <= self.n_mlp <= MAX_MLP:
+            raise InputError(f"GPEN n_mlp must be from 0 to {MAX_MLP}, not {self.n_mlp}.")
 
     @property
     def resolutions(self) -> list[int]:
@@ -276,6 +287,12 @@ def _infer(state: Mapping[str, Tensor]) -> GPENConfig:
     if not depth or not convs:
         missing = "generator.convs.0.conv.weight" if depth else "ecd0.0.0.weight"
         raise CheckpointError(f"This is no GPEN v1 state dict: key {missing!r} is missing.")
+    most = MAX_SIZE.bit_length()
+    if depth > most or convs > 2 * most:
+        raise CheckpointError(
+            f"This GPEN v1 state dict has {depth} encoder steps and {convs} convolutions, more "
+            f"than a network of {MAX_SIZE} px."
+        )
     widths = [_dim(state, "generator.conv1.conv.weight", 5, 1)]
     widths += [
         _dim(state, f"generator.convs.{2 * level}.conv.weight", 5, 1)

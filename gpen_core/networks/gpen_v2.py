@@ -25,9 +25,12 @@ _EXPANSION = 4
 _DEFAULT_ENCODER_INPUT = 256
 _MIN_IN_SIZE, _MAX_IN_SIZE = 32, 4096  # a ResNet halves its input five times
 _LATENT = 512
+# Far beyond any published network; a file's numbers are held against them before one is built.
+_MAX_BLOCKS, _MAX_STAGE, _MAX_WIDTH = 9, 64, 8192
 _BASE = 8
 _FULL_WIDTH_UP_TO = 64
 _BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+_LARGEST = 1_000_000_000
 _IN_SIZE_NAMES = ("input_resolution", "input_size", "in_size")
 _OUT_SIZE_NAMES = ("output_resolution", "output_size", "out_size", "size")
 _VERSION = re.compile(r"v(\d+)(?:\.\d+)*-(\d+)$")
@@ -250,6 +253,8 @@ class GPENv2(nn.Module):
         return self.generator(self.mapper(self.encoder(x)))
 
 
+# A number as PyTorch writes it; "01" or another script's digits name no layer.
+_MAPPER_KEY = re.compile(r"mapper\.(0|[1-9][0-9]{0,2})\.weight")
 _CONV = r"^encoder\.(?:conv1|layer\d+\.\d+\.(?:conv\d|downsample\.0))"
 
 
@@ -261,19 +266,21 @@ def official_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     named = _mapper_keys(state)
     renamed = {named.get(key, key): value for key, value in state.items()}
-    convolutions = [key[: -len(".weight")] for key in renamed if re.search(_CONV + r"\.w", key)]
+    convolutions = [
+        key[: -len(".weight")] for key in renamed if re.search(_CONV + r"\.weight$", key)
+    ]
     if any(f"{name}.bias" in renamed for name in convolutions):
         for name in convolutions:
             weight = renamed[f"{name}.weight"]
+            if not weight.ndim:
+                raise CheckpointError(f"GPEN v2.0 key {name + '.weight'!r} is a single number.")
             renamed.setdefault(f"{name}.bias", weight.new_zeros(weight.shape[:1]))
     return renamed
 
 
 def _mapper_keys(state: Mapping[str, Tensor]) -> dict[str, str]:
     """New names of an unnamed mapper's keys: its k-th matrix is `fck`, what follows it `normk`."""
-    indices = sorted(
-        int(match[1]) for key in state if (match := re.fullmatch(r"mapper\.(\d+)\.weight", key))
-    )
+    indices = sorted(int(match[1]) for key in state if (match := _MAPPER_KEY.fullmatch(key)))
     renamed, layer = {}, 0
     for index in indices:
         is_linear = state[f"mapper.{index}.weight"].ndim == 2
@@ -297,6 +304,11 @@ def _infer(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> GPENv2Config
     )
     if not blocks or 0 in stages:
         raise CheckpointError("This GPEN v2.0 file is incomplete: whole stages are missing.")
+    if blocks > _MAX_BLOCKS or max(stages) > _MAX_STAGE:
+        raise CheckpointError(
+            f"This GPEN v2.0 file has stages of {stages} layers and {blocks} blocks, more than a "
+            f"network of 2048 px."
+        )
     base = int(const.shape[-1])
     out_size = base << (blocks - 1)
     _check_output(args, out_size)
@@ -306,13 +318,20 @@ def _infer(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> GPENv2Config
             f"This GPEN v2.0 file states input_resolution {in_size}; "
             f"{_MIN_IN_SIZE} to {_MAX_IN_SIZE} px can be used."
         )
+    stem = int(_tensor(state, "encoder.conv1.weight", 4).shape[0])
+    latent = int(_tensor(state, "encoder.fc.weight", 2).shape[0])
+    if not all(1 <= width <= _MAX_WIDTH for width in (stem, latent, base, *widths)):
+        raise CheckpointError(
+            f"This GPEN v2.0 file has layers of {(stem, latent, base, *widths)} channels; 1 to "
+            f"{_MAX_WIDTH} can be used."
+        )
     return GPENv2Config(
         in_size=_DEFAULT_ENCODER_INPUT if in_size is None else in_size,
         out_size=out_size,
         stages=stages,
-        stem=int(_tensor(state, "encoder.conv1.weight", 4).shape[0]),
+        stem=stem,
         conv_bias=any(re.search(_CONV + r"\.bias$", key) for key in state),
-        latent=int(_tensor(state, "encoder.fc.weight", 2).shape[0]),
+        latent=latent,
         norms=sum(f"mapper.norm{index}.weight" in state for index in (1, 2)),
         base=base,
         widths=widths,
@@ -327,7 +346,8 @@ def _check_output(args: Mapping[str, Any], out_size: int) -> None:
             f"This GPEN v2.0 file states output_resolution {stated}, but its generator makes "
             f"{out_size} px."
         )
-    version = _VERSION.search(str(args.get("version", "")))
+    said = args.get("version")
+    version = _VERSION.search(said) if isinstance(said, str) else None
     if version and (int(version[1]), int(version[2])) != (2, out_size):
         raise CheckpointError(
             f"This GPEN v2.0 file states version {args['version']!r}, but its weights are those "
@@ -341,15 +361,24 @@ def _whole_number(args: Mapping[str, Any], names: tuple[str, ...]) -> int | None
     if name is None:
         return None
     value = args[name]
-    if isinstance(value, list | tuple) and len(set(value)) == 1:
+    if isinstance(value, list | tuple) and value and all(side == value[0] for side in value):
         value = value[0]
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Infinity and NaN fail the comparison, and so does a number of a thousand digits.
+    if not is_number or not 0 <= value <= _LARGEST or value != int(value):
         raise CheckpointError(
-            f"This GPEN v2.0 file states {name} {args[name]!r}, which is no size in pixels."
+            f"This GPEN v2.0 file states {name} {_shown(args[name])}, which is no size in pixels."
         )
     return int(value)
+
+
+def _shown(value: Any) -> str:
+    """A value of a file in an error: numbers without end are not written out."""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return "of very many digits"
+    return repr(value)[:80]
 
 
 def _tensor(state: Mapping[str, Tensor], key: str, ndim: int) -> Tensor:

@@ -91,8 +91,8 @@ def download_entry(
         return _present(entry, path)
     if entry.is_restricted and not accept_license:
         raise LicenseError(
-            f"{entry.name} is licensed for non-commercial use only: {entry.terms} Accept this with "
-            f"--accept-license."
+            f"{entry.name} is licensed for non-commercial use only: {entry.terms} Accept this "
+            f"license first."
         )
     if not entry.urls:
         raise DownloadError(

@@ -49,8 +49,8 @@ def locate(source: str | os.PathLike[str] | None, folders: tuple[Path, ...] = ()
         raise MissingWeightsError(f"{path}: no such model file; check the path.")
     places = ", ".join(str(folder) for folder in searched_folders(folders))
     raise MissingWeightsError(
-        f"No model {str(source)!r}, neither as a path nor in {places}; give a file with "
-        f"--model_path, or leave it out for the embedded model."
+        f"No model {str(source)!r}, neither as a path nor in {places}; give the path of "
+        f"a file, or none for the embedded model."
     )
 
 
@@ -97,7 +97,7 @@ def embedded() -> Path:
     if not found:
         raise MissingWeightsError(
             f"The embedded model gpen-lite-*.safetensors is not in {WEIGHTS}; get it with the "
-            f"project's source, train one with 'gpen train', or give a GPEN file with --model_path."
+            f"project's source, train one with 'gpen train', or give the path of a GPEN file."
         )
     return found[max(found)]
 
