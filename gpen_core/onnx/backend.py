@@ -22,6 +22,9 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, GPENError, InputError, MissingDependencyError
 from ..models.info import ModelInfo
+from ..models.text import first_line, quoted
+from .check import Checked, check_graph
+from .layout import is_own, own_config
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ _BY_DEVICE = {
     "cpu": (),
 }
 _HINT = "pip install 'gpen[onnx]' (or onnx and onnxruntime-gpu, for NVIDIA)"
-MIN_SIZE, MAX_SIZE = 64, 2048
+_WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger"}
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -95,25 +98,34 @@ class OnnxNetwork(nn.Module):
         self.anchor = nn.Parameter(torch.zeros(()), requires_grad=False)
         self._session: Any = None
         self._session_device: torch.device | None = None
+        self._checked: Checked | None = None
         self._ports: Ports | None = None
 
     @property
+    def checked(self) -> Checked:
+        """The graph, held to be runnable. Raises as `check_graph`."""
+        if self._checked is None:
+            self._checked = check_graph(self.config.path, require("onnx"))
+        return self._checked
+
+    @property
     def ports(self) -> Ports:
-        """What goes in and out. Raises as `open_session` and `read_ports`."""
+        """What goes in and out. Raises as `check_graph` and `open_session`."""
         if self._ports is None:
-            self._ports = read_ports(self.session(), self.config.path)
+            self._ports = read_ports(self.session(), self.checked, self.config.path)
         return self._ports
 
     @property
     def unseen_bytes(self) -> int:
         """Memory of the weights, which the session holds: about that of the file."""
-        return _file_bytes(self.config.path)
+        return self.checked.bytes
 
     def session(self) -> Any:
         """The `onnxruntime.InferenceSession` for the device the network is on."""
         device = self.anchor.device
         if self._session is None or self._session_device != device:
-            self._session = open_session(self.config.path, device)
+            self._checked = None  # the file may have been replaced since
+            self._session = open_session(self.config.path, device, self.checked)
             self._session_device = device
         return self._session
 
@@ -157,22 +169,34 @@ class OnnxNetwork(nn.Module):
         try:
             (faces,) = session.run([ports.output], {ports.input: crops})
         except _runtime_errors() as error:
-            text = _first_line(error)
+            text = first_line(error)
             # The restorer halves the batch and then leaves the device on this error.
             if "allocate" in text.lower() or "out of memory" in text.lower():
                 raise torch.OutOfMemoryError(text) from error
             raise OnnxError(f"{self.config.path}: ONNX Runtime failed ({text}).") from error
+        side = ports.out_size
+        if faces.shape != (len(crops), 3, side, side):
+            raise OnnxError(
+                f"{self.config.path} gave {list(faces.shape)[:8]} where "
+                f"{[len(crops), 3, side, side]} was expected."
+            )
         return faces[:count].astype(np.float32)
 
 
-def open_session(path: Path, device: torch.device) -> Any:
+def open_session(path: Path, device: torch.device, checked: Checked) -> Any:
     """A session of ONNX Runtime on the best provider for a device, which is logged.
+
+    Args:
+        path: the graph.
+        device: where it is meant to run.
+        checked: that the graph is one that can be opened without harm.
 
     Raises:
         MissingDependencyError: onnxruntime is absent.
         CheckpointError: the file is no graph it can read.
         InputError: GPEN_ONNX_PROVIDERS names what this onnxruntime does not have.
     """
+    log.debug("%s: %d nodes", path, len(checked.graph.graph.node))
     runtime = require("onnxruntime")
     wanted = choose_providers(device, runtime.get_available_providers())
     options = runtime.SessionOptions()
@@ -183,7 +207,7 @@ def open_session(path: Path, device: torch.device) -> Any:
         session = runtime.InferenceSession(str(path), options, providers=wanted)
     except _runtime_errors() as error:
         raise CheckpointError(
-            f"{path} is no ONNX graph that ONNX Runtime can read ({_first_line(error)}); it may be "
+            f"{path} is no ONNX graph that ONNX Runtime can read ({first_line(error)}); it may be "
             f"cut off: download it again."
         ) from error
     got = session.get_providers()
@@ -240,50 +264,28 @@ def _first(providers: list[Any]) -> str:
     return providers[0] if isinstance(providers[0], str) else providers[0][0]
 
 
-def read_ports(session: Any, path: Path) -> Ports:
-    """Names and sizes of what a graph takes and gives, from the graph itself.
+def read_ports(session: Any, checked: Checked, path: Path) -> Ports:
+    """Names and sizes of what a graph takes and gives.
 
     Raises:
-        CheckpointError: it is not one square RGB picture in and one out.
+        CheckpointError: ONNX Runtime sees another graph than was checked.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
+    side = checked.in_size
+    if (
+        len(inputs) != 1
+        or len(outputs) != 1
+        or inputs[0].type not in _TYPES
+        or list(inputs[0].shape[1:]) != [3, side, side]
+    ):
         raise CheckpointError(
-            f"{path} is not a GPEN graph: it has the inputs {_described(inputs)} and the outputs "
-            f"{_described(outputs)}, where one picture in and one out are expected."
+            f"{path} is not a GPEN graph: ONNX Runtime finds {len(inputs)} inputs, of type "
+            f"{quoted(inputs[0].type) if inputs else 'none'}, and {len(outputs)} outputs."
         )
-    source, target = inputs[0], outputs[0]
-    side = _side(source.shape)
-    if side is None or source.type not in _TYPES or not MIN_SIZE <= side <= MAX_SIZE:
-        raise CheckpointError(
-            f"{path} is not a GPEN graph: its input is {_described(inputs)}, where float "
-            f"(N, 3, S, S) with S from {MIN_SIZE} to {MAX_SIZE} is expected."
-        )
-    batch = source.shape[0] if isinstance(source.shape[0], int) and source.shape[0] > 0 else None
-    out = _side(target.shape) or _measured_side(session, source, batch or 1, side)
-    if out is None or not side <= out <= MAX_SIZE:
-        raise CheckpointError(
-            f"{path} is not a GPEN graph: its output is {_described(outputs)}, where float "
-            f"(N, 3, T, T) with T of {side} or more is expected."
-        )
-    return Ports(source.name, target.name, batch, side, out, _TYPES[source.type])
-
-
-def _side(shape: list[Any]) -> int | None:
-    """S of (N, 3, S, S), None where it is another shape or not written down."""
-    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
-        return None
-    return shape[2]
-
-
-def _measured_side(session: Any, source: Any, batch: int, side: int) -> int | None:
-    log.info("The graph does not state its output's size; one run finds it out.")
-    blank = np.zeros((batch, 3, side, side), _TYPES[source.type])
-    return _side(list(session.run(None, {source.name: blank})[0].shape))
-
-
-def _described(ports: list[Any]) -> str:
-    return ", ".join(f"{port.name} {port.type} {port.shape}" for port in ports) or "none"
+    batch = inputs[0].shape[0]
+    batch = batch if isinstance(batch, int) and batch > 0 else None
+    out = checked.out_size
+    return Ports(inputs[0].name, outputs[0].name, batch, side, out, _TYPES[inputs[0].type])
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
@@ -297,13 +299,8 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     return (RuntimeError, ValueError, *own)
 
 
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:200] if lines else type(error).__name__
-
-
 def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
-    """An `.onnx` file as a network on the CPU, and what it is.
+    """An `.onnx` file as a network on the CPU, and what it is. Nothing is run.
 
     Raises:
         CheckpointError: it cannot be read, or is not one square picture in and one out.
@@ -311,15 +308,28 @@ def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
     """
     with torch.inference_mode(False):  # or its parameter could not be moved later
         network = OnnxNetwork(OnnxConfig(path)).eval()
+    checked = network.checked
+    metadata = {prop.key: prop.value for prop in checked.graph.metadata_props}
+    if not any(node.op_type in _WEIGHTED for node in checked.graph.graph.node):
+        raise CheckpointError(
+            f"{path} is not a GPEN graph: it has no convolution and no matrix product."
+        )
+    if is_own(metadata):
+        try:
+            own_config(metadata)
+        except (InputError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} says it was exported by this project, but its description is wrong "
+                f"({first_line(error)}); export it again."
+            ) from error
     ports = network.ports
-    metadata = dict(network.session().get_modelmeta().custom_metadata_map)
     half = ports.dtype is np.float16 or metadata.get("precision") == "fp16"
     info = ModelInfo(
         architecture="gpen-onnx",
         input_size=ports.in_size,
         output_size=ports.out_size,
         # A graph holds little else than its weights.
-        parameters=_file_bytes(path) // (2 if half else 4),
+        parameters=checked.bytes // (2 if half else 4),
         stored="fp16" if half else "fp32",
         template=metadata.get("template", "gpen"),
         license=metadata.get("license"),
@@ -328,8 +338,3 @@ def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
         metadata=metadata,
     )
     return info, network
-
-
-def _file_bytes(path: Path) -> int:
-    beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
-    return sum(file.stat().st_size for file in (path, *beside) if file.is_file())

@@ -292,6 +292,8 @@ class _Costs:
         if kind == "Einsum":
             return elements * max(math.prod(shape) for shape in inputs)
         if kind in ("MaxPool", "AveragePool"):
-            kernel = next((a.ints for a in node.attribute if a.name == "kernel_shape"), [])
+            kernel: Iterable[int] = next(
+                (a.ints for a in node.attribute if a.name == "kernel_shape"), []
+            )
             return elements * math.prod(max(int(side), 1) for side in kernel)
         return max(elements, *(math.prod(shape) for shape in inputs), 1)

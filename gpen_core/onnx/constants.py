@@ -102,12 +102,13 @@ def _slice(inputs: Inputs, attributes: Mapping[str, Any]) -> np.ndarray:
     data = inputs[0]
     if len(inputs) == 1:
         starts, ends = attributes["starts"], attributes["ends"]
-        axes, steps = attributes.get("axes", range(len(starts))), [1] * len(starts)
+        axes: Any = attributes.get("axes", range(len(starts)))
+        steps: Any = [1] * len(starts)
     else:
         starts, ends = inputs[1], inputs[2]
         axes = inputs[3] if len(inputs) > 3 and inputs[3].size else range(len(starts))
         steps = inputs[4] if len(inputs) > 4 else [1] * len(starts)
-    cuts = [slice(None)] * data.ndim
+    cuts = [slice(None, None, None)] * data.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         # Going backwards, an end before the first number means "to the first".
         last = None if step < 0 and end < -data.shape[int(axis)] else int(end)

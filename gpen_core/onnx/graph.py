@@ -21,9 +21,9 @@ from ..networks.fir import fir_kernel
 from ..networks.gpen import BASE, GPEN, GPENConfig
 from ..networks.layers import DEMODULATION_EPS, GAIN, NEGATIVE_SLOPE, PIXEL_NORM_EPS
 from .folding import fold
+from .layout import LAYOUT
 
 OPSET = 17
-LAYOUT = "gpen-onnx-1"
 STYLES = "generator.modulations"
 
 

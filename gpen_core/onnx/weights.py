@@ -9,8 +9,8 @@ believed but tried: the network has to give what the graph gives.
 
 from __future__ import annotations
 
-import json
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,18 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError
+from ..models.text import first_line, quoted
 from ..networks.gpen import BASE, GPEN, GPENConfig
 from .backend import OnnxConfig, OnnxNetwork, require
+from .check import check_graph
 from .folding import equalizing, filter_of, shapes, unfold
+from .layout import is_own, own_config
 
 log = logging.getLogger(__name__)
 
+_MAX_STEPS = 1_000_000  # of searching a graph
+# What a graph that is no GPEN leads to, beside what is said on purpose.
+_FAULTS = (InputError, LookupError, ValueError, TypeError, RuntimeError, StopIteration)
 _TOLERANCE = 2e-2  # of the largest output value; wrong weights miss it by far, fp16 keeps it
 
 
@@ -63,22 +69,23 @@ def read_onnx_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: the graph is damaged, or its constants are not those of a GPEN v1.
         MissingDependencyError: onnx or onnxruntime is absent.
     """
+    checked = check_graph(path, require("onnx"))
     graph = _load(path)
     metadata = {prop.key: prop.value for prop in graph.metadata_props}
-    from .graph import LAYOUT
-
     try:
         flow = _Flow(graph.graph)
-        if metadata.get("layout") == LAYOUT:
+        if is_own(metadata):
             state, config = _own(flow.constants.values(), metadata)
         else:
-            state, config = _foreign(flow, _input_size(graph.graph))
-    except (InputError, LookupError, ValueError, StopIteration) as error:
+            state, config = _foreign(flow, checked.in_size)
+        network = GPEN(config).eval()
+        network.load_state_dict(dict(state))
+    except _FAULTS as error:
         raise CheckpointError(
             f"{path} cannot be turned back into weights: {_reason(error)}; it can still be run as "
             f"it is, if it is a face restoration model."
         ) from error
-    _prove(path, state, config)
+    _prove(path, network, config)
     return state, {key: value for key, value in metadata.items() if key not in ("layout", "config")}
 
 
@@ -88,9 +95,9 @@ def _load(path: Path) -> Any:
 
     try:
         return onnx.load(str(path))
-    except (DecodeError, OSError, ValueError) as error:
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise CheckpointError(
-            f"{path} is a damaged or cut-off ONNX graph ({error}); download it again."
+            f"{path} is a damaged or cut-off ONNX graph ({first_line(error)}); download it again."
         ) from error
 
 
@@ -113,6 +120,7 @@ class _Flow:
             ways = [self.level[name] for name in node.input if name in self.level]
             if ways:
                 self.level.update(dict.fromkeys(node.output, 1 + max(ways)))
+        self._steps = 0
         self.constants: dict[str, _Constant] = {}
         self.uses: list[_Constant] = []
         for name, value in _tensors(graph).items():
@@ -130,14 +138,19 @@ class _Flow:
 
     def users_of(self, name: str, kinds: set[str] | None = None) -> list[Any]:
         """The first nodes downstream that depend on the input, of one of these kinds if given."""
-        found, waiting = [], [name]
+        found, waiting, seen = [], deque([name]), {name}
         while waiting:
-            for node in self.users.get(waiting.pop(0), ()):
+            for node in self.users.get(waiting.popleft(), ()):
+                self._steps += 1
+                if self._steps > _MAX_STEPS:
+                    raise ValueError("its constants go too long a way to where they are used")
                 depends = node.output[0] in self.level
                 if depends and (kinds is None or node.op_type in kinds):
                     found.append(node)
                 elif kinds is None or not found:
-                    waiting += node.output
+                    # Ways part and meet again: each value is followed once.
+                    waiting += (output for output in node.output if output not in seen)
+                    seen.update(node.output)
         return found
 
     def linear_before(self, bank: str) -> tuple[_Constant | None, _Constant | None]:
@@ -148,7 +161,7 @@ class _Flow:
                 bias = next((self.constants[n] for n in node.input if n in self.constants), bias)
             ahead = next((name for name in node.input if name in self.level), "")
             node = self.producer.get(ahead)
-        if node is None:
+        if node is None or len(node.input) < 2:
             return None, None
         if len(node.input) == 3:
             bias = self.constants.get(node.input[2], bias)
@@ -171,24 +184,13 @@ def _tensors(graph: Any) -> dict[str, np.ndarray]:
     return {name: value for name, value in values.items() if value.dtype.kind == "f"}
 
 
-def _input_size(graph: Any) -> int:
-    if len(graph.input) != 1:
-        raise ValueError(f"it has {len(graph.input)} inputs")
-    sides = [side.dim_value for side in graph.input[0].type.tensor_type.shape.dim]
-    if len(sides) != 4 or sides[1] != 3 or sides[2] != sides[3] or not sides[2]:
-        raise ValueError(f"its input is {sides}, not (N, 3, S, S)")
-    return int(sides[2])
-
-
 def _own(
     constants: Iterable[_Constant], metadata: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], GPENConfig]:
     """Of our own export, see `onnx_graph`."""
-    from .graph import STYLES, modulated
+    from .graph import STYLES, modulated  # late: few have the package onnx
 
-    stored = json.loads(metadata["config"])
-    channels = tuple((int(size), int(width)) for size, width in stored.pop("channels"))
-    config = GPENConfig(channels=channels, **stored)
+    config = own_config(metadata)
     found = {c.name: torch.from_numpy(c.value.astype(np.float32)) for c in constants}
     wanted = shapes(config)
     names = modulated(config)
@@ -212,6 +214,8 @@ def _foreign(flow: _Flow, in_size: int) -> tuple[dict[str, Tensor], GPENConfig]:
     wide = [name for name in banks if flow.constants[name].value.shape[-1] == 3]
     if not wide:
         raise ValueError("it has no modulated convolutions, so it is no GPEN with its own weights")
+    if len(banks) > 64:
+        raise ValueError(f"it has {len(banks)} modulated convolutions, more than any GPEN")
     widths = [flow.constants[name].value.shape[1] for name in (wide[0], *wide[1::2])]
     sizes = [BASE << level for level in range(len(widths))]
     config = GPENConfig(in_size, sizes[-1], tuple(zip(sizes, widths, strict=True)))
@@ -300,14 +304,12 @@ def _oriented(constant: _Constant, shape: tuple[int, ...]) -> Tensor:
     return value.reshape(shape).contiguous()
 
 
-def _prove(path: Path, state: Mapping[str, Tensor], config: GPENConfig) -> None:
+def _prove(path: Path, network: GPEN, config: GPENConfig) -> None:
     """Compare the network with the graph on one random picture.
 
     Raises:
         CheckpointError: they differ.
     """
-    network = GPEN(config).eval()
-    network.load_state_dict(dict(state))
     noise = torch.Generator().manual_seed(0)
     x = torch.rand(1, 3, config.in_size, config.in_size, generator=noise) * 2 - 1
     with torch.inference_mode():
@@ -331,5 +333,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, StopIteration):
         return "it has no scale of the encoder's features"
     if isinstance(error, KeyError):
-        return f"the constant {error} is missing"
-    return str(error).rstrip(".")
+        return f"the constant {quoted(error.args[0] if error.args else '')} is missing"
+    return first_line(error)
