@@ -200,16 +200,23 @@ def open_session(path: Path, device: torch.device, checked: Checked) -> Any:
     runtime = require("onnxruntime")
     wanted = choose_providers(device, runtime.get_available_providers())
     options = runtime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it would print is in the exception too, and is escaped
     # PyTorch's thread count is what users set; its spinning neighbors would fight with it.
     options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = runtime.InferenceSession(str(path), options, providers=wanted)
-    except _runtime_errors() as error:
-        raise CheckpointError(
-            f"{path} is no ONNX graph that ONNX Runtime can read ({first_line(error)}); it may be "
-            f"cut off: download it again."
-        ) from error
+    # Its own way back to the CPU prints what went wrong as it is.
+    for providers in (wanted, [CPU]):
+        try:
+            session = runtime.InferenceSession(
+                str(path), options, providers=providers, enable_fallback=0
+            )
+            break
+        except _runtime_errors() as error:
+            if providers == [CPU]:
+                raise CheckpointError(
+                    f"{path} is no ONNX graph that ONNX Runtime can read ({first_line(error)}); it "
+                    f"may be cut off: download it again."
+                ) from error
+            log.warning("%s: %s failed (%s).", path, _first(wanted), first_line(error))
     got = session.get_providers()
     log.info("%s runs on %s.", path, ", ".join(got))
     if got[0] == CPU and wanted[0] != CPU:
