@@ -12,7 +12,7 @@ PYTEST_OPTIONS ?=
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip --disable-pip-version-check install --quiet $(PIP_OPTIONS)
 
-.PHONY: demo test test-full lint format clean
+.PHONY: demo test test-full fuzz lint format clean
 
 demo: $(VENV)/ready
 	@mkdir -p out
@@ -24,6 +24,11 @@ test: $(VENV)/ready
 
 test-full: $(VENV)/ready
 	$(RUN) -m pytest -m full $(PYTEST_OPTIONS)
+
+# Half an hour; FUZZ_SECONDS=60 make fuzz is a short one. See tests/fuzz/model_files.py.
+fuzz: $(VENV)/ready
+	-$(PIP) atheris
+	$(RUN) tests/fuzz/model_files.py
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

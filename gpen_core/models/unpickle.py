@@ -23,7 +23,7 @@ from .tensors import BadTensor, build_tensor
 from .text import printable
 
 MAX_BYTES = 16 << 20
-MAX_STEPS = 500_000
+MAX_STEPS = 300_000
 MAX_DEPTH = 100
 # What the content would count if nothing in it were shared: walks over it take that long.
 MAX_ITEMS = 1_000_000
@@ -68,6 +68,7 @@ class _Mark:
 
 _MARK = _Mark()
 _MAX_KEY = 1 << 31
+_COPY = 32  # bytes of a pickle that copying one thing counts as
 
 
 class Unpickler:
@@ -210,14 +211,14 @@ class Unpickler:
             raise BadPickle("instructions that make no sense")
         # A container or a text that was made once could be copied by every step.
         sized = (str, bytes, list, tuple, dict, set, frozenset)
-        self._charge(sum(8 * len(value) for value in arguments if isinstance(value, sized)))
+        self._charge(sum(_COPY * len(value) for value in arguments if isinstance(value, sized)))
         self._push(called.call(*arguments))
 
     def _build(self) -> None:
         """State of an object: the attributes of a namespace, the versions of a state dict."""
         state = self._pop()
         target = self._stack[-1]
-        self._charge(8 * len(state) if isinstance(state, dict) else 0)
+        self._charge(_COPY * len(state) if isinstance(state, dict) else 0)
         if isinstance(target, argparse.Namespace) and isinstance(state, dict):
             if not all(isinstance(key, str) for key in state):
                 raise BadPickle("attributes without names")
@@ -350,7 +351,7 @@ def _key(value: Any) -> Any:
     """
     if isinstance(value, str | bytes | None) or (isinstance(value, int) and 0 <= value < _MAX_KEY):
         return value
-    raise BadPickle(f"a {type(value).__name__} as the key of a dictionary")
+    raise BadPickle("a dictionary with keys that are neither text nor small numbers")
 
 
 def _ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:

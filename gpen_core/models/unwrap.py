@@ -78,9 +78,10 @@ def _stated_args(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         args = json.loads(metadata.get("args", "{}"))
     except (ValueError, RecursionError) as error:
+        # Of nesting and of long numbers, Python says what a programmer may do.
+        what = first_line(error) if isinstance(error, json.JSONDecodeError) else "beyond reason"
         raise CheckpointError(
-            f"its metadata 'args' is no JSON ({first_line(error)}); convert the original file "
-            f"again."
+            f"its metadata 'args' is no JSON ({what}); convert the original file again."
         ) from error
     return _plain(args)
 

@@ -9,18 +9,20 @@ opened and run in this process: nothing in it waits, repeats, or grows.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import CheckpointError
 from ..models.text import first_line, quoted
-from .constants import fold
+from .constants import SMALL, small_value
 from .skeleton import BadGraph, Skeleton, read_skeleton
 
 MIN_SIZE, MAX_SIZE = 64, 2048
-_MAX_NODES = 20_000
+_MAX_NODES = 8000
 _MAX_BATCH = 64
 # For a face of side S, in S^2: elements of one value, and multiplications altogether. GPEN at its
 # full width takes up to 1,024 and about 5 million, at 256 px and above less.
@@ -28,7 +30,10 @@ _VALUE, _WORK = 2048, 1 << 26
 _SMALLEST = 256  # below this side the widths of a network no longer shrink
 # Constants that are computed rather than stored, in bytes beyond those of the file.
 _COMPUTED = 64 << 20
-_ROUNDS = 8  # of shape inference, each after what the one before made known
+_OUT_OF_IN = 4  # how much larger a picture may come out where the graph does not say it
+# Nodes that give what they are given, changed: those that ONNX describes by other nodes.
+_SAME = {"Gelu", "GroupNormalization", "HardSwish", "Mish", "Selu", "Swish"}
+_SAME |= {"MeanVarianceNormalization"}
 _FLOATS = (1, 10)  # float32, float16
 
 _ALLOWED = frozenset(
@@ -81,9 +86,9 @@ def check_graph(path: Path, onnx: Any) -> Checked:
         model = _parse(skeleton, onnx)
         side, batch = _input(model.graph)
         _check_order(model)
-        shapes = _shapes(model, side, onnx)
-        out = _output(model.graph, shapes, side)
-        _Costs(model.graph, shapes, max(out, _SMALLEST), batch, skeleton.bytes).check()
+        shapes = _Shapes(model, onnx)
+        _Costs(model.graph, shapes, batch, skeleton.bytes).check(side)
+        out = _output(model.graph, shapes.known, side)
     except BadGraph as error:
         raise CheckpointError(f"{path} is not a GPEN graph: it {error}.") from error
     return Checked(model, skeleton.bytes, side, out)
@@ -161,60 +166,88 @@ def _check_order(model: Any) -> None:
             raise BadGraph(f"never makes its output {quoted(port.name, 80)}")
 
 
-def _shapes(model: Any, side: int, onnx: Any) -> dict[str, tuple[int, ...]]:
-    """The shape of every value for one picture, as far as it can be told."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    graph = fixed.graph
-    found = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    _state_input(graph, found)
-    _set_constants_apart(graph, onnx)
-    for _ in range(_ROUNDS):
-        found |= _inferred(fixed, onnx)
-        if not fold(graph, found, onnx):
-            break
-        found |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    return found
+class _Shapes:
+    """The shape of every value for one picture, found node by node in their order.
+
+    ONNX's inference over whole graphs, with what it knows of values, spends minutes on a vector of
+    a thousand million numbers; here every shape is known, and held to be plausible, before the
+    next node is looked at.
+    """
+
+    def __init__(self, model: Any, onnx: Any) -> None:
+        self._onnx = onnx
+        self._errors = (
+            onnx.shape_inference.InferenceError,
+            onnx.defs.SchemaError,
+            onnx.checker.ValidationError,
+        )
+        self._opsets = list(model.opset_import)
+        versions = [opset.version for opset in self._opsets if opset.domain in ("", "ai.onnx")]
+        self._version = min([*versions, onnx.defs.onnx_opset_version()])
+        self._types: dict[str, Any] = {}
+        self._values: dict[str, np.ndarray] = {}
+        self.known: dict[str, tuple[int, ...]] = {}
+        for tensor in model.graph.initializer:
+            self._note(tensor.name, _type(onnx, tensor.data_type, tensor.dims))
+            if math.prod(tensor.dims) <= SMALL and not _is_emptied(tensor):
+                self._values[tensor.name] = onnx.numpy_helper.to_array(tensor)
+        for port in model.graph.input:
+            if port.name not in self.known:
+                kind = port.type.tensor_type
+                sides = [side.dim_value or 1 for side in kind.shape.dim]
+                self._note(port.name, _type(onnx, kind.elem_type, sides))
+
+    def infer(self, node: Any) -> None:
+        """Note what a node gives.
+
+        Raises:
+            BadGraph: its size cannot be told, or it contradicts what it is given.
+        """
+        try:
+            value = small_value(node, self._values, self.known, self._onnx)
+            if value is not None:
+                kind = self._onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+                self._values[node.output[0]] = value
+                self._note(node.output[0], _type(self._onnx, kind, value.shape))
+                return
+            found = self._outputs(node)
+        except (RuntimeError, ValueError, TypeError, KeyError, *self._errors) as error:
+            raise BadGraph(f"contradicts itself ({first_line(error)})") from error
+        for name in filter(None, node.output):
+            if name in found:
+                self._note(name, found[name])
+            if name not in self.known:
+                raise BadGraph(
+                    f"makes {quoted(name, 80)} by {node.op_type}, of a size that is only known "
+                    f"when it runs"
+                )
+
+    def _outputs(self, node: Any) -> dict[str, Any]:
+        onnx = self._onnx
+        if node.op_type in _SAME and node.input:
+            return {node.output[0]: self._types[node.input[0]]}
+        names = [name for name in node.input if name]
+        data = {
+            name: onnx.numpy_helper.from_array(self._values[name], name)
+            for name in names
+            if name in self._values
+        }
+        schema = onnx.defs.get_schema(node.op_type, self._version, "")
+        types = {name: self._types[name] for name in names}
+        return onnx.shape_inference.infer_node_outputs(
+            schema, node, types, data, opset_imports=self._opsets
+        )
+
+    def _note(self, name: str, kind: Any) -> None:
+        self._types[name] = kind
+        dims = kind.tensor_type.shape.dim
+        stated = kind.tensor_type.HasField("shape")
+        if stated and all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
+            self.known[name] = tuple(dim.dim_value for dim in dims)
 
 
-def _state_input(graph: Any, constants: Container[str]) -> None:
-    """One picture goes in; what the file says of all other values is not believed but found out."""
-    del graph.value_info[:]
-    for port in graph.input:
-        if port.name not in constants:
-            batch = port.type.tensor_type.shape.dim[0]
-            if not batch.dim_value > 0:
-                batch.dim_value = 1
-    for port in graph.output:
-        port.type.tensor_type.ClearField("shape")
-
-
-def _set_constants_apart(graph: Any, onnx: Any) -> None:
-    """Make inputs of the constants without data, which are known by their shapes alone."""
-    stated = {port.name for port in graph.input}
-    kept = []
-    for tensor in graph.initializer:
-        if not _is_emptied(tensor):
-            kept.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
-        elif tensor.name not in stated:
-            port = onnx.helper.make_tensor_value_info
-            graph.input.append(port(tensor.name, tensor.data_type, list(tensor.dims)))
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _inferred(model: Any, onnx: Any) -> dict[str, tuple[int, ...]]:
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (RuntimeError, ValueError, TypeError, onnx.shape_inference.InferenceError) as error:
-        raise BadGraph(f"contradicts itself ({first_line(error)})") from error
-    found = {}
-    for port in (*graph.input, *graph.value_info, *graph.output):
-        dims = port.type.tensor_type.shape.dim
-        known = port.type.tensor_type.HasField("shape")
-        if known and all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
-            found[port.name] = tuple(dim.dim_value for dim in dims)
-    return found
+def _type(onnx: Any, kind: int, sides: Iterable[int]) -> Any:
+    return onnx.helper.make_tensor_type_proto(kind, list(sides))
 
 
 def _is_emptied(tensor: Any) -> bool:
@@ -239,48 +272,53 @@ def _output(graph: Any, shapes: dict[str, tuple[int, ...]], side: int) -> int:
 class _Costs:
     """Elements and multiplications of a graph, against what a face of its size may take."""
 
-    def __init__(
-        self, graph: Any, shapes: dict[str, tuple[int, ...]], side: int, batch: int, size: int
-    ) -> None:
+    def __init__(self, graph: Any, shapes: _Shapes, batch: int, size: int) -> None:
         self._graph = graph
         self._shapes = shapes
-        self._largest = side * side * _VALUE * batch
-        self._work_left = side * side * _WORK * batch
-        self._computed_left = 4 * size + _COMPUTED
+        self._batch = batch
+        self._work = 0
+        self._computed = 4 * size + _COMPUTED
 
-    def check(self) -> None:
-        """Raises BadGraph for the first node that costs too much."""
+    def check(self, side: int) -> None:
+        """Raises BadGraph for the first node that costs too much.
+
+        Args:
+            side: of the picture that goes in, pixels.
+        """
+        pixels = self._pixels(side)
         constants = {tensor.name for tensor in self._graph.initializer}
         depends = {port.name for port in self._graph.input} - constants
         for node in self._graph.node:
+            self._shapes.infer(node)
             on_picture = any(name in depends for name in node.input)
             for name in filter(None, node.output):
-                shape = self._shapes.get(name)
-                if shape is None:
-                    raise BadGraph(
-                        f"makes {quoted(name, 80)} by {node.op_type}, of a size that is only known "
-                        f"when it runs"
-                    )
                 if on_picture:
                     depends.add(name)
-                self._count(node, name, math.prod(shape), on_picture)
+                self._count(node, name, pixels, on_picture)
 
-    def _count(self, node: Any, name: str, elements: int, on_picture: bool) -> None:
-        if elements > self._largest:
+    def _pixels(self, side: int) -> int:
+        """Pixels that allow for the cost: of the picture that comes out, where it says so."""
+        stated = max([side, *_sides(self._graph.output[0])[2:4]])
+        largest = min(max(stated, _OUT_OF_IN * side), MAX_SIZE)
+        return max(largest, _SMALLEST) ** 2
+
+    def _count(self, node: Any, name: str, pixels: int, on_picture: bool) -> None:
+        elements = math.prod(self._shapes.known[name])
+        if elements > pixels * _VALUE * self._batch:
             raise BadGraph(f"makes {quoted(name, 80)} of {elements} numbers, far beyond a face")
         if not on_picture and node.op_type != "Constant":
-            self._computed_left -= 8 * elements
-            if self._computed_left < 0:
+            self._computed -= 8 * elements
+            if self._computed < 0:
                 raise BadGraph(
                     f"computes constants such as {quoted(name, 80)} that are far larger than it"
                 )
-        self._work_left -= self._work(node, elements)
-        if self._work_left < 0:
+        self._work += self._multiplications(node, elements)
+        if self._work > pixels * _WORK * self._batch:
             raise BadGraph("takes far more work than restoring a face")
 
-    def _work(self, node: Any, elements: int) -> int:
-        """Multiplications of a node, roughly."""
-        inputs = [self._shapes.get(name, ()) for name in node.input] or [()]
+    def _multiplications(self, node: Any, elements: int) -> int:
+        """Of one node, roughly."""
+        inputs = [self._shapes.known.get(name, ()) for name in node.input] or [()]
         kind = node.op_type
         if kind in ("Conv", "ConvInteger", "QLinearConv") and len(inputs) > 1:
             weight = inputs[3] if kind == "QLinearConv" and len(inputs) > 3 else inputs[1]

@@ -12,44 +12,23 @@ from typing import Any
 
 import numpy as np
 
-_MOST = 4096  # numbers in one value
+SMALL = 4096
+"""Numbers that a value may have to be worked out."""
 
 Inputs = list[np.ndarray]
 
 
-def fold(graph: Any, shapes: Mapping[str, tuple[int, ...]], onnx: Any) -> bool:
-    """Replace nodes that compute small constants by what they compute; whether there were any.
+def small_value(
+    node: Any, values: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], onnx: Any
+) -> np.ndarray | None:
+    """What a node gives, None where that is not known or not small.
 
     Args:
-        graph: an `onnx.GraphProto`, changed in place.
+        node: an `onnx.NodeProto`.
+        values: the small constants known so far.
         shapes: of values, as far as they are known.
         onnx: the package.
     """
-    values = {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in graph.initializer
-        if math.prod(tensor.dims) <= _MOST
-    }
-    left, new = [], []
-    for node in graph.node:
-        value = _value(node, values, shapes, onnx)
-        if value is None:
-            left.append(node)
-        else:
-            values[node.output[0]] = value
-            new.append(onnx.numpy_helper.from_array(value, node.output[0]))
-    if new:
-        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in left]
-        del graph.node[:]
-        graph.node.extend(nodes)
-        graph.initializer.extend(new)
-    return bool(new)
-
-
-def _value(
-    node: Any, values: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], onnx: Any
-) -> np.ndarray | None:
-    """What a node gives, None where that is not known or not small."""
     if len(node.output) != 1:
         return None
     given = {attribute.name: attribute for attribute in node.attribute}
@@ -72,22 +51,22 @@ def _value(
         return None
     if node.op_type not in _NEW_TYPE and inputs and result.dtype != inputs[0].dtype:
         result = result.astype(inputs[0].dtype)
-    return result if result.size <= _MOST and result.dtype.kind in "iufb" else None
+    return result if result.size <= SMALL and result.dtype.kind in "iufb" else None
 
 
 def _stated(attributes: Mapping[str, Any], onnx: Any) -> np.ndarray | None:
     tensor = attributes.get("value")
-    if tensor is not None and math.prod(tensor.dims) <= _MOST and tensor.data_type != 8:
+    if tensor is not None and math.prod(tensor.dims) <= SMALL and tensor.data_type != 8:
         return onnx.numpy_helper.to_array(tensor)
     for name, kind in (("value_int", "i8"), ("value_ints", "i8"), ("value_float", "f4")):
-        if name in attributes and np.size(attributes[name]) <= _MOST:
+        if name in attributes and np.size(attributes[name]) <= SMALL:
             return np.asarray(attributes[name], kind)
     return None
 
 
 def _constant_of_shape(inputs: Inputs, attributes: Mapping[str, Any]) -> np.ndarray:
     shape = [int(side) for side in inputs[0]]
-    if math.prod(shape) > _MOST:
+    if math.prod(shape) > SMALL:
         raise ValueError("too large")
     tensor = attributes.get("value")
     if tensor is None:
@@ -150,7 +129,7 @@ def _divide(inputs: Inputs, attributes: Mapping[str, Any]) -> np.ndarray:
 def _pairwise(function: Callable[[Any, Any], Any]) -> Callable[[Inputs, Mapping[str, Any]], Any]:
     def step(inputs: Inputs, attributes: Mapping[str, Any]) -> Any:
         first, second = inputs
-        if math.prod(np.broadcast_shapes(first.shape, second.shape)) > _MOST:
+        if math.prod(np.broadcast_shapes(first.shape, second.shape)) > SMALL:
             raise ValueError("too large")
         return function(first, second)
 
@@ -158,7 +137,7 @@ def _pairwise(function: Callable[[Any, Any], Any]) -> Callable[[Inputs, Mapping[
 
 
 def _where(inputs: Inputs, attributes: Mapping[str, Any]) -> np.ndarray:
-    if math.prod(np.broadcast_shapes(*(value.shape for value in inputs))) > _MOST:
+    if math.prod(np.broadcast_shapes(*(value.shape for value in inputs))) > SMALL:
         raise ValueError("too large")
     return np.where(*inputs)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import CheckpointError
 from ..models.text import quoted
 
-MAX_FIELDS = 200_000
+MAX_FIELDS = 150_000
 MAX_SKELETON = 16 << 20
 _KEPT = 4096  # bytes of a tensor that stay, so that shapes and axes can be read
 

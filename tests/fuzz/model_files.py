@@ -4,7 +4,8 @@
 changed at random: with atheris, which follows what the code does with them, where it is installed
 (`pip install atheris`), and without a guide elsewhere. Each file is read, identified, loaded and
 converted. A finding is anything but success or a `GPENError`, text that is no single printable
-line, more than 2 seconds of work, or more than 300 MB above the file's size; the file is kept in out/fuzz.
+line, more than 2 seconds of work, or more than 300 MB above the file's size; such a file is kept in
+out/fuzz.
 
     python tests/fuzz/model_files.py [--seconds 1800] [--kind pickle] [--plain] [--seed 0]
 """
@@ -25,11 +26,10 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 try:
     import atheris
@@ -43,14 +43,13 @@ if atheris is not None and "--plain" not in sys.argv and "--kind" in sys.argv:
 
 import torch
 from safetensors.torch import save
+from small_models import first_version, in_parts, saved, second_version
 
 from gpen_core.errors import GPENError
 from gpen_core.models.cache import CACHE
 from gpen_core.models.convert import convert, inspect
 from gpen_core.models.load import load_model
 from gpen_core.models.read import read_checkpoint, read_tensors
-from gpen_core.networks.gpen import GPEN, GPENConfig
-from gpen_core.networks.gpen_v2 import GPENv2, GPENv2Config
 
 SECONDS, MEMORY = 2.0, 300 << 20
 SHOWN = 2  # the step whose result is text for people
@@ -59,30 +58,6 @@ SUFFIX = {"safetensors": ".safetensors", "onnx": ".onnx"}
 
 
 # --- real files ----------------------------------------------------------------------------------
-
-
-def small_config() -> GPENConfig:
-    return replace(GPENConfig.create(64, narrow=0.0078125), style_dim=8, n_mlp=2)
-
-
-def first_version() -> dict:
-    torch.manual_seed(0)
-    return GPEN(small_config()).state_dict()
-
-
-def second_version() -> dict:
-    torch.manual_seed(0)
-    config = GPENv2Config(64, 64, (1, 1, 1, 1), 2, True, 8, 1, 8, (4, 4, 4, 4))
-    return GPENv2(config).state_dict()
-
-
-def in_parts(state: dict) -> dict:
-    parts: dict = {part: {} for part in ("encoder", "mapper", "generator")}
-    for key, value in state.items():
-        part, _, name = key.partition(".")
-        parts[part][name] = value
-    args = {"input_resolution": 64, "version": "GPEN-BFR-v2.0-64", "lr": 0.002, "betas": (0, 0.9)}
-    return {**parts, "args": argparse.Namespace(**args)}
 
 
 def seeds(kind: str) -> list[bytes]:
@@ -104,14 +79,8 @@ def seeds(kind: str) -> list[bytes]:
         {f"module.{key}": value for key, value in first.items()},
         in_parts(second),
     ]
-    saved = [_saved(content, kind != "legacy") for content in contents]
-    return [_pickle_of(data) for data in saved] if kind == "pickle" else saved
-
-
-def _saved(content: object, as_zip: bool) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer, _use_new_zipfile_serialization=as_zip)
-    return buffer.getvalue()
+    written = [saved(content, kind != "legacy") for content in contents]
+    return [_pickle_of(data) for data in written] if kind == "pickle" else written
 
 
 def _pickle_of(data: bytes) -> bytes:
@@ -167,7 +136,7 @@ def as_file(kind: str, data: bytes) -> bytes:
 
 def _storages(known: dict = {}) -> dict[str, bytes]:  # noqa: B006  made once
     if not known:
-        data = _saved({"g": first_version()}, True)
+        data = saved({"g": first_version()}, True)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():
                 if "/data/" in name or name.endswith("byteorder"):
