@@ -107,7 +107,6 @@ def messages_of(path: Path) -> dict[int, str]:
     }
 
 
-@pytest.mark.xfail(strict=True, reason="ten messages in six rooms name a flag; to be mended")
 def test_the_library_names_no_flag_of_the_command():
     """It does not know who called it: a node has widgets, Python has arguments."""
     named = [

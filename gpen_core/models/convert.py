@@ -113,7 +113,7 @@ def _check(
     source: Path, target: Path, precision: str | None, overwrite: bool
 ) -> torch.dtype | None:
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already; give another name, or allow it to be replaced.")
+        raise InputError(f"{target} exists already; give another name.", remedy="overwrite")
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the file to be converted; give another name.")
     if precision is None:

@@ -20,7 +20,7 @@ from .tensors import BadTensor, FileBytes, build_tensor, item_size
 from .text import first_line, quoted
 
 MAX_HEADER = 16 << 20
-MAX_TENSORS = 50_000
+MAX_TENSORS = 20_000
 _TYPES = {
     "F64": "float64",
     "F32": "float32",

@@ -7,6 +7,8 @@ terminal's cursor, nor recolor it, nor add a line that looks like the program's 
 
 from __future__ import annotations
 
+from ..files import shown
+
 LIMIT = 160
 """Characters shown of one piece of text."""
 
@@ -30,8 +32,8 @@ def printable(value: object, limit: int = LIMIT) -> str:
         text = value[: limit + 1]
     else:
         text = f"a {type(value).__name__}"
-    shown = "".join(c if c.isprintable() else _escaped(c) for c in text)
-    return shown if len(shown) <= limit else shown[: max(limit - 3, 0)] + "..."
+    line = shown(text)
+    return line if len(line) <= limit else line[: max(limit - 3, 0)] + "..."
 
 
 def quoted(value: object, limit: int = LIMIT) -> str:
@@ -44,7 +46,3 @@ def first_line(error: object, limit: int = LIMIT) -> str:
     # Cut before it is split: some of these texts hold a whole file.
     lines = str(error)[: 20 * limit].strip().splitlines()
     return printable(lines[0].rstrip(". "), limit) if lines else type(error).__name__
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -94,15 +94,18 @@ class Unpickler:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         try:
+            read, steps = self._file.read, self._STEPS
             for _ in range(MAX_STEPS):
-                code = self._read(1)[0]
+                code = read(1)
                 if code == _STOP:
                     content = self._pop()
                     check_plain(content)
                     return content
-                step = self._STEPS.get(code)
+                if not code:
+                    raise BadPickle("no end: it is cut off")
+                step = steps.get(code[0])
                 if step is None:
-                    raise BadPickle(f"an unknown instruction {code:#04x}")
+                    raise BadPickle(f"an unknown instruction {code[0]:#04x}")
                 step(self)
         except (IndexError, KeyError, TypeError, struct.error, UnicodeError) as error:
             raise BadPickle("instructions that make no sense") from error
@@ -293,7 +296,7 @@ class Unpickler:
     }
 
 
-_STOP = ord(".")
+_STOP = b"."
 
 
 def check_plain(content: Any) -> None:

@@ -85,7 +85,7 @@ def _check(model: Model, target: Path, precision: str, batch: int | None, overwr
     if target.suffix.lower() != ".onnx":
         raise InputError(f"{target}: the exported file must be named .onnx.")
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists already; give another name, or allow it to be replaced.")
+        raise InputError(f"{target} exists already; give another name.", remedy="overwrite")
     if precision not in TOLERANCES:
         raise InputError(f"ONNX files are written in {' or '.join(TOLERANCES)}, not {precision!r}.")
     if batch is not None and batch < 1:

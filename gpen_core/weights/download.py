@@ -92,7 +92,8 @@ def download_entry(
     if entry.is_restricted and not accept_license:
         raise LicenseError(
             f"{entry.name} is licensed for non-commercial use only: {entry.terms} Accept this "
-            f"license first."
+            f"license first.",
+            remedy="license",
         )
     if not entry.urls:
         raise DownloadError(

@@ -50,7 +50,8 @@ def locate(source: str | os.PathLike[str] | None, folders: tuple[Path, ...] = ()
     places = ", ".join(str(folder) for folder in searched_folders(folders))
     raise MissingWeightsError(
         f"No model {str(source)!r}, neither as a path nor in {places}; give the path of "
-        f"a file, or none for the embedded model."
+        f"a file, or none for the embedded model.",
+        remedy="model",
     )
 
 
@@ -97,7 +98,8 @@ def embedded() -> Path:
     if not found:
         raise MissingWeightsError(
             f"The embedded model gpen-lite-*.safetensors is not in {WEIGHTS}; get it with the "
-            f"project's source, train one with 'gpen train', or give the path of a GPEN file."
+            f"project's source, train one with 'gpen train', or give the path of a GPEN file.",
+            remedy="model",
         )
     return found[max(found)]
 

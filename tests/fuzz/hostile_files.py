@@ -576,6 +576,8 @@ CLASSES: dict[str, tuple[str, Callable[[], dict[str, Maker]]]] = {
 def measure(data: bytes, suffix: str) -> tuple[float, int, str]:
     """(seconds of the slowest use, bytes above the file's size, what was said), in a process apart.
 
+    Seconds of the processor, which do not depend on what else the machine does.
+
     The process is a copy of this one, so that imports are no part of it.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -597,7 +599,7 @@ def _used(path: Path) -> tuple[float, int, str]:
     Path("/proc/self/clear_refs").write_text("5")
     before, longest, said = _status("VmRSS"), 0.0, "loaded"
     for use in (inspect, load_model, lambda path: convert(path, path.with_name("x.safetensors"))):
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             use(path)
         except GPENError as error:
@@ -605,7 +607,7 @@ def _used(path: Path) -> tuple[float, int, str]:
         except Exception as error:  # noqa: BLE001  that is what is looked for
             said = f"FAILED: {error!r}"
             break
-        longest = max(longest, time.perf_counter() - began)
+        longest = max(longest, time.process_time() - began)
     return longest, _status("VmHWM") - before, said
 
 
