@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, MissingWeightsError
 from ..models.read import read_tensors
-from ..models.text import printable
+from ..text import printable
 from ..weights import catalogue
 from ..weights.locate import searched_folders
 from ..weights.verify import Check, check

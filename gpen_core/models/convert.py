@@ -32,7 +32,7 @@ def inspect(path: str | os.PathLike[str]) -> ModelInfo:
     """
     path = Path(path)
     if file_kind(path) == "onnx":
-        from ..onnx.backend import describe_onnx  # late: few have onnxruntime
+        from .onnx_file import describe_onnx  # late: few have onnxruntime
 
         return describe_onnx(path)[0]
     return _look(path)[0]

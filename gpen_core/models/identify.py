@@ -20,7 +20,7 @@ from ..networks.fast.network import FastGPEN
 from ..networks.fir import fir_kernel
 from ..networks.gpen import GPENConfig
 from ..networks.gpen_v2 import GPENv2, GPENv2Config, official_keys
-from .text import printable, quoted
+from ..text import printable, quoted
 from .unwrap import Weights
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..files import sha256
-from .text import printable
+from ..text import printable
 
 _LONGEST = 1000  # characters of a line
 

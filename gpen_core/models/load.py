@@ -73,7 +73,7 @@ def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
         MissingWeightsError, CheckpointError: as `load_model`.
     """
     if file_kind(path) == "onnx":
-        from ..onnx.backend import describe_onnx  # late: few have onnxruntime
+        from .onnx_file import describe_onnx  # late: few have onnxruntime
 
         graph_info, graph = describe_onnx(path)
         return Model(graph, graph_info).to("cpu", NAMES[dtype])

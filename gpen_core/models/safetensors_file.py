@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..text import first_line, quoted
 from .tensors import BadTensor, FileBytes, build_tensor, item_size
-from .text import first_line, quoted
 
 MAX_HEADER = 16 << 20
 MAX_TENSORS = 20_000

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import CheckpointError
+from ..text import first_line
 from .archive import Entry, read_archive
 from .tensors import BadTensor, FileBytes, item_size
-from .text import first_line
 from .unpickle import MAX_BYTES, BadPickle, Refused, Storage, Unpickler, storage_dtype
 
 _MAGIC = 0x1950A86A20F9469CFC6C

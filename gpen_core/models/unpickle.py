@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, ClassVar
 import torch
 from torch import Tensor
 
+from ..text import printable
 from .tensors import BadTensor, build_tensor
-from .text import printable
 
 MAX_BYTES = 16 << 20
 MAX_STEPS = 300_000

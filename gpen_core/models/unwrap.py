@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .text import first_line, printable, quoted
+from ..text import first_line, printable, quoted
 
 # Averaged weights come first: they are what a training run is judged by.
 WRAPPERS = ("g_ema", "params_ema", "ema", "g", "net_g", "params", "state_dict", "model", "netG")

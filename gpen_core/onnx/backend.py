@@ -21,10 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, GPENError, InputError, MissingDependencyError
-from ..models.info import ModelInfo
-from ..models.text import first_line, quoted
+from ..text import first_line, quoted
 from .check import Checked, check_graph
-from .layout import is_own, own_config
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ _BY_DEVICE = {
     "cpu": (),
 }
 _HINT = "pip install 'gpen[onnx]' (or onnx and onnxruntime-gpu, for NVIDIA)"
-_WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger"}
+WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger"}
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -304,44 +302,3 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
         if isinstance(value, type) and issubclass(value, Exception)
     )
     return (RuntimeError, ValueError, *own)
-
-
-def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
-    """An `.onnx` file as a network on the CPU, and what it is. Nothing is run.
-
-    Raises:
-        CheckpointError: it cannot be read, or is not one square picture in and one out.
-        MissingDependencyError: onnxruntime is absent.
-    """
-    with torch.inference_mode(False):  # or its parameter could not be moved later
-        network = OnnxNetwork(OnnxConfig(path)).eval()
-    checked = network.checked
-    metadata = {prop.key: prop.value for prop in checked.graph.metadata_props}
-    if not any(node.op_type in _WEIGHTED for node in checked.graph.graph.node):
-        raise CheckpointError(
-            f"{path} is not a GPEN graph: it has no convolution and no matrix product."
-        )
-    if is_own(metadata):
-        try:
-            own_config(metadata)
-        except (InputError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} says it was exported by this project, but its description is wrong "
-                f"({first_line(error)}); export it again."
-            ) from error
-    ports = network.ports
-    half = ports.dtype is np.float16 or metadata.get("precision") == "fp16"
-    info = ModelInfo(
-        architecture="gpen-onnx",
-        input_size=ports.in_size,
-        output_size=ports.out_size,
-        # A graph holds little else than its weights.
-        parameters=checked.bytes // (2 if half else 4),
-        stored="fp16" if half else "fp32",
-        template=metadata.get("template", "gpen"),
-        license=metadata.get("license"),
-        path=path,
-        file_format="onnx",
-        metadata=metadata,
-    )
-    return info, network

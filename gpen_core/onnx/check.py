@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from ..models.text import first_line, quoted
+from ..text import first_line, quoted
 from .constants import SMALL, small_value
 from .skeleton import BadGraph, Skeleton, read_skeleton
 

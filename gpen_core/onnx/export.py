@@ -6,14 +6,17 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import CheckpointError, InputError
 from ..files import replacing
-from ..models.model import Model
 from ..networks.gpen import GPEN
 from .backend import OnnxConfig, OnnxNetwork, require
+
+if TYPE_CHECKING:
+    from ..models.model import Model
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import CheckpointError
-from ..models.text import quoted
+from ..text import quoted
 
 MAX_FIELDS = 150_000
 MAX_SKELETON = 16 << 20

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError
-from ..models.text import first_line, quoted
 from ..networks.gpen import BASE, GPEN, GPENConfig
+from ..text import first_line, quoted
 from .backend import OnnxConfig, OnnxNetwork, require
 from .check import check_graph
 from .folding import equalizing, filter_of, shapes, unfold

@@ -17,8 +17,8 @@ from safetensors.torch import save
 from gpen_core.errors import CheckpointError
 from gpen_core.models.load import load_model
 from gpen_core.models.read import read_checkpoint, read_tensors
-from gpen_core.models.text import first_line, printable, quoted
 from gpen_core.networks.gpen import GPEN, GPENConfig
+from gpen_core.text import first_line, printable, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
 DTYPES = [

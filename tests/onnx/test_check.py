@@ -19,7 +19,7 @@ from hostile_files import constant, external, graph, node
 from gpen_core.errors import CheckpointError, GPENError
 from gpen_core.models.convert import convert, inspect
 from gpen_core.models.load import load_model
-from gpen_core.onnx.backend import describe_onnx
+from gpen_core.models.onnx_file import describe_onnx
 from gpen_core.onnx.check import check_graph
 
 WEIGHT = constant("w", [0.1] * 81, 1, (3, 3, 3, 3))

@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 onnx = pytest.importorskip("onnx", reason="the extra gpen[onnx] is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="the extra gpen[onnx] is not installed")
 
+from gpen_core.models.onnx_file import describe_onnx
 from gpen_core.onnx import export as exports
 from gpen_core.onnx.backend import (
     OnnxConfig,
     OnnxNetwork,
     choose_providers,
-    describe_onnx,
 )
 from gpen_core.onnx.export import export
 from gpen_core.onnx.weights import read_onnx_weights

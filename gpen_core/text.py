@@ -7,7 +7,7 @@ terminal's cursor, nor recolor it, nor add a line that looks like the program's 
 
 from __future__ import annotations
 
-from ..files import shown
+from .files import shown
 
 LIMIT = 160
 """Characters shown of one piece of text."""
