@@ -209,7 +209,8 @@ def test_plugins_are_used_where_they_are_installed(tmp_path, suffix, module):
     assert b"A camera" in picture.exif
 
 
-SIDES = {".jpg": 65500, ".webp": 16383, ".avif": 16384, ".bmp": 32767, ".tga": 65535}
+SIDES = {".jpg": 65500, ".webp": 16383, ".bmp": 32767, ".tga": 65535}
+SIDES |= {".avif": 16384} if AVIF else {}
 
 
 @pytest.mark.parametrize("suffix", SIDES)
