@@ -13,16 +13,11 @@ import pytest
 import torch
 
 from gpen_core.errors import InputError
-<<<<<<< HEAD
-from gpen_core.files import expanded, replacing, shown
+from gpen_core.files import replacing, shown
 from gpen_core.images.formats import WRITABLE
 from gpen_core.images.picture import Picture
 from gpen_core.images.read import read_picture
 from gpen_core.images.write import check_writable, write_picture
-=======
-from gpen_core.files import replacing, shown
-from gpen_core.images.files import WRITABLE, Picture, check_writable, read_picture, write_picture
->>>>>>> d302f7c (A few bytes may not unpack to gigabytes; 16-bit gray with alpha in any memory layout; inputs of formats that are only read give PNG)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="names and modes of POSIX")
 PICTURE = Picture(torch.rand(3, 64, 64))

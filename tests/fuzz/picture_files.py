@@ -1,4 +1,4 @@
-"""Damaged pictures against the reader: `python tests/images/fuzz.py [seconds] [seed]`.
+"""Damaged pictures against the reader: `python tests/fuzz/picture_files.py [seconds] [seed]`.
 
 Small files of every format, made here, are cut, overwritten and shifted at random; each has to be
 read or refused with a `GPENError` within five seconds. The first file that is not is kept.
