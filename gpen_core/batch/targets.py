@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..images.formats import READABLE
+from ..images.formats import READABLE, written_suffix
 
 if TYPE_CHECKING:
     from .inputs import Source
@@ -59,7 +59,8 @@ def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> li
             _named(output / one.place, naming.suffix or "", naming.format) for one in sources
         ]
     else:
-        targets = [_named(output, naming.suffix or "", naming.format)]
+        asked = naming.format or output.suffix.removeprefix(".")  # a name given is left as it is
+        targets = [_named(output, naming.suffix or "", asked)]
     return targets
 
 
@@ -71,7 +72,7 @@ def _check_folder(output: Path, many: bool) -> None:
 
 
 def _named(path: Path, suffix: str, file_format: str | None) -> Path:
-    extension = path.suffix if file_format is None else f".{file_format.lower()}"
+    extension = written_suffix(path) if file_format is None else f".{file_format.lower()}"
     return path.with_name(f"{path.stem}{'_' if suffix else ''}{suffix}{extension}")
 
 

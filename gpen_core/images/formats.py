@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from PIL import features
+from PIL import Image, features
 
 from ..errors import InputError, MissingDependencyError
 
@@ -21,6 +21,9 @@ DEFAULT_QUALITY = 95
 # More pixels than this are not read: a few bytes can claim any number of them. It is the bound at
 # which Pillow refuses a file as a decompression bomb.
 MAX_PIXELS = 178_956_970
+# Above this size a picture must come to at least a byte in so many pixels: 2,000 bytes that unpack
+# to 3 GB are no photograph.
+_MODEST_PIXELS, _PIXELS_A_BYTE = 1 << 24, 4000
 # No picture file of that many pixels is longer.
 MAX_FILE_BYTES = 1 << 32
 
@@ -190,6 +193,29 @@ def require(chosen: Format, path: PurePath) -> None:
 
 def _knows(feature: str) -> bool:
     return feature in features.get_supported()
+
+
+def check_pixels(height: int, width: int, file_bytes: int) -> None:
+    """Whether a picture is read, by its size and that of its file; asked before it is unpacked.
+
+    Raises:
+        DecompressionBombError: it is not.
+    """
+    pixels = height * width
+    if pixels > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{width}x{height} px, more than {MAX_PIXELS} in all")
+    if pixels > max(_MODEST_PIXELS, _PIXELS_A_BYTE * file_bytes):
+        raise Image.DecompressionBombError(f"{width}x{height} px in {file_bytes} bytes")
+
+
+def written_suffix(path: PurePath) -> str:
+    """The suffix for a result of the picture `path`: its own, or .png where that is not written.
+
+    >>> written_suffix(PurePath("a.heic")), written_suffix(PurePath("a.JPG"))
+    ('.png', '.JPG')
+    """
+    chosen = by_suffix(path)
+    return ".png" if chosen is not None and not chosen.writes else path.suffix
 
 
 def check_quality(quality: int | None, chosen: Format, path: PurePath) -> int:

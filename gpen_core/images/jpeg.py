@@ -16,6 +16,7 @@ from PIL import Image
 from . import metadata as meta
 from .color import to_rgb
 from .decoded import Decoded
+from .formats import check_pixels
 from .picture import Metadata
 from .pixels import eight_bit_samples
 
@@ -69,6 +70,7 @@ def decode(data: bytes, name: str, rows_of_grace: int) -> Decoded:
 
 def _load(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    check_pixels(image.height, image.width, len(data))
     image.load()
     return image
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from . import metadata as meta
 from .decoded import Decoded
-from .formats import MAX_PIXELS
+from .formats import check_pixels
 from .picture import Metadata
 from .pixels import eight_bit_samples
 
@@ -66,6 +66,7 @@ def decode(data: bytes, name: str, rows_of_grace: int) -> Decoded:
     """
     chunks = _scan(data)
     head = _header(chunks)
+    check_pixels(head.height, head.width, len(data))
     metadata, orientation = _metadata(chunks, name)
     if any(chunk.kind == b"acTL" for chunk in chunks):
         log.warning("%s is animated; only the first frame is read.", name)
@@ -111,8 +112,6 @@ def _header(chunks: list[_Chunk]) -> _Header:
     width, height, depth, color, _, _, interlace = struct.unpack(">LLBBBBB", chunks[0].data)
     if color not in _CHANNELS or depth not in (1, 2, 4, 8, 16) or not width or not height:
         raise ValueError("its header makes no sense")
-    if width * height > MAX_PIXELS:
-        raise Image.DecompressionBombError(f"{width}x{height} px, more than {MAX_PIXELS} in all")
     return _Header(width, height, depth, color, bool(interlace))
 
 
@@ -311,7 +310,7 @@ def _bare16(samples: np.ndarray) -> bytes:
     if channels == 2:
         height, width = samples.shape[:2]
         rows = np.zeros((height, 1 + 4 * width), np.uint8)
-        rows[:, 1:] = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+        rows[:, 1:] = np.ascontiguousarray(samples, ">u2").reshape(height, -1).view(np.uint8)
         head = struct.pack(">LLBBBBB", width, height, 16, _GRAY_ALPHA, 0, 0, 0)
         return b"".join(
             [_SIGNATURE, _bytes(b"IHDR", head), _bytes(b"IDAT", zlib.compress(rows.tobytes(), 6)),

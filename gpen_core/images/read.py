@@ -26,11 +26,11 @@ from .color import to_rgb
 from .decoded import Decoded, Unsupported
 from .formats import (
     MAX_FILE_BYTES,
-    MAX_PIXELS,
     READABLE,
     Format,
     by_content,
     by_suffix,
+    check_pixels,
     require,
 )
 from .picture import Metadata, Picture
@@ -148,9 +148,7 @@ def decode_samples(data: bytes, path: Path) -> Decoded:
     except Unsupported as error:
         raise InputError(f"{name} {error}.") from error
     except Image.DecompressionBombError as error:
-        raise InputError(
-            f"{name} is too large to open safely: more than {MAX_PIXELS} pixels."
-        ) from error
+        raise InputError(f"{name} is too large to open safely: {error}.") from error
     except UnidentifiedImageError as error:
         raise InputError(
             f"{name} is damaged or cut off: it begins like {chosen.title} but is not readable."
@@ -192,8 +190,7 @@ def _decoded(data: bytes, chosen: Format, name: str) -> Decoded:
 def _by_pillow(data: bytes, chosen: Format, name: str) -> Decoded:
     """Formats that Pillow, or a plugin of it, reads as they are."""
     image: Image.Image = Image.open(io.BytesIO(data), formats=[chosen.name])
-    if image.width * image.height > MAX_PIXELS:
-        raise Image.DecompressionBombError(f"{image.width}x{image.height} px")
+    check_pixels(image.height, image.width, len(data))
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         log.warning("%s has %d frames; only the first is read.", name, frames)

@@ -20,7 +20,7 @@ from PIL import Image, TiffImagePlugin
 from . import metadata as meta
 from .color import to_rgb
 from .decoded import Decoded, Unsupported
-from .formats import MAX_PIXELS
+from .formats import check_pixels
 from .ifd import (
     BYTE,
     LONG,
@@ -107,7 +107,7 @@ def decode(data: bytes, name: str) -> Decoded:
     if pages > 1:
         log.warning("%s has %d pages; only the first is read.", name, pages)
     metadata, orientation = _metadata(data, directory, big, name)
-    layout = _layout(directory)
+    layout = _layout(directory, len(data))
     if layout is None:
         return _by_pillow(data, directory, metadata, orientation, name)
     samples = _interpret(_samples(data, directory, layout), directory, layout, name)
@@ -133,12 +133,12 @@ def _metadata(data: bytes, directory: Directory, big: bool, name: str) -> tuple[
     return metadata, meta.orientation_of(directory)
 
 
-def _layout(directory: Directory) -> _Layout | None:
+def _layout(directory: Directory, file_bytes: int) -> _Layout | None:
     """How the samples lie, or None where the pixels are left to Pillow.
 
     Raises:
         DamagedDirectory: there is no picture.
-        Unsupported: it is larger than is read.
+        DecompressionBombError, Unsupported: it is larger than is read.
     """
     height, width = directory.number(_HEIGHT), directory.number(_WIDTH)
     bits = set(directory.numbers(_BITS)) or {1}
@@ -146,8 +146,9 @@ def _layout(directory: Directory) -> _Layout | None:
     samples = directory.number(_SAMPLES, 1)
     if height < 1 or width < 1 or samples < 1:
         raise DamagedDirectory("it has no pixels")
-    if height * width > MAX_PIXELS or samples > _MAX_SAMPLES:
-        raise Unsupported(f"has {width}x{height} px, more than {MAX_PIXELS} in all")
+    check_pixels(height, width, file_bytes)
+    if samples > _MAX_SAMPLES:
+        raise Unsupported(f"has {samples} channels, more than {_MAX_SAMPLES}")
     layout = _Layout(
         height=height,
         width=width,

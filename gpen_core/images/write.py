@@ -17,7 +17,15 @@ from ..errors import InputError
 from ..files import replacing, shown
 from . import jpeg, png, tiff
 from . import metadata as meta
-from .formats import WRITABLE, Format, by_name, by_suffix, check_quality, require
+from .formats import (
+    WRITABLE,
+    Format,
+    by_name,
+    by_suffix,
+    check_pixels,
+    check_quality,
+    require,
+)
 from .ifd import DamagedDirectory, Directory
 from .picture import Metadata, Picture
 from .read import decode_samples
@@ -195,7 +203,8 @@ def _quantize(picture: Picture, alpha: Tensor | None, peak: int) -> np.ndarray:
     color = picture.pixels[:1] if picture.gray else picture.pixels
     stacked = color if alpha is None else torch.cat([color, alpha.to(color)])
     samples = (stacked.detach().float().cpu().clamp(0, 1) * peak).round()
-    return samples.permute(1, 2, 0).numpy().astype(np.uint16 if peak > 255 else np.uint8)
+    kind = np.uint16 if peak > 255 else np.uint8
+    return np.ascontiguousarray(samples.permute(1, 2, 0).numpy().astype(kind))
 
 
 def _encode(
@@ -217,7 +226,7 @@ def _encode(
         if chosen.exif:
             directory = _with_texts(directory, metadata, chosen, name)
         if chosen.name == "TIFF":
-            return tiff.encode(np.ascontiguousarray(samples), directory, metadata)
+            return tiff.encode(samples, directory, metadata)
         exif = meta.exif_bytes(directory) if chosen.exif else None
         return _by_pillow(samples, exif, metadata, chosen, quality, name)
     except DamagedDirectory as error:
@@ -300,7 +309,6 @@ def _by_pillow(
         options["xmp"] = xmp
     if exif is not None:
         options["exif"] = exif
-    samples = np.ascontiguousarray(samples)
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     buffer = io.BytesIO()
     image.save(buffer, chosen.name, **options)
@@ -323,6 +331,11 @@ def _check_written(data: bytes, samples: np.ndarray, chosen: Format, path: Path)
     Raises:
         InputError: it is another picture, or none.
     """
+    try:
+        check_pixels(samples.shape[0], samples.shape[1], len(data))
+    except Image.DecompressionBombError as error:
+        log.warning("%s is too large to be opened again for a check: %s.", shown(path), error)
+        return
     try:
         read = decode_samples(data, path).samples
         fault = _difference(read, samples, chosen)

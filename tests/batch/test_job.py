@@ -198,3 +198,14 @@ def test_a_link_and_its_file_are_one_input_by_name(tmp_path, no_face):
     assert len(found.sources) == 1
     with pytest.raises(InputError, match="No input; give files"):
         Job.plan([], Naming())
+
+
+def test_results_of_formats_that_are_only_read_become_png(tmp_path):
+    from gpen_core.batch.inputs import Source
+    from gpen_core.batch.targets import Naming, plan_outputs
+
+    sources = [Source(tmp_path / name, tmp_path) for name in ("a.heic", "b.GIF", "c.JPG")]
+    targets = plan_outputs(sources, Naming(), many=True)
+    assert [path.name for path in targets] == ["a_restored.png", "b_restored.png", "c_restored.JPG"]
+    [asked] = plan_outputs(sources[:1], Naming(output=tmp_path / "x.gif"), many=False)
+    assert asked.name == "x.gif"  # refused by `check_writable`, not renamed behind anyone's back

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gpen_core.errors import InputError
-from gpen_core.files import expanded, replacing, shown
+from gpen_core.files import replacing, shown
 from gpen_core.images.formats import WRITABLE
 from gpen_core.images.picture import Picture
 from gpen_core.images.read import read_picture
@@ -112,14 +112,6 @@ def test_strange_names_work_and_are_shown_harmlessly(tmp_path, name):
     text = str(caught.value)
     assert text.isprintable()
     text.encode("utf-8")
-
-
-def test_home_folders_are_found_or_their_lack_is_said(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert expanded("~/a.png") == tmp_path / "a.png"
-    assert expanded("a~.png") == Path("a~.png")
-    with pytest.raises(InputError, match=r"^~nobody_of_this_name/a\.png: there is no user"):
-        expanded("~nobody_of_this_name/a.png")
 
 
 def test_control_characters_are_escaped():

@@ -305,7 +305,7 @@ def test_absurd_sizes_are_refused_at_once(tmp_path, make_tiff, size):
     tags = {257: (LONG, [size[0]]), 256: (LONG, [size[1]])}
     data = make_tiff(np.zeros((4, 4, 3), np.uint8), 2, tags=tags)
     (tmp_path / "in.tif").write_bytes(data)
-    with pytest.raises(InputError, match=r"px, more than|no pixels"):
+    with pytest.raises(InputError, match=r"too large to open safely|no pixels"):
         read_picture(tmp_path / "in.tif")
 
 

@@ -1,4 +1,4 @@
-"""Damaged pictures against the reader: `python tests/images/fuzz.py [seconds] [seed]`.
+"""Damaged pictures against the reader: `python tests/fuzz/picture_files.py [seconds] [seed]`.
 
 Small files of every format, made here, are cut, overwritten and shifted at random; each has to be
 read or refused with a `GPENError` within five seconds. The first file that is not is kept.
@@ -104,8 +104,11 @@ def main(seconds: float = 60, seed: int = 0) -> int:
             counts["findings"] += 1
             Path(f"finding-{counts['findings']}{Path(name).suffix}").write_bytes(data)
             warnings.warn(f"{name}: {error!r}", stacklevel=1)
-        slowest = max(slowest, time.monotonic() - start)
-    counts["findings"] += slowest > _SLOW
+        seconds_taken = time.monotonic() - start
+        slowest = max(slowest, seconds_taken)
+        if seconds_taken > _SLOW:
+            counts["findings"] += 1
+            Path(f"finding-{counts['findings']}{Path(name).suffix}").write_bytes(data)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     sys.stdout.write(f"{dict(counts)}, slowest {slowest:.1f} s, peak {peak} MB\n")
     return counts["findings"]
