@@ -145,5 +145,5 @@ def test_the_embedded_model_is_small_and_licensed():
     [*files] = (ROOT / "weights").glob("gpen-lite-*.safetensors")
     assert files
     for path in files:
-        assert path.stat().st_size < 25 << 20
+        assert path.stat().st_size < 40 << 20
         assert path.with_suffix(".md").exists(), "a model card lies beside it"

@@ -13,10 +13,11 @@ import torch
 
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
+from ..files import shown
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import read_picture
-from ..images.write import check_writable, write_picture
+from ..images.write import check_size, check_writable, write_picture
 from ..run import Restored, Run
 from .companions import Companions, read_mask
 from .inputs import find_inputs
@@ -40,6 +41,7 @@ class Job:
         compare: write before | after beside each result.
         overwrite: replace files that exist.
         skip_existing: leave pictures whose result exists.
+        quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
     """
 
     tasks: tuple[tuple[Path, Path], ...]
@@ -51,6 +53,7 @@ class Job:
     compare: bool = False
     overwrite: bool = False
     skip_existing: bool = False
+    quality: int | None = None
 
     @classmethod
     def plan(
@@ -132,7 +135,7 @@ def restore_files(
         except Exception as error:
             log.debug("%s", source, exc_info=True)
             outcome.status = "failed"
-            outcome.error = f"{source}: unexpected {type(error).__name__}: {error}"
+            outcome.error = f"{shown(source)}: unexpected {type(error).__name__}: {error}"
         outcome.seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
         yield outcome
 
@@ -146,6 +149,7 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
         check_writable(sibling(target, COMPARE), job.overwrite)
     picture = read_picture(source)
     outcome.size = [picture.size[1], picture.size[0]]
+    _check_size(job, run, task, picture)
     outcome.seconds["read"] = time.perf_counter() - start
     result = _run(job, run, source, picture)
     outcome.faces, outcome.events = result.report.faces, result.report.events
@@ -153,12 +157,29 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     outcome.status = _status(job, result, source)
     start = time.perf_counter()
     restored = picture.with_pixels(result.images[0].cpu())
-    write_picture(target, restored, overwrite=job.overwrite)
+    write_picture(target, restored, overwrite=job.overwrite, quality=job.quality)
     outcome.output = str(target)
     if job.compare:
         both = _side_by_side(picture, restored)
-        write_picture(sibling(target, COMPARE), both, overwrite=job.overwrite)
+        both_target = sibling(target, COMPARE)
+        write_picture(both_target, both, overwrite=job.overwrite, quality=job.quality)
     outcome.seconds["write"] = time.perf_counter() - start
+
+
+def _check_size(job: Job, run: Run, task: tuple[Path, Path], picture: Picture) -> None:
+    """Whether the result's format holds a picture of its size."""
+    target = task[1]
+    height, width = picture.size
+    if job.aligned:
+        height = width = run.model.output_size
+    elif job.background is None:
+        factor = run.options.paste.upscale
+        height, width = factor * height, factor * width
+    else:
+        return  # known when the background is read; writing checks it again
+    check_size(target, height, width)
+    if job.compare:
+        check_size(sibling(target, COMPARE), height, 2 * width)
 
 
 def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
@@ -193,4 +214,4 @@ def _side_by_side(before: Picture, after: Picture) -> Picture:
 
 
 def _with_source(text: str, source: Path) -> str:
-    return text if str(source) in text else f"{source}: {text}"
+    return text if shown(source) in text else f"{shown(source)}: {text}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..images.formats import READABLE, written_suffix
+from ..images.formats import READABLE, WRITABLE, written_suffix
 
 if TYPE_CHECKING:
     from .inputs import Source
@@ -33,7 +33,7 @@ class Naming:
     format: str | None = None
 
     def __post_init__(self) -> None:
-        if self.format is not None and f".{self.format.lower()}" not in READABLE:
+        if self.format is not None and f".{self.format.lower()}" not in WRITABLE:
             raise InputError(f"format {self.format!r} is not a picture format.", option="format")
         if self.suffix is not None and ("/" in self.suffix or "\\" in self.suffix):
             raise InputError("suffix must not contain a slash.", option="suffix")

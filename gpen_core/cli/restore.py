@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..images.formats import DEFAULT_QUALITY
 from ..options import (
     DETECTORS,
     PRECISIONS,
@@ -83,6 +84,15 @@ def restore(
     format_: Annotated[
         str | None, flag("format", "Format of the results, such as png; default the input's.")
     ] = None,
+    quality: Annotated[
+        int | None,
+        flag(
+            "quality",
+            f"Quality of JPEG, WebP and AVIF; default {DEFAULT_QUALITY}.",
+            min=1,
+            max=100,
+        ),
+    ] = None,
     skip_existing: Annotated[
         bool, flag("skip_existing", "Skip pictures whose result exists, to resume a folder.")
     ] = False,
@@ -120,6 +130,7 @@ def restore(
         report=report,
         overwrite=overwrite,
         skip_existing=skip_existing,
+        quality=quality,
     )
     for path, reason in job.skipped:
         say(f"Skipped: {path} ({reason})")

@@ -209,3 +209,25 @@ def test_results_of_formats_that_are_only_read_become_png(tmp_path):
     assert [path.name for path in targets] == ["a_restored.png", "b_restored.png", "c_restored.JPG"]
     [asked] = plan_outputs(sources[:1], Naming(output=tmp_path / "x.gif"), many=False)
     assert asked.name == "x.gif"  # refused by `check_writable`, not renamed behind anyone's back
+
+
+def test_a_size_the_format_cannot_hold_fails_that_file_before_the_work(tmp_path, restore, capsys):
+    """60 x 4200 px enlarged four times is wider than WebP allows; the folder goes on."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (4200, 60)).save(folder / "wide.webp")
+    Image.new("RGB", (60, 60)).save(folder / "zz.webp")
+    assert restore(folder, "-o", tmp_path / "out", "--upscale", "4") == 1
+    assert files(tmp_path / "out") == ["zz.webp"]
+    assert "at most 16383 px" in said(capsys)
+
+
+def test_quality_reaches_the_file(tmp_path, portrait, restore):
+    photo = save(tmp_path / "p.png", portrait)
+    sizes = []
+    for quality in ("30", "95"):
+        out = tmp_path / f"{quality}.jpg"
+        assert restore(photo, "-o", out, "--quality", quality) == 0
+        sizes.append(out.stat().st_size)
+    assert sizes[0] < 0.4 * sizes[1]
+    assert restore(photo, "-o", tmp_path / "x.jpg", "--quality", "101") == 2
