@@ -92,7 +92,7 @@ def _check(model: Model, target: Path, precision: str, batch: int | None, overwr
     if precision not in TOLERANCES:
         raise InputError(f"ONNX files are written in {' or '.join(TOLERANCES)}, not {precision!r}.")
     if batch is not None and batch < 1:
-        raise InputError(f"A batch of {batch} faces is none; give 1 or more, or 'dynamic'.")
+        raise InputError(f"batch must be 1 or more, or 'dynamic', not {batch}.")
     if model.info.architecture != "gpen-v1":
         raise CheckpointError(
             f"{model.info.name} is {model.info.architecture}; only GPEN v1 networks from PyTorch "

@@ -52,7 +52,9 @@ def image_of(outcome) -> torch.Tensor:
     return outcome.values["got"][-1]
 
 
-@pytest.mark.parametrize("preset", ["mild", "medium", "severe", "old-photo", "wild", "reposted"])
+@pytest.mark.parametrize(
+    "preset", ["mild", "medium", "severe", "old-photo", "wild", "reposted", "old-print"]
+)
 def test_every_preset_damages_and_the_seed_decides(degraded, picture, preset):
     first = image_of(degraded(picture, preset, seed=3))
     assert first.shape == picture.shape and first.dtype == picture.dtype

@@ -179,7 +179,7 @@ def test_exports_that_cannot_be_are_refused(model, exported, tmp_path, monkeypat
         export(model, tmp_path / "x.pth")
     with pytest.raises(InputError, match="fp32 or fp16"):
         export(model, tmp_path / "x.onnx", "int8")
-    with pytest.raises(InputError, match="batch of 0"):
+    with pytest.raises(InputError, match="batch must be 1 or more"):
         export(model, tmp_path / "x.onnx", batch=0)
     other = replace(model, info=replace(model.info, architecture="gpen-v2"))
     with pytest.raises(CheckpointError, match="only GPEN v1"):
