@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,9 @@ def half(device: Device) -> Found:
 
 @torch.inference_mode()
 def graphs(device: Device) -> Found:
-    from gpen_core.networks.fast.graphs import Graphed
-
     from gpen_core.networks import GPEN
     from gpen_core.networks.fast.network import prepare
+    from gpen_core.networks.fast.tuning import Tuning
 
     if not device.is_cuda:
         yield "left out", "CUDA graphs need a CUDA device"
@@ -126,12 +126,14 @@ def graphs(device: Device) -> Found:
         network.load_state_dict(random_state(task.config))
         for precision in ("fp32", "fp16"):
             plain = prepare(network, device.name, DTYPES[precision])
-            graphed = Graphed(plain)
+            tuning = replace(Tuning.of(task.config), cuda_graphs=1)
+            graphed = prepare(network, device.name, DTYPES[precision], tuning=tuning)
             x = task.picture().to(device.name, DTYPES[precision])
             facts = {
                 "difference": float((graphed(x).float() - plain(x).float()).abs().max()),
                 "plain": device.seconds(lambda plain=plain, x=x: plain(x), 10),
                 "graphed": device.seconds(lambda graphed=graphed, x=x: graphed(x), 10),
+                "recorded": len(graphed.graphs),
             }
             yield f"{size} {precision}", facts
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gpen_core.benchmark.contenders import Task, build
 from gpen_core.errors import InputError
 from gpen_core.models.load import load_model
 from gpen_core.networks import GPEN, GPENConfig
@@ -419,6 +420,11 @@ def test_a_graph_is_for_one_shape_and_these_weights(caplog):
     assert recordings(faces(SMALL, 2)) == 1
     net.generator.conv1.noise.weight.add_(1)
     assert recordings(faces(SMALL, 2)) == 1
+
+
+def test_the_benchmark_measures_graphs_on_cuda_only():
+    with pytest.raises(InputError, match="'cuda-graphs' needs a CUDA device, not cpu"):
+        build("cuda-graphs", Task(64), network(SMALL).state_dict())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
