@@ -243,7 +243,7 @@ def test_a_single_bad_coordinate_is_enough(bad) -> None:
     landmarks[2, 4, 1] = bad
     message = (
         "The landmarks of face 2 are not five distinct, finite points, so it cannot be aligned; "
-        "leave this face out or detect it again."
+        "leave it out or detect it again."
     )
     with pytest.raises(InputError) as caught:
         estimate_similarity(landmarks, good)
