@@ -28,7 +28,7 @@ def all_files():
                     yield pytest.param(suffix, make, id=f"{name}: {which}")
 
 
-@pytest.mark.parametrize(("suffix", "make"), all_files())
+@pytest.mark.parametrize(("suffix", "make"), list(all_files()))
 def test_one_sentence_and_nothing_run(tmp_path, monkeypatch, suffix, make):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / f"m{suffix}"
