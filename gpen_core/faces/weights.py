@@ -80,7 +80,8 @@ def read(choice: str, place: Path | str | None, instead: str) -> Weights:
     try:
         state = read_tensors(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{error} {entry.name} is at {_addresses(entry)}.") from error
+        reason = str(error).rstrip(".")
+        raise CheckpointError(f"{reason} ({entry.name}: {_addresses(entry)}).") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict; download {_addresses(entry)} instead.")
     named = {str(key).removeprefix("module."): value for key, value in state.items()}

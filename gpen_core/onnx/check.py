@@ -90,7 +90,9 @@ def check_graph(path: Path, onnx: Any) -> Checked:
         _Costs(model.graph, shapes, batch, skeleton.bytes).check(side)
         out = _output(model.graph, shapes.known, side)
     except BadGraph as error:
-        raise CheckpointError(f"{path} is not a GPEN graph: it {error}.") from error
+        raise CheckpointError(
+            f"{path} is an ONNX graph, but not a GPEN graph: it {error}."
+        ) from error
     return Checked(model, skeleton.bytes, side, out)
 
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
 
 import hostile_files
 
-from gpen_core.errors import GPENError
+from gpen_core.errors import CheckpointError, GPENError
 from gpen_core.models.convert import convert, inspect
 from gpen_core.models.load import load_model
 
@@ -28,7 +28,7 @@ def all_files():
                     yield pytest.param(suffix, make, id=f"{name}: {which}")
 
 
-@pytest.mark.parametrize(("suffix", "make"), all_files())
+@pytest.mark.parametrize(("suffix", "make"), list(all_files()))
 def test_one_sentence_and_nothing_run(tmp_path, monkeypatch, suffix, make):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / f"m{suffix}"
@@ -39,6 +39,14 @@ def test_one_sentence_and_nothing_run(tmp_path, monkeypatch, suffix, make):
         text = str(caught.value)
         assert text.isprintable() and len(text) < 1000 and str(path) in text
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("which", [name for name in hostile_files.ARCHIVES if "program" in name])
+def test_a_program_is_called_so_before_anything_is_opened(tmp_path, which):
+    path = tmp_path / "m.pth"
+    path.write_bytes(hostile_files.ARCHIVES[which]())
+    with pytest.raises(CheckpointError, match="TorchScript program, which is code"):
+        load_model(path)
 
 
 BOMBS = {

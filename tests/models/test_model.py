@@ -93,7 +93,7 @@ def test_inspecting_loads_nothing(small_model_file):
 
 def test_a_model_is_cached_for_its_device_and_precision(small_model_file, monkeypatch):
     """PyTorch's `meta` stands for a second device: weights without values."""
-    monkeypatch.setattr("gpen_core.models.model._device_count", lambda kind: 1)
+    monkeypatch.setattr("gpen_core.models.device._device_count", lambda kind: 1)
     here = load_model(small_model_file)
     there = load_model(small_model_file, device="meta")
     assert (here.device.type, there.device.type) == ("cpu", "meta")

@@ -44,7 +44,7 @@ def test_an_onnx_file_loads_and_is_cached(files):
 
 
 def test_a_picture_is_restored_with_a_graph(files, portrait):
-    from gpen_core.run import restore_image
+    from gpen_core.arrays import restore_image
 
     torch_file, graph_file = files
     ours = restore_image(portrait, load_model(torch_file))
