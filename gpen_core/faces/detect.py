@@ -175,20 +175,25 @@ def _detect_one(
     tones = tones_of(image[None])
     searched = _shrink(image.to(detector.device, torch.float32).clamp(0, 1), options.long_side)
     searched = _stretch(searched)
-    turns = _TURNS if options.rotations else (0,)
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    seen = (int(searched.shape[-2]), int(searched.shape[-1]))
+    ratio = max(size[0] / seen[0], size[1] / seen[1])
+    limits = ((options.min_size or 0) / ratio or _MIN_SIZE, min(options.confidence, _CANDIDATE))
+    angles = _TURNS if options.rotations else (0,)
     found = []
-    for index, angle in enumerate(turns):
+    for index, angle in enumerate(angles):
         # Told before the search too: that is where a host may stop.
-        told = progress.of_turn(index, len(turns))
+        told = progress.of_turn(index, len(angles))
         told(0, 1)
-        found.append(_search(searched, image.shape[-2:], detector, options, angle, told))
+        found.append(_search(searched, detector, limits, Turn(angle, seen), told))
         told(1, 1)
     boxes, scores, landmarks = (torch.cat(part) for part in zip(*found, strict=True))
-    if len(turns) > 1:
+    if len(angles) > 1:
         # Equal scores fall to the smaller turn, which comes first.
         best = suppress(boxes, scores, _SAME_FACE)
         boxes, scores, landmarks = boxes[best], scores[best], landmarks[best]
-    least = options.min_size or _MIN_SIZE * max(image.shape[-2:]) / max(searched.shape[-2:])
+    boxes, landmarks = _in_image(boxes, landmarks, seen, size)
+    least = options.min_size or _MIN_SIZE * ratio
     reasons = _reasons(boxes, scores, landmarks, options, least)
     good = torch.tensor([reason is None for reason in reasons], dtype=torch.bool)
     return Faces(
@@ -196,7 +201,7 @@ def _detect_one(
         scores=scores[good],
         landmarks=landmarks[good],
         source=torch.zeros(int(good.sum()), dtype=torch.int64),
-        image_sizes=((int(image.shape[-2]), int(image.shape[-1])),),
+        image_sizes=(size,),
         tones=tones,
         rejected=_rejected(boxes, scores, landmarks, reasons),
     )
@@ -204,27 +209,32 @@ def _detect_one(
 
 def _search(
     searched: Tensor,
-    size: tuple[int, int] | torch.Size,
     detector: Detector,
-    options: DetectOptions,
-    angle: int,
+    limits: tuple[float, float],
+    turn: Turn,
     progress: Progress,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, scores and landmarks of one turn, in pixels of the image of `size`, on the CPU."""
-    height, width = size
-    ratio = torch.tensor([width / searched.shape[-1], height / searched.shape[-2]])
-    turn = Turn(angle, (int(searched.shape[-2]), int(searched.shape[-1])))
-    least = (options.min_size or 0) / float(ratio.max()) or _MIN_SIZE
-    confidence = min(options.confidence, _CANDIDATE)
-    found = detector(turn.apply(searched), least, confidence, progress)
-    boxes, scores, landmarks = (value.float().cpu() for value in found)
-    boxes, landmarks = turn.boxes_back(boxes), turn.points_back(landmarks)
+    """Boxes, scores and landmarks of one turn, in pixels of the searched image, on the CPU.
+
+    `limits` are the smallest face and the least confidence that are looked for.
+    """
+    boxes, scores, landmarks = detector(turn.apply(searched), *limits, progress)
+    boxes, landmarks = boxes.float().cpu(), landmarks.float().cpu()
+    return turn.boxes_back(boxes), scores.float().cpu(), turn.points_back(landmarks)
+
+
+def _in_image(
+    boxes: Tensor, landmarks: Tensor, seen: tuple[int, int], size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """From pixels of the searched image, (height, width) `seen`, to those of the image."""
+    (tall, wide), (height, width) = seen, size
+    ratio = torch.tensor([width / wide, height / tall])
     # Pixel centers lie at integers: half a pixel is added before scaling and taken off after.
     landmarks = (landmarks + 0.5) * ratio - 0.5
     boxes = (boxes + 0.5) * ratio.repeat(2) - 0.5
     # The largest that a border allows: pixel i covers i - 1/2 to i + 1/2.
     limit = torch.tensor([width, height, width, height]) - 0.5
-    return boxes.clamp(min=-0.5).minimum(limit), scores, landmarks
+    return boxes.clamp(min=-0.5).minimum(limit), landmarks
 
 
 def _reasons(
