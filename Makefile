@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 PIP_OPTIONS ?=
 PYTEST_OPTIONS ?=
-# All of it takes about an hour and a half; what is done is kept, the next call goes on from there.
+# All of it takes hours; what is done is kept, and the next call goes on from there.
 MUTATION_SECONDS ?= 5400
 MUTANTS ?=
 

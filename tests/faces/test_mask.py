@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -303,3 +305,51 @@ def test_parsenet_with_random_weights(tmp_path, facexlib_networks) -> None:
     torch.save({"conv.weight": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="does not hold ParseNet's weights"):
         load_parser(path)
+
+
+@pytest.mark.parametrize(("crop", "size"), [(64, 64), (64, 128), (96, 192), (128, 512)])
+def test_the_hull_is_every_pixel_near_enough_to_the_landmarks(crop, size) -> None:
+    """Against the distance to the polygon in 720 directions, at the restored face's own pixels,
+    for landmarks of a picture that is turned, scaled and shifted to the crop."""
+    points = template("gpen", crop).clone()
+    points[2] += crop * torch.tensor([0.02, -0.03], dtype=torch.float64)
+    matrix = torch.tensor([[0.3, -0.4, 17.0], [0.4, 0.3, -9.0]], dtype=torch.float64)
+    inverse = torch.linalg.inv(matrix[:, :2])
+    faces = aligned(1, crop, restored=size).with_(
+        landmarks=((points - matrix[:, 2]) @ inverse.T)[None].float(), matrices=matrix[None].float()
+    )
+    feather = 40.0
+    found = crop_masks(faces, MaskOptions(mask="hull", feather=feather, border=0))[0, 0]
+
+    points = (points + 0.5) * (size / crop) - 0.5
+    up = points[:2].mean(0) - points[3:].mean(0)
+    outline = torch.cat([points, points[:2] + 0.4 * up])
+    angles = torch.arange(720) * (math.pi / 360)
+    directions = torch.stack([angles.cos(), angles.sin()]).double()
+    along = torch.arange(size, dtype=torch.float64)
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    pixels = torch.stack([x, y], -1).flatten(0, 1)
+    distance = (pixels @ directions - (outline @ directions).amax(0)).amax(1).view(size, size)
+    t = ((0.7 * up.norm() - distance) / (feather * size / 512) + 0.5).clamp(0, 1)
+    expected = (t * t * (3 - 2 * t)).float()
+    middle = slice(size // 5, -size // 5)  # further out the crop's own edge is soft
+    # 64 directions, as the mask has, leave up to 2.4 px of 512 between them: 0.09 of this edge.
+    torch.testing.assert_close(found[middle, middle], expected[middle, middle], rtol=0, atol=0.11)
+
+
+def test_a_hull_needs_aligned_faces() -> None:
+    faces = aligned(1, 64).with_(matrices=None)
+    with pytest.raises(InputError) as caught:
+        crop_masks(faces, MaskOptions(mask="hull"))
+    assert str(caught.value) == (
+        "A hull mask needs aligned faces: align the faces before masking them."
+    )
+
+
+def test_labels_are_shrunk_without_steps() -> None:
+    """One column of four becomes an even quarter; read at single places it would be a half."""
+    labels = torch.zeros(1, 256, 256, dtype=torch.int64)
+    labels[..., ::4] = CLASSES.index("skin")
+    options = MaskOptions(mask="parsing", feather=0, border=0)
+    mask = crop_masks(aligned(1, 32), options, lambda faces: labels)[0, 0]
+    torch.testing.assert_close(mask[4:-4, 4:-4], torch.full((24, 24), 0.25), rtol=0, atol=0.05)
