@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,10 @@ def graphs(device: Device) -> Found:
         network = GPEN(task.config)
         network.load_state_dict(random_state(task.config))
         for precision in ("fp32", "fp16"):
-            dtype = DTYPES[precision]
+            dtype, tuning = DTYPES[precision], Tuning.of(task.config)
             x = task.picture().to(device.name, dtype)
             plain, graphed = (
-                prepare(network, device.name, dtype, tuning=Tuning(cuda_graphs=most))
+                prepare(network, device.name, dtype, tuning=replace(tuning, cuda_graphs=most))
                 for most in (0, 1)
             )
             facts = {
