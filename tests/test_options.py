@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,8 +54,9 @@ def test_numbers_may_be_at_both_ends_and_not_beyond(group, name, default, spec) 
     for value in (spec.low - 1e-6, spec.high + 1e-6, math.nan, math.inf, True, "1"):
         with pytest.raises(InputError) as caught:
             group(**{name: value})
-        expected = f"{name} must be from {spec.low:g} to {spec.high:g}, not {value!r}."
-        assert str(caught.value) == expected
+        said = re.fullmatch(f"{name} must be from (.+) to (.+), not (.+)\\.", str(caught.value))
+        assert said and (float(said[1]), float(said[2])) == (spec.low, spec.high)
+        assert said[3] == repr(value)
         assert caught.value.option == name
 
 
@@ -111,9 +113,9 @@ def test_options_by_their_plain_names() -> None:
 
 
 def test_an_unknown_option_and_an_unknown_template() -> None:
-    with pytest.raises(InputError, match="There is no option 'colour'; there are ") as caught:
+    with pytest.raises(InputError, match="There is no option 'colour'; ") as caught:
         Options.of(colour=1, zoom=2, strength=0.5)
-    known = str(caught.value).partition("there are ")[2].rstrip(".").split(", ")
+    known = str(caught.value).partition("choose among ")[2].rstrip(".").split(", ")
     assert known == sorted(name for group in STEPS.values() for name, _, _ in specs(group))
     with pytest.raises(InputError, match="template must be one of gpen, ffhq, not 'arcface'"):
         Options.of(template="arcface")
