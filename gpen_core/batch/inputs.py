@@ -9,25 +9,8 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..images.formats import READABLE
+from .source import Source
 from .targets import LABELS
-
-
-@dataclass(frozen=True)
-class Source:
-    """A picture to work on.
-
-    Attributes:
-        path: the file.
-        root: the folder it was found below; results mirror the way from there.
-    """
-
-    path: Path
-    root: Path
-
-    @property
-    def place(self) -> Path:
-        """Its path below the root."""
-        return self.path.relative_to(self.root)
 
 
 @dataclass

@@ -202,7 +202,7 @@ def _status(job: Job, result: Restored, source: Path) -> str:
     if result.report.restored:
         return "restored"
     why = "no face was selected" if result.report.found else "no face was found"
-    log.warning("%s: %s; the picture is unchanged.", source, why)
+    log.warning("%s: %s; the picture is unchanged.", shown(source), why)
     return "unchanged"
 
 

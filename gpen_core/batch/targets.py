@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..images.formats import READABLE, WRITABLE, written_suffix
-
-if TYPE_CHECKING:
-    from .inputs import Source
+from .source import Source
 
 RESTORED, COMPARE, FACES = "restored", "compare", "faces"
 LABELS = (RESTORED, COMPARE, FACES)

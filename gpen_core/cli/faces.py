@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import shown
 from ..options import DETECTORS, DetectOptions, Options, SelectOptions
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
 
@@ -41,4 +42,4 @@ def faces(
     found = run.find(original.pixels[None]).everyone
     drawn = Picture(draw_faces(original.pixels, found), icc=original.icc)
     write_picture(target, drawn, overwrite=overwrite)
-    typer.echo(f"{len(found)} face(s): {target}")
+    typer.echo(f"{len(found)} face(s): {shown(target)}")

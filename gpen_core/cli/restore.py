@@ -9,6 +9,7 @@ import typer
 from rich.progress import Progress
 
 from ..errors import InputError
+from ..files import shown
 from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
 from ..options import (
@@ -133,7 +134,7 @@ def restore(
         quality=quality,
     )
     for path, reason in job.skipped:
-        say(f"Skipped: {path} ({reason})")
+        say(f"Skipped: {shown(path)} ({reason})")
     if dry_run:
         for outcome in plan_only(job):
             _say(outcome)
@@ -233,4 +234,5 @@ def _say(outcome: Outcome) -> None:
         "planned": "would be restored",
     }[outcome.status]
     spent = f" ({sum(outcome.seconds.values()):.1f} s)" if outcome.seconds else ""
-    say(f"{outcome.input}: {what} -> {outcome.output}{spent}")
+    written = "" if outcome.output is None else f" -> {shown(outcome.output)}"
+    say(f"{shown(outcome.input)}: {what}{written}{spent}")

@@ -231,3 +231,11 @@ def test_quality_reaches_the_file(tmp_path, portrait, restore):
         sizes.append(out.stat().st_size)
     assert sizes[0] < 0.4 * sizes[1]
     assert restore(photo, "-o", tmp_path / "x.jpg", "--quality", "101") == 2
+
+
+def test_a_name_with_a_line_in_it_forges_no_line(tmp_path, no_face, restore, capsys):
+    photo = save(tmp_path / "a\nFailed: b.png", no_face)
+    assert restore(photo, "-o", tmp_path / "out.png") == 0
+    captured = capsys.readouterr()
+    assert "\nFailed: b.png" not in captured.out + captured.err
+    assert (tmp_path / "out.png").exists()
