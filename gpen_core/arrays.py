@@ -98,6 +98,11 @@ def restore_batch(run: Run, batch: Batch) -> Result:
         GPENError: as `Run.restored`.
     """
     count = len(batch.image)
+    if batch.mask is not None and len(batch.mask) not in (1, count):
+        raise InputError(
+            f"{len(batch.mask)} masks were given for {count} pictures; give 1 or {count}.",
+            option="user_mask",
+        )
     images, masks, faces, report = Assembled(count), Assembled(count), [], Report()
     for chosen in groups(count):
         restored = run.restored(batch.surface(chosen), chosen.start)
@@ -135,7 +140,7 @@ def restore_image(
     detector: Detector | None = None,
     parser: Parser | None = None,
     background: np.ndarray | Tensor | None = None,
-    user_mask: Tensor | None = None,
+    user_mask: np.ndarray | Tensor | None = None,
     hooks: Hooks | None = None,
     **values: object,
 ) -> Result:
@@ -166,13 +171,23 @@ def restore_image(
     if options is not None and values:
         raise InputError(f"Pass either options or {min(values)}=..., not both.")
     run = Run(Tools(model, detector, parser), options or Options.of(**values), hooks)
+    frames = _as_batch(image)
     enlarged = None if background is None else from_comfy(_as_batch(background))[0].float()
+    if enlarged is not None and len(enlarged) not in (1, len(frames)):
+        raise InputError(
+            f"{len(enlarged)} backgrounds were given for {len(frames)} pictures; give 1 or "
+            f"{len(frames)}.",
+            option="background",
+        )
 
     def part(chosen: slice) -> Tensor | None:
         return enlarged if enlarged is None or len(enlarged) == 1 else enlarged[chosen]
 
-    mask = None if user_mask is None else user_mask.reshape(-1, *user_mask.shape[-2:])
-    result = restore_batch(run, Batch(_as_batch(image), part, mask))
+    mask = None
+    if user_mask is not None:
+        mask = torch.as_tensor(user_mask)
+        mask = mask.reshape(-1, *mask.shape[-2:])
+    result = restore_batch(run, Batch(frames, part, mask))
     if not result.report.found:
         log.warning("No face was found; the picture is unchanged.")
     if _is_single(image):
@@ -189,7 +204,13 @@ def _is_single(image: np.ndarray | Tensor) -> bool:
 
 def _as_batch(image: np.ndarray | Tensor) -> Tensor:
     """(B, H, W, C) float 0..1 of either accepted layout."""
-    tensor = torch.tensor(image) if isinstance(image, np.ndarray) else image
+    # A copy: arrays that are read-only or run backwards are no tensors.
+    tensor = torch.tensor(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image
+    if tensor.ndim not in (3, 4):
+        raise InputError(
+            f"A picture must have the shape (H, W, 3), or (B, H, W, C) as a batch, not "
+            f"{tuple(tensor.shape)}."
+        )
     if not _is_single(image):
         return tensor
     if tensor.dtype != torch.uint8:

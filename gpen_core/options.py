@@ -223,6 +223,8 @@ class SelectOptions(Checked):
         super().__post_init__()
         if isinstance(self.keep, list):
             object.__setattr__(self, "keep", tuple(self.keep))
+        elif not isinstance(self.keep, int | str | tuple) and hasattr(self.keep, "__index__"):
+            object.__setattr__(self, "keep", self.keep.__index__())  # NumPy's integers
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,9 @@ class MaskOptions(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.exclude, str):
+            names = tuple(name.strip() for name in self.exclude.split(",") if name.strip())
+            object.__setattr__(self, "exclude", names)
         class_indices(self.exclude)
 
 

@@ -218,3 +218,32 @@ def test_faces_in_parts_give_the_same_picture(shared, small_model, monkeypatch):
     assert np.abs(parts.image.astype(int) - whole.image.astype(int)).max() <= 1
     assert torch.equal(parts.faces.boxes, whole.faces.boxes)
     assert len(whole.faces) == 10
+
+
+def test_arrays_as_people_have_them(portrait, small_model):
+    """Turned views, read-only arrays, NumPy's numbers, names with commas."""
+    turned = portrait[::-1, ::-1]
+    result = gpen_core.restore_image(turned, small_model, rotations=True)
+    assert result.report.restored == 1
+    mask = np.zeros((20, 20), np.float64)
+    assert gpen_core.restore_image(portrait, small_model, user_mask=mask).mask.max() == 0
+    kept = gpen_core.restore_image(portrait, small_model, keep=np.int64(1))
+    assert kept.report.restored == 1
+    assert Options.of(exclude="hair, hat").mask.exclude == ("hair", "hat")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"user_mask": torch.ones(2, 5, 5)}, "2 masks were given for 1 pictures"),
+        ({"background": torch.rand(2, 512, 512, 3)}, "2 backgrounds were given for 1 pictures"),
+    ],
+)
+def test_too_many_companions_are_refused(portrait, small_model, values, message):
+    with pytest.raises(InputError, match=message):
+        gpen_core.restore_image(portrait, small_model, **values)
+
+
+def test_a_picture_without_colors_dimension_is_named(portrait, small_model):
+    with pytest.raises(InputError, match=r"shape \(H, W, 3\)"):
+        gpen_core.restore_image(portrait[..., 0], small_model)
