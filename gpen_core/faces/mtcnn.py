@@ -152,8 +152,8 @@ class MTCNNDetector:
     def __call__(
         self,
         image: Tensor,
-        min_size: float = 20.0,
-        confidence: float = 0.9,
+        min_size: float,
+        confidence: float,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Faces of one image.

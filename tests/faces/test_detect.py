@@ -483,7 +483,7 @@ def test_retinaface_decodes_as_facexlib_does(random_retinaface, monkeypatch):
         expected = reference.detect_faces(
             image.flip(0).permute(1, 2, 0).numpy(), conf_threshold=0.6, nms_threshold=1.0
         )
-    boxes, scores, landmarks = detector(image / 255, confidence=0.6)
+    boxes, scores, landmarks = detector(image / 255, 16.0, 0.6)
     assert len(boxes) == len(expected) > 0
     ours = torch.cat([boxes + 0.5, scores[:, None] * 100, landmarks.flatten(1) + 0.5], dim=1)
     theirs = torch.from_numpy(expected)
@@ -520,7 +520,7 @@ def test_the_published_retinaface_finds_what_facexlib_finds(name, count, publish
     pixels = (image[0] * 255).round().byte().flip(0).permute(1, 2, 0).numpy()
     with torch.no_grad():
         expected = torch.from_numpy(reference.detect_faces(pixels, conf_threshold=0.9))
-    boxes, scores, landmarks = detector(image[0], confidence=0.9)
+    boxes, scores, landmarks = detector(image[0], 16.0, 0.9)
     assert len(boxes) == len(expected) == count
     torch.testing.assert_close(boxes + 0.5, expected[:, :4], rtol=0, atol=1e-3)
     torch.testing.assert_close(scores, expected[:, 4], rtol=0, atol=1e-5)
