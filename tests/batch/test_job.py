@@ -178,7 +178,14 @@ def test_a_stopped_run_leaves_its_report_and_no_scratch(
     report, out = tmp_path / "r.json", tmp_path / "out"
     command = [sys.executable, "-m", "gpen_core", "restore", str(tmp_path / "in"), "-o", str(out)]
     command += ["-m", str(small_model_file), "--report", str(report)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    # A shell has its background jobs ignore Ctrl-C, and they hand that on; a terminal does not.
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 240
     while not list(out.glob("*.png")) and time.monotonic() < deadline:
         time.sleep(0.05)
