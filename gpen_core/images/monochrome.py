@@ -94,12 +94,13 @@ def tones_of(images: Tensor) -> tuple[Tone | None, ...]:
 
 
 def _blocks(image: Tensor) -> Tensor:
-    """(3, h, w) float32 means of square blocks; small pictures are left as they are."""
+    """(3, h, w) float32 means of blocks, nearly square; small pictures are left as they are."""
     image = image.float()
-    if min(image.shape[-2:]) <= _SMALL:
+    height, width = (int(side) for side in image.shape[-2:])
+    if min(height, width) <= _SMALL and max(height, width) <= _LOOKED_AT:
         return image
-    block = max(_LEAST_BLOCK, -(-max(image.shape[-2:]) // _LOOKED_AT))
-    return functional.avg_pool2d(image[None], block)[0]
+    block = max(_LEAST_BLOCK, -(-max(height, width) // _LOOKED_AT))
+    return functional.avg_pool2d(image[None], (min(block, height), min(block, width)))[0]
 
 
 def _curve(light: Tensor, chroma: Tensor) -> Tensor:

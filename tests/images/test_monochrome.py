@@ -121,3 +121,11 @@ def test_the_shared_examples(shared, small_model):
         if is_gray:
             pixels = result.image[replaced].astype(int)
             assert replaced.any() and np.ptp(pixels, axis=1).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (3, 2000), (17, 300_000)])
+def test_pictures_of_any_shape_have_an_answer(size):
+    gray = torch.rand(1, *size).expand(3, -1, -1)
+    assert tone_of(gray).is_gray
+    nearly = (gray + torch.rand(3, *size) / 255).clamp(0, 1)
+    assert tone_of(nearly).is_gray
