@@ -51,11 +51,22 @@ class Batch:
         background: gives the enlarged picture (b or 1, 3, H', W') of a slice of the frames, or
             None; called once a group, so that few are held at once.
         mask: (B or 1, h, w) 0..1, multiplied into the masks.
+
+    Raises:
+        InputError: another number of masks.
     """
 
     image: Tensor
     background: Callable[[slice], Tensor | None] = lambda chosen: None
     mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.image)
+        if self.mask is not None and len(self.mask) not in (1, count):
+            raise InputError(
+                f"{len(self.mask)} masks were given for {count} pictures; give 1 or {count}.",
+                option="user_mask",
+            )
 
     def surface(self, chosen: slice) -> Surface:
         """The frames `chosen` as the core has them."""
@@ -98,11 +109,6 @@ def restore_batch(run: Run, batch: Batch) -> Result:
         GPENError: as `Run.restored`.
     """
     count = len(batch.image)
-    if batch.mask is not None and len(batch.mask) not in (1, count):
-        raise InputError(
-            f"{len(batch.mask)} masks were given for {count} pictures; give 1 or {count}.",
-            option="user_mask",
-        )
     images, masks, faces, report = Assembled(count), Assembled(count), [], Report()
     for chosen in groups(count):
         restored = run.restored(batch.surface(chosen), chosen.start)

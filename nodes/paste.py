@@ -20,6 +20,8 @@ from .types import GPENFaces
 
 # Their masks are held at the same time.
 _FACES_AT_ONCE = 8
+# Load Image's mask of a picture without alpha that nobody has painted on: black, of this size.
+_UNPAINTED = (64, 64)
 
 
 class PasteFaces(io.ComfyNode):
@@ -86,9 +88,15 @@ class PasteFaces(io.ComfyNode):
         if crops is not None:
             faces = crop_pictures.replaced(faces, crops)
         check_belonging(image, faces)
-        if len(faces) == 0:
+        if len(faces) and faces.restored is None:
+            warn(
+                cls, "These faces are not restored (is Restore Faces bypassed?); nothing is pasted."
+            )
+            faces = faces.take([])
+        elif len(faces) == 0:
             warn(cls, "No face to paste; the picture is unchanged.")
-        batch = Batch(image, backgrounds.choose(image, background, upscale_model), mask)
+        source = backgrounds.choose(image, background, upscale_model)
+        batch = Batch(image, source, painted(mask, image))
         # Without a face the parser's file is not asked for.
         tools = Tools(parser=weights.parser(mask_type) if len(faces) else None)
         hooks = host.HostHooks(cls, stages=("paste",))
@@ -98,7 +106,7 @@ class PasteFaces(io.ComfyNode):
 
 
 def check_belonging(image: Tensor, faces: Faces) -> None:
-    """Refuse faces that were found in other pictures, or that are not restored yet.
+    """Refuse faces that were found in other pictures.
 
     Raises:
         InputError: says which.
@@ -112,8 +120,16 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
             f"px, but image has {len(image)} of {given[1]}x{given[0]} px; connect the same image "
             f"to Detect and Align Faces and to Paste Back, and an enlarged one to background."
         )
-    if len(faces) and faces.restored is None:
-        raise InputError("These faces are not restored yet; put Restore Faces before Paste Back.")
+
+
+def painted(mask: Tensor | None, image: Tensor) -> Tensor | None:
+    """The mask as the user means it: what Load Image gives where nobody painted is none."""
+    if mask is None:
+        return None
+    mask = mask.reshape(-1, *mask.shape[-2:])
+    size = tuple(mask.shape[-2:])
+    unpainted = size == _UNPAINTED and size != tuple(image.shape[1:3]) and not bool(mask.any())
+    return None if unpainted else mask
 
 
 def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:

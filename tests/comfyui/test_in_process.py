@@ -506,10 +506,28 @@ def test_faces_of_another_picture_are_refused(fresh):
     assert "512x512" in text and "160x120" in text
 
 
-def test_faces_that_are_not_restored_are_refused(fresh):
+def test_a_bypassed_restore_gives_the_picture_with_a_note(fresh, caplog):
     prompt = four(load(PORTRAIT))
     prompt["paste"]["inputs"]["faces"] = ["detect", 0]
-    assert "Restore Faces" in failed(fresh.run(prompt))
+    with caplog.at_level("WARNING"):
+        got = done(fresh.run(prompt))
+    assert torch.equal(got["pasted"], got["image"]) and float(got["changed"].max()) == 0
+    assert "is Restore Faces bypassed?" in caplog.text
+
+
+def test_a_mask_of_any_size_counts_and_an_unpainted_one_does_not(fresh):
+    prompt = four(load(PORTRAIT))
+    plain = done(fresh.run(prompt))["pasted"]
+    for name, mask, unlimited in (
+        ("unpainted", torch.zeros(1, 64, 64), True),
+        ("white", torch.ones(1, 30, 50), True),
+        ("black", torch.zeros(1, 30, 50), False),
+    ):
+        fresh.feeds[name] = mask
+        prompt["mask"] = node("Test_FeedMask", name=name)
+        prompt["paste"]["inputs"]["mask"] = ["mask", 0]
+        got = done(fresh.run(prompt))
+        assert torch.equal(got["pasted"], plain) is unlimited, name
 
 
 def test_a_wrong_number_of_crops_is_refused(fresh):
