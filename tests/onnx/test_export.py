@@ -331,6 +331,10 @@ def test_a_half_precision_export_turns_back_too(model, state, tmp_path):
 @pytest.mark.parametrize("kind", ["textbook_file", "folded_file"])
 def test_the_textbook_export_runs_and_turns_back(kind, full_state, crops, request):
     path = request.getfixturevalue(kind)
+    if onnx.load(str(path), load_external_data=False).functions:
+        with pytest.raises(CheckpointError, match="functions of its own"):
+            describe_onnx(path)
+        pytest.skip("this PyTorch exports functions of the graph's own, which are refused")
     info, network = describe_onnx(path)
     assert (info.input_size, info.output_size, network.ports.batch) == (64, 64, 1)
     expected = load_model(full_state)(crops)
@@ -406,6 +410,7 @@ def test_a_graph_without_gpens_constants_is_refused(folded_file, tmp_path):
     graph = onnx.load(str(folded_file))
     lost = next(t for t in graph.graph.initializer if list(t.dims) == [32, 32, 3, 3])
     lost.CopyFrom(onnx.numpy_helper.from_array(np.zeros((32, 32, 1, 1), np.float32), lost.name))
+    del graph.graph.value_info[:]  # shapes of before the change
     onnx.save(graph, str(path))
     with pytest.raises(CheckpointError, match="no constant left for 'ecd"):
         read_onnx_weights(path)

@@ -89,6 +89,8 @@ class _Graph:
     """One recording, with its own input and output."""
 
     def __init__(self, forward: Forward, x: Tensor) -> None:
+        if x.device.type != "cuda":
+            raise RuntimeError(f"graphs are CUDA's, and the pictures are on {x.device}")
         self.input = x.clone()
         forward(self.input)  # makes the derived constants, on the stream that also uses them later
         stream = torch.cuda.Stream(x.device)
