@@ -150,7 +150,7 @@ def test_a_file_of_a_big_endian_machine_is_called_so(tmp_path):
 def test_float8_files_are_widened(tmp_path, dtype, extension):
     torch.manual_seed(0)
     state = GPEN(GPENConfig.create(64, 0.0625)).state_dict()
-    # Within float8's range: beyond it some PyTorch versions give NaN, and others the largest number.
+    # Within float8's range: beyond it PyTorch gives NaN or the largest number, by its version.
     narrow = {key: value.clamp(-400, 400).to(dtype) for key, value in state.items()}
     path = tmp_path / f"m.{extension}"
     if extension == "pth":
