@@ -412,7 +412,7 @@ def test_a_graph_without_gpens_constants_is_refused(folded_file, tmp_path):
     lost.CopyFrom(onnx.numpy_helper.from_array(np.zeros((32, 32, 1, 1), np.float32), lost.name))
     del graph.graph.value_info[:]  # shapes of before the change
     onnx.save(graph, str(path))
-    # Older exports state every shape, so that the change contradicts the graph before it is missed.
+    # Older exports state every shape: there the change contradicts the graph first.
     with pytest.raises(CheckpointError, match="no constant left for 'ecd|contradicts itself"):
         read_onnx_weights(path)
 
