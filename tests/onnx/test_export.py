@@ -413,7 +413,7 @@ def test_a_graph_without_gpens_constants_is_refused(folded_file, tmp_path):
     del graph.graph.value_info[:]  # shapes of before the change
     onnx.save(graph, str(path))
     # Older exports state every shape: there the change contradicts the graph first.
-    with pytest.raises(CheckpointError, match="no constant left for 'ecd|contradicts itself"):
+    with pytest.raises(CheckpointError, match=r"no constant left for 'ecd|contradicts itself"):
         read_onnx_weights(path)
 
 
