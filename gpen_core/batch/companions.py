@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -56,13 +57,18 @@ class Companions:
         """
         if not self.place.is_dir():
             return self.place
-        for path in sorted(self.place.iterdir()):
-            if path.stem == source.stem and path.suffix.lower() in READABLE:
-                return path
+        if source.stem in self._by_stem:
+            return self._by_stem[source.stem]
         raise InputError(
             f"{self.place} has no picture named {source.stem} for {source}.",
             option=self.option,
         )
+
+    @cached_property
+    def _by_stem(self) -> dict[str, Path]:
+        """The folder's pictures by their names without extension; of several the first."""
+        pictures = [p for p in sorted(self.place.iterdir()) if p.suffix.lower() in READABLE]
+        return {path.stem: path for path in reversed(pictures)}
 
 
 def read_mask(path: Path) -> Tensor:

@@ -39,10 +39,11 @@ def find_inputs(patterns: Sequence[str], *, recursive: bool = False) -> Inputs:
     Raises:
         InputError: a name matches nothing, or a folder holds no picture.
     """
-    found = Inputs()
+    found, known = Inputs(), set[Path]()
     for pattern in patterns:
         for source in _matches(pattern, recursive, found):
-            if all(source.path != known.path for known in found.sources):
+            if source.path not in known:
+                known.add(source.path)
                 found.sources.append(source)
     return found
 
