@@ -20,6 +20,7 @@ from .evaluate import evaluate
 from .export import export
 from .faces import faces
 from .inspect import inspect
+from .memory import keep_freed_memory
 from .models import app as models
 from .pack_faces import pack_faces
 from .restore import restore
@@ -87,12 +88,16 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """The installed command `gpen`."""
+    keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 
 def run_gpen(arguments: list[str] | None = None) -> int:
     """`run_gpen.py`: `gpen restore`, for ready crops unless `--face_align` is given."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        keep_freed_memory()
+        arguments = sys.argv[1:]
+    arguments = list(arguments)
     aligning = {"--face_align", "--face-align", "--aligned", "--help", "-h"}
     if not aligning.intersection(arguments):
         arguments.append("--aligned")

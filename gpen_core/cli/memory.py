@@ -1,0 +1,32 @@
+"""The memory of the command line's process, which is its own; a host's allocator is the host's."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+# mallopt(3): glibc takes no larger M_MMAP_THRESHOLD than half of a thread's heap.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST_BLOCK = 32 << 20
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Have glibc keep what is freed, in blocks of up to 32 MB, instead of returning it at once.
+
+    Memory fresh from the system costs a page fault for every 4 KB. The rows that the lanes of a
+    512-px pass make and free are 18,000 to 28,000 of them, a twentieth of its time; kept, none.
+
+    Returns:
+        Whether it does now: not with other C libraries, and not where the environment says
+        otherwise (`MALLOC_...`, `GLIBC_TUNABLES`).
+    """
+    chosen = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
+    if not sys.platform.startswith("linux") or chosen:
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    # The first switches off that glibc raises the other by itself, so only both will do.
+    return bool(mallopt(_TRIM_THRESHOLD, _NEVER)) and bool(mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK))
