@@ -44,8 +44,8 @@ class TrainConfig(Section):
     """One run.
 
     Example:
-        >>> content = {"output": "run", "data": {"root": "faces"}, "model": {"size": 256, "narrow": 0.5}}
-        >>> content |= {"damage": [{"preset": "medium"}], "steps": 1000}
+        >>> content = {"output": "run", "data": {"root": "faces"}, "steps": 1000}
+        >>> content |= {"model": {"size": 256, "narrow": 0.5}, "damage": [{"preset": "medium"}]}
         >>> TrainConfig.model_validate(content).batch_size
         4
     """
