@@ -34,6 +34,12 @@ class Result:
         mask: how much of each pixel was replaced, 0..1; (H', W') or (B, H', W').
         faces: the faces restored; with `Options.keep_crops` their crops too.
         report: what was found, how long it took, what fell back.
+
+    Example:
+        >>> from gpen_core import load_model
+        >>> result = restore_image(np.zeros((48, 64, 3), np.uint8), load_model())
+        >>> result.image.shape, tuple(result.mask.shape), result.report.found
+        ((48, 64, 3), (48, 64), 0)
     """
 
     image: np.ndarray | Tensor
@@ -54,6 +60,11 @@ class Batch:
 
     Raises:
         InputError: another number of masks.
+
+    Example:
+        >>> batch = Batch(torch.zeros(3, 48, 64, 3), mask=torch.ones(1, 48, 64))
+        >>> batch.surface(slice(1, 3)).images.shape
+        torch.Size([2, 3, 48, 64])
     """
 
     image: Tensor
@@ -83,7 +94,15 @@ class Batch:
 
 
 class Assembled:
-    """A batch that is filled group by group; allocated once, when the first group is known."""
+    """A batch that is filled group by group; allocated once, when the first group is known.
+
+    Example:
+        >>> frames = Assembled(2)
+        >>> for index in range(2):
+        ...     frames.put(slice(index, index + 1), torch.full((1, 4, 4, 3), float(index)))
+        >>> frames.tensor.mean(dim=(1, 2, 3))
+        tensor([0., 1.])
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -107,6 +126,12 @@ def restore_batch(run: Run, batch: Batch) -> Result:
 
     Raises:
         GPENError: as `Run.restored`.
+
+    Example:
+        >>> from gpen_core import load_model
+        >>> run = Run(Tools(load_model()))
+        >>> restore_batch(run, Batch(torch.zeros(2, 48, 64, 3))).image.shape
+        torch.Size([2, 48, 64, 3])
     """
     count = len(batch.image)
     images, masks, faces, report = Assembled(count), Assembled(count), [], Report()
@@ -133,6 +158,10 @@ def detect_faces(
 
     Raises:
         InputError: another shape or type, NaN.
+
+    Example:
+        >>> detect_faces(np.zeros((48, 64, 3), np.uint8)).boxes.shape
+        torch.Size([0, 4])
     """
     images, _ = from_comfy(_as_batch(image))
     return detect(images, detector or load_detector("mtcnn"), options or DetectOptions())

@@ -27,16 +27,43 @@ class GPENError(Exception):
 
 
 class InputError(GPENError, ValueError):
-    """A picture, a mask or an option cannot be used as given."""
+    """A picture, a mask or an option cannot be used as given.
+
+    Example:
+        >>> from gpen_core import Options
+        >>> Options.of(strength=2)
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: strength must be from 0 to 1, not 2.
+    """
 
 
 class CheckpointError(GPENError, ValueError):
-    """A file is not a model this project can run, or is damaged."""
+    """A file is not a model this project can run, or is damaged.
+
+    Example:
+        >>> from gpen_core import load_model
+        >>> load_model({})
+        Traceback (most recent call last):
+        gpen_core.errors.CheckpointError: the state dict: ...
+    """
 
 
 class MissingWeightsError(GPENError, FileNotFoundError):
-    """A weights file is not there; the text names the file, its folder and where to get it."""
+    """A weights file is not there; the text names the file, its folder and where to get it.
+
+    Example:
+        >>> from gpen_core import load_model
+        >>> load_model("no-such-model")
+        Traceback (most recent call last):
+        gpen_core.errors.MissingWeightsError: No model 'no-such-model', neither as a path nor in ...
+    """
 
 
 class MissingDependencyError(GPENError, ImportError):
-    """An optional package is absent; the text says which one and how to install it."""
+    """An optional package is absent; the text says which one and how to install it.
+
+    Example:
+        >>> error = MissingDependencyError("A graph needs the package onnx: pip install onnx.")
+        >>> isinstance(error, ImportError)
+        True
+    """

@@ -39,6 +39,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         InputError: the folder cannot be made or written, or the disk is full.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "new.txt")) as scratch:
+        ...         _ = scratch.write_text("whole")
+        ...     Path(folder, "new.txt").read_text()
+        'whole'
     """
     try:
         target = Path(os.path.realpath(path))
@@ -80,6 +87,12 @@ def write_json(path: Path, content: object, *, overwrite: bool = False) -> None:
 
     Raises:
         InputError: the file exists (without `overwrite`) or cannot be written.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "report.json"), {"faces": 2})
+        ...     json.loads(Path(folder, "report.json").read_text())
+        {'faces': 2}
     """
     if path.exists() and not overwrite:
         raise InputError(f"{shown(path)} exists already; give another name.", remedy="overwrite")
@@ -89,7 +102,14 @@ def write_json(path: Path, content: object, *, overwrite: bool = False) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
+    """The SHA-256 of a file, hexadecimal.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "empty").write_bytes(b"")
+        ...     sha256(Path(folder, "empty"))[:16]
+        'e3b0c44298fc1c14'
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -102,6 +122,10 @@ def wheel_file(package: str, end: str) -> Path | None:
 
     Raises:
         importlib.metadata.PackageNotFoundError: the package is not installed.
+
+    Example:
+        >>> wheel_file("numpy", "numpy/__init__.py").name
+        '__init__.py'
     """
     for file in importlib.metadata.files(package) or []:
         if file.as_posix().endswith(end):

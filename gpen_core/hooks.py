@@ -16,6 +16,16 @@ class Hooks:
 
     Raising from `prepare` or `progress` stops the run, and the exception passes through unchanged:
     that is how a host interrupts. `progress` is called at least every second or so.
+
+    Example:
+        >>> from gpen_core.images.layouts import enlarge
+        >>> class Told(Hooks):
+        ...     def progress(self, stage: str, done: int, total: int) -> None:
+        ...         print(f"{stage}: {done} of {total}")
+        >>> import torch
+        >>> enlarge(torch.zeros(1, 3, 48, 64), 2, Told()).shape
+        enlarge: 1 of 1
+        torch.Size([1, 3, 96, 128])
     """
 
     def prepare(self, model: Model, faces: int) -> None:
@@ -40,6 +50,12 @@ class Recording(Hooks):
 
     Attributes:
         events: what `event` was told.
+
+    Example:
+        >>> hooks = Recording()
+        >>> hooks.event("Out of memory with 4 faces at once; continuing with 2.")
+        >>> hooks.events
+        ['Out of memory with 4 faces at once; continuing with 2.']
     """
 
     def __init__(self, inner: Hooks | None = None) -> None:

@@ -72,6 +72,11 @@ class Spec:
         step: a sensible step for a slider.
         choices: the values allowed, if they are few.
         unset: what None means, for options that may be left open.
+
+    Example:
+        >>> Spec("A share.", low=0, high=1).check("share", 2)
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: share must be from 0 to 1, not 2.
     """
 
     help: str
@@ -135,7 +140,12 @@ def default_of(options: type | object, name: str) -> Any:
 
 
 def specs(options: type | object) -> Iterator[tuple[str, Any, Spec]]:
-    """(name, default, spec) of every field of an option class."""
+    """(name, default, spec) of every field of an option class.
+
+    Example:
+        >>> [name for name, default, spec in specs(SelectOptions)]
+        ['sort', 'keep']
+    """
     return ((one.name, one.default, one.metadata["spec"]) for one in _option_fields(options))
 
 
@@ -145,7 +155,16 @@ def _option_fields(options: type | object) -> list[Field[Any]]:
 
 @dataclass(frozen=True)
 class Checked:
-    """Base of option classes: every field is checked against its spec when it is made."""
+    """Base of option classes: every field is checked against its spec when it is made.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Sharpening(Checked):
+        ...     amount: float = option(0.5, "How much.", low=0, high=2)
+        >>> Sharpening(amount=3)
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: amount must be from 0 to 2, not 3.
+    """
 
     def __post_init__(self) -> None:
         for name, _, spec in specs(self):
@@ -205,7 +224,12 @@ class DetectOptions(Checked):
 
 @dataclass(frozen=True)
 class SelectOptions(Checked):
-    """Which of the faces found are restored, in which order."""
+    """Which of the faces found are restored, in which order.
+
+    Example:
+        >>> SelectOptions(sort="left-right", keep=[0, 2]).keep
+        (0, 2)
+    """
 
     sort: str = option(
         "area",
@@ -229,7 +253,12 @@ class SelectOptions(Checked):
 
 @dataclass(frozen=True)
 class RestoreOptions(Checked):
-    """How the faces go through the network."""
+    """How the faces go through the network.
+
+    Example:
+        >>> RestoreOptions(strength=0.7).batch_size
+        4
+    """
 
     strength: float = option(
         1.0,
@@ -260,6 +289,10 @@ class MaskOptions(Checked):
 
     Lengths are pixels of a 512-px crop and scale with the crop, so that one setting looks the same
     with every model.
+
+    Example:
+        >>> MaskOptions(mask="parsing", exclude="hair, glasses").exclude
+        ('hair', 'glasses')
     """
 
     mask: str = option(
@@ -299,7 +332,12 @@ class MaskOptions(Checked):
 
 @dataclass(frozen=True)
 class PasteOptions(Checked):
-    """How the faces are put back."""
+    """How the faces are put back.
+
+    Example:
+        >>> PasteOptions(upscale=2, color_match=0.5).small_face_filter
+        False
+    """
 
     upscale: int = option(
         1,

@@ -48,6 +48,10 @@ class Tools:
         model: restores; from `load_model`.
         detector: finds faces; the embedded one by default.
         parser: labels faces, for the parsing mask.
+
+    Example:
+        >>> Tools(detector=load_detector("mtcnn")).model is None
+        True
     """
 
     model: Model | None = None
@@ -116,6 +120,13 @@ class Restored:
         mask: (B, 1, H', W') 0..1, how much of each pixel was replaced.
         faces: those restored; with `Options.keep_crops` their crops too.
         report: what was found, how long it took, what fell back.
+
+    Example:
+        >>> import torch
+        >>> from gpen_core.models.load import load_model
+        >>> result = Run(Tools(load_model())).restored(Surface(torch.zeros(1, 3, 48, 64)))
+        >>> result.images.shape, result.mask.shape, result.report.found
+        (torch.Size([1, 3, 48, 64]), torch.Size([1, 1, 48, 64]), 0)
     """
 
     images: Tensor
@@ -134,6 +145,14 @@ class Run:
 
     Raises:
         InputError: the parsing mask is asked for without a parser.
+
+    Example:
+        >>> import torch
+        >>> from gpen_core.models.load import load_model
+        >>> run = Run(Tools(load_model()), Options.of(strength=0.8, keep="largest"))
+        >>> pictures = (Surface(torch.zeros(1, 3, 48, side)) for side in (64, 80))
+        >>> [tuple(result.images.shape) for result in run(pictures)]
+        [(1, 3, 48, 64), (1, 3, 48, 80)]
     """
 
     def __init__(
@@ -296,7 +315,13 @@ def groups(count: int, size: int = FRAMES_AT_ONCE) -> Iterator[slice]:
 
 
 def split(source: Surface, size: int = FRAMES_AT_ONCE) -> Iterator[Surface]:
-    """A batch as groups of images; one background or mask serves every group."""
+    """A batch as groups of images; one background or mask serves every group.
+
+    Example:
+        >>> import torch
+        >>> [len(part.images) for part in split(Surface(torch.zeros(6, 3, 48, 64)))]
+        [4, 2]
+    """
 
     def part(images: Tensor | None, chosen: slice) -> Tensor | None:
         return images if images is None or len(images) == 1 else images[chosen]

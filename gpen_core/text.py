@@ -37,12 +37,22 @@ def printable(value: object, limit: int = LIMIT) -> str:
 
 
 def quoted(value: object, limit: int = LIMIT) -> str:
-    """`printable` between quotation marks, as a key or a value of a file is named."""
+    """`printable` between quotation marks, as a key or a value of a file is named.
+
+    Example:
+        >>> quoted("MIT"), quoted(7)
+        ("'MIT'", '7')
+    """
     return f"'{printable(value, limit)}'" if isinstance(value, str) else printable(value, limit)
 
 
 def first_line(error: object, limit: int = LIMIT) -> str:
-    """The first line of what another library says about a file, without the full stop."""
+    """The first line of what another library says about a file, without the full stop.
+
+    Example:
+        >>> first_line(ValueError("not a zip file.\\nIt starts with ..."))
+        'not a zip file'
+    """
     # Cut before it is split: some of these texts hold a whole file.
     lines = str(error)[: 20 * limit].strip().splitlines()
     return printable(lines[0].rstrip(". "), limit) if lines else type(error).__name__

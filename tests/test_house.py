@@ -30,6 +30,69 @@ def test_the_library_imports_itself_relatively_and_no_host(path):
         assert not roots & {"gpen_core", "comfy", "comfy_api", "folder_paths", "nodes"}, names
 
 
+# --- examples ------------------------------------------------------------------------------------
+
+_WITHOUT_EXAMPLE = {
+    "benchmark.measure.compare": "measures for minutes, each contender in a process of its own",
+    "benchmark.pipeline.of_model": "measures for minutes",
+    "benchmark.profile.profile": "measures for seconds",
+    "cli.app.main": "the command; README has its examples",
+    "networks.fast.network.FastGPEN": "made by `prepare`, which has an example",
+    "perception.judges.Embedding": "needs dlib and its weights",
+    "perception.judges.Landmarks": "needs dlib and its weights",
+    "training.train": "trains; docs/training.md has an example",
+}
+
+
+def offered() -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    """The functions and classes that a room offers: what another room or a node imports, and what
+    stands in an `__all__`, by their names below `gpen_core`."""
+    defined: dict[str, ast.FunctionDef | ast.ClassDef] = {}
+    wanted = {
+        f"gpen_core.{room}.{name}" for room, names in gpen_core._ROOMS.items() for name in names
+    }
+    for path in LIBRARY:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined[f"{module}.{node.name}"] = node
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                wanted |= {f"{module}.{name}" for name in ast.literal_eval(node.value)}
+    for path in [*LIBRARY, *sorted((ROOT / "nodes").glob("*.py"))]:
+        here = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        wanted |= {name for name in named_elsewhere(path) if room_of(name) != here}
+    names = {
+        name for name in wanted & defined.keys() if not name.rpartition(".")[2].startswith("_")
+    }
+    return {name.removeprefix("gpen_core."): defined[name] for name in sorted(names)}
+
+
+def named_elsewhere(path: Path) -> set[str]:
+    """Dotted names of the library that a module imports, or reaches through a module it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *filter(None, [node.module])]
+            known |= {one.asname or one.name: ".".join([*base, one.name]) for one in node.names}
+    reached = {
+        f"{known[node.value.id]}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id in known
+    }
+    return {*known.values(), *reached}
+
+
+def test_what_a_room_offers_has_an_example():
+    """It is run as a test, so that it stays true."""
+    lacking = {
+        name for name, node in offered().items() if ">>>" not in (ast.get_docstring(node) or "")
+    }
+    assert sorted(lacking) == sorted(_WITHOUT_EXAMPLE)
+
+
 # --- rooms ---------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,10 @@ class Companions:
     Attributes:
         place: the file or folder.
         option: what the user calls it.
+
+    Example:
+        >>> Companions(Path("mask.png"), "user_mask").of(Path("scans/one.jpg")).name
+        'mask.png'
     """
 
     place: Path

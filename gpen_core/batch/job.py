@@ -42,6 +42,14 @@ class Job:
         overwrite: replace files that exist.
         skip_existing: leave pictures whose result exists.
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_picture(Path(folder, "one.png"), Picture(torch.zeros(3, 48, 64)))
+        ...     job = Job.plan([folder], Naming(Path(folder, "restored")))
+        >>> [target.relative_to(folder).as_posix() for _, target in job.tasks]
+        ['restored/one.png']
     """
 
     tasks: tuple[tuple[Path, Path], ...]
@@ -107,7 +115,13 @@ class Job:
 
 
 def plan_only(job: Job) -> Iterator[Outcome]:
-    """What `restore_files` would do, without doing it."""
+    """What `restore_files` would do, without doing it.
+
+    Example:
+        >>> job = Job(((Path("one.jpg"), Path("one_restored.jpg")),))
+        >>> [outcome.status for outcome in plan_only(job)]
+        ['planned']
+    """
     for source, target in job.tasks:
         status = "skipped" if job.skip_existing and target.exists() else "planned"
         yield Outcome(input=str(source), output=str(target), status=status)
@@ -122,6 +136,16 @@ def restore_files(
         job: the files.
         run: the networks and options.
         explain: an error in the caller's terms.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.run import Tools
+        >>> from gpen_core.models.load import load_model
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_picture(Path(folder, "nobody.png"), Picture(torch.zeros(3, 48, 64)))
+        ...     job = Job.plan([folder], Naming(Path(folder, "restored")))
+        ...     [outcome.status for outcome in restore_files(job, Run(Tools(load_model())))]
+        ['unchanged']
     """
     for source, target in job.tasks:
         outcome = Outcome(input=str(source))

@@ -19,6 +19,10 @@ class Outcome:
             already), "planned" (a rehearsal) or "failed".
         error: why it failed.
         size: width and height of the input, pixels.
+
+    Example:
+        >>> Outcome("a.jpg", status="failed", error="a.jpg: no such file; check the path.").faces
+        []
     """
 
     input: str
@@ -47,5 +51,12 @@ def write_report(path: Path, outcomes: Sequence[Outcome], *, overwrite: bool = F
 
     Raises:
         InputError: the file exists (without `overwrite`) or cannot be written.
+
+    Example:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_report(Path(folder, "report.json"), [Outcome("a.jpg", "a_restored.jpg")])
+        ...     json.loads(Path(folder, "report.json").read_text())[0]["status"]
+        'restored'
     """
     write_json(path, [asdict(outcome) for outcome in outcomes], overwrite=overwrite)

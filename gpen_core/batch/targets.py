@@ -23,6 +23,11 @@ class Naming:
         output: file or folder; None: beside each input.
         suffix: put behind the name, after `_`; None: "restored" beside the input, else nothing.
         format: extension of the results without its dot; None: the input's own.
+
+    Example:
+        >>> source = Source(Path("scans/one.jpg"), Path("scans"))
+        >>> plan_outputs([source], Naming(suffix="gpen", format="png"), many=False)[0].name
+        'one_gpen.png'
     """
 
     output: Path | None = None

@@ -59,7 +59,7 @@ def with_options(
         @functools.wraps(command)
         def run(**values: Any) -> Any:
             given = {name: values.pop(name) for name, *_ in entries}
-            return command(**values, options=Options.of(**_read(given)))
+            return command(**values, options=Options.of(**given))
 
         own = inspect.signature(command, eval_str=True).parameters
         made = [_parameter(*entry) for entry in entries]
@@ -89,11 +89,3 @@ def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parame
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation
     )
-
-
-def _read(values: dict[str, Any]) -> dict[str, Any]:
-    """Text flags as the options' types."""
-    if values.get("exclude") is not None:
-        names = (name.strip() for name in values["exclude"].split(","))
-        values["exclude"] = tuple(name for name in names if name)
-    return values

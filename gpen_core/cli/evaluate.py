@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..errors import InputError, MissingDependencyError
+from ..options import PRECISIONS, TEMPLATES
+from .arguments import Overwrite, flag
+from .console import bars
 
 if TYPE_CHECKING:
     from ..dataset.sources import Face, Selection
@@ -20,11 +22,6 @@ if TYPE_CHECKING:
     from ..models.model import Model
 
 _WIDTH = 110  # of the tables, where no terminal says its own
-
-
-def _option(name: str, text: str, *more: str) -> Any:
-    spellings = [f"--{name}", *([f"--{name.replace('_', '-')}"] if "_" in name else []), *more]
-    return typer.Option(*spellings, help=text)
 
 
 def evaluate(
@@ -37,51 +34,49 @@ def evaluate(
     ],
     preset: Annotated[
         list[str] | None,
-        _option(
-            "preset", "mild, medium, severe, old-photo, wild, reposted, old-print; medium.", "-p"
-        ),
+        flag("preset", "mild, medium, severe, old-photo, wild, reposted, old-print; medium.", "-p"),
     ] = None,
     metrics: Annotated[
         str | None,
-        _option("metrics", "Names with commas, as psnr,lpips; default all whose weights are here."),
+        flag("metrics", "Names with commas, as psnr,lpips; default all whose weights are here."),
     ] = None,
-    seed: Annotated[int, _option("seed", "Seed of the damage.")] = 0,
+    seed: Annotated[int, flag("seed", "Seed of the damage.")] = 0,
     limit: Annotated[
-        int | None, _option("limit", "Use at most this many faces, spread evenly.", "-n")
+        int | None, flag("limit", "Use at most this many faces, spread evenly.", "-n")
     ] = None,
     holdout: Annotated[
-        bool, _option("holdout", "Only the faces that training keeps for validation.")
+        bool, flag("holdout", "Only the faces that training keeps for validation.")
     ] = False,
     config: Annotated[
-        Path | None, _option("config", "Training config that says which faces those are.")
+        Path | None, flag("config", "Training config that says which faces those are.")
     ] = None,
     sources: Annotated[
-        list[str] | None, _option("sources", "Use only these sources, separated by commas.")
+        list[str] | None, flag("sources", "Use only these sources, separated by commas.")
     ] = None,
-    faces: Annotated[str, _option("faces", "Alignment of the pictures: ffhq or gpen.")] = "ffhq",
+    faces: Annotated[str, flag("faces", "Alignment of the pictures: ffhq or gpen.")] = "ffhq",
     rim: Annotated[
         float | None,
-        _option("rim", "Share of the side outside that; default as in training."),
+        flag("rim", "Share of the side outside that; default as in training."),
     ] = None,
-    json_file: Annotated[Path | None, _option("json", "Write the figures to this file.")] = None,
+    json_file: Annotated[Path | None, flag("json", "Write the figures to this file.")] = None,
     sheet: Annotated[
-        Path | None, _option("sheet", "Write a picture: degraded | restored | truth.")
+        Path | None, flag("sheet", "Write a picture: degraded | restored | truth.")
     ] = None,
-    rows: Annotated[int, _option("rows", "Faces on the sheet.")] = 8,
+    rows: Annotated[int, flag("rows", "Faces on the sheet.")] = 8,
     worst: Annotated[
         Path | None,
-        _option("worst", "Write a sheet of the ten worst faces by each metric into this folder."),
+        flag("worst", "Write a sheet of the ten worst faces by each metric into this folder."),
     ] = None,
-    device: Annotated[str, _option("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, _option("precision", "auto, fp32, fp16 or bf16.")] = "fp32",
-    batch_size: Annotated[int, _option("batch_size", "Faces at a time.")] = 4,
-    threads: Annotated[int | None, _option("threads", "CPU threads of PyTorch.")] = None,
+    device: Annotated[str, flag("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[str, flag("precision", f"One of {', '.join(PRECISIONS)}.")] = "fp32",
+    batch_size: Annotated[int, flag("batch_size", "Faces at a time.")] = 4,
+    threads: Annotated[int | None, flag("threads", "CPU threads of PyTorch.")] = None,
     lpips_weights: Annotated[
-        Path | None, _option("lpips_weights", "File; default the installed wheel's.")
+        Path | None, flag("lpips_weights", "File; default the installed wheel's.")
     ] = None,
-    identity_weights: Annotated[Path | None, _option("identity_weights", "File; likewise.")] = None,
-    niqe_weights: Annotated[Path | None, _option("niqe_weights", "File; likewise.")] = None,
-    overwrite: Annotated[bool, _option("overwrite", "Replace files that exist.")] = False,
+    identity_weights: Annotated[Path | None, flag("identity_weights", "File; likewise.")] = None,
+    niqe_weights: Annotated[Path | None, flag("niqe_weights", "File; likewise.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Damage faces, restore them, and measure (needs: pip install 'gpen[evaluate]').
 
@@ -153,7 +148,7 @@ def _asked(
     from ..evaluation.compare import Options
     from ..evaluation.faces import Choice
 
-    if choice["template"] not in ("ffhq", "gpen"):
+    if choice["template"] not in TEMPLATES:
         raise InputError(f"--faces is ffhq or gpen, not {choice['template']!r}.")
     rim = choice["rim"]
     if rim is not None and not 0 <= rim < 0.5:
@@ -181,13 +176,7 @@ def _run(
 ) -> Figures:
     from ..evaluation.compare import compare
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars() as bar:
         task = bar.add_task("faces", total=len(faces))
         return compare(model, faces, measures, options, lambda done: bar.advance(task, done))
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .arguments import Overwrite
 
 
 class ExportPrecision(str, Enum):
@@ -25,9 +26,7 @@ def export(
     batch: Annotated[
         str, typer.Option("--batch", help="Faces per run: a number, or 'dynamic' for any.")
     ] = "dynamic",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that exists.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a GPEN model as ONNX, checked against PyTorch (needs: pip install 'gpen[onnx]')."""
     from ..models.load import load_model

@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError, MissingDependencyError
+from .arguments import Overwrite
 
 
 def pack_faces(
     config: Annotated[Path, typer.Argument(help="A training config; its data section chooses.")],
     output: Annotated[Path, typer.Argument(help="The file to write, as faces.safetensors.")],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that exists.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Put the faces of a training config into one file (needs: pip install 'gpen[train]').
 

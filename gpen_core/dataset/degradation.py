@@ -81,6 +81,10 @@ class Degradation:
 
     Raises:
         InputError: an impossible range, or no probability.
+
+    Example:
+        >>> Degradation(scale=(2, 4), jpeg=(30, 60)).noise
+        (0.0, 0.0)
     """
 
     scale: Range = (1.0, 1.0)
@@ -172,6 +176,10 @@ def preset(name: str) -> Degradation:
 
     Raises:
         InputError: there is no such preset.
+
+    Example:
+        >>> preset("medium").scale
+        (4, 4)
     """
     if name not in PRESETS:
         raise InputError(f"There is no degradation preset {name!r}; choose {', '.join(PRESETS)}.")

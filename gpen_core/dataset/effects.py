@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from ..images.monochrome import luma
+
 LEAST_MOTION = 2.0
 """Length in pixels below which there is no motion blur."""
 LEAST_CELL = 2.0
@@ -32,6 +33,12 @@ def gaussian_blur(images: Tensor, sigma: float | Tensor) -> Tensor:
     Args:
         images: any values.
         sigma: one for all pictures, or one for each, (N,); below 0.05 there is none.
+
+    Example:
+        >>> picture = torch.zeros(1, 1, 9, 9)
+        >>> picture[0, 0, 4, 4] = 1
+        >>> round(float(gaussian_blur(picture, 1.0).sum()), 4)
+        1.0
     """
     # Worked out where the sigmas are: those on the CPU make no GPU wait.
     sigmas = torch.as_tensor(sigma, dtype=images.dtype).expand(len(images))
@@ -83,9 +90,7 @@ def color_shift(images: Tensor, strength: Tensor, draws: Tensor) -> Tensor:
 
 def to_gray(images: Tensor) -> Tensor:
     """(N, 3, H, W) -> the same shape, each channel the BT.601 luma."""
-    weights = torch.tensor(_LUMA, dtype=images.dtype, device=images.device)
-    luma = (images * weights[None, :, None, None]).sum(dim=1, keepdim=True)
-    return luma.expand_as(images).contiguous()
+    return luma(images).expand_as(images).contiguous()
 
 
 def to_sepia(images: Tensor) -> Tensor:
@@ -107,8 +112,8 @@ def add_grain(images: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
     clumps = gaussian_blur(noise, _GRAIN_SIGMA)
     # A Gaussian of this sigma leaves 1 / (2 sigma sqrt(pi)) of white noise's deviation.
     clumps = clumps * (2 * _GRAIN_SIGMA * math.sqrt(math.pi))
-    luma = to_gray(images)[:, :1]
-    amount = (strength.to(images) / 255)[:, None, None, None] * 4 * luma * (1 - luma)
+    light = luma(images)
+    amount = (strength.to(images) / 255)[:, None, None, None] * 4 * light * (1 - light)
     return (images + clumps * amount).clamp(0, 1)
 
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..images.monochrome import luma
+
 _BLOCK = 8
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 # Annex K of ITU-T T.81, rows from low to high frequency.
 _LUMA_TABLE = """
 16 11 10 16 24 40 51 61  12 12 14 19 26 58 60 55  14 13 16 24 40 57 69 56  14 17 22 29 51 87 80 62
@@ -59,9 +60,9 @@ def jpeg_arithmetic(images: Tensor, qualities: Tensor) -> Tensor:
     pixels = (images.clamp(0, 1) * 255).round()
     padding = [-side % (2 * _BLOCK) for side in size]
     pixels = F.pad(pixels, (0, padding[1], 0, padding[0]), mode="replicate")
-    luma, blue, red = (plane.round() for plane in _to_ycc(pixels))
+    light, blue, red = (plane.round() for plane in _to_ycc(pixels))
     chroma = F.avg_pool2d(torch.cat((blue, red), dim=1), 2).round()
-    coded = _quantized(luma, _tables(_LUMA_TABLE, qualities))
+    coded = _quantized(light, _tables(_LUMA_TABLE, qualities))
     colors = _quantized(chroma, _tables(_CHROMA_TABLE, qualities))
     colors = F.interpolate(colors, scale_factor=2, mode="bilinear", align_corners=False)
     decoded = _to_rgb(coded, colors)[..., : size[0], : size[1]]
@@ -71,17 +72,16 @@ def jpeg_arithmetic(images: Tensor, qualities: Tensor) -> Tensor:
 
 def _to_ycc(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(N, 3, H, W) 0..255 -> luma, blue and red difference, (N, 1, H, W) each, around 0."""
-    weights = torch.tensor(_LUMA, dtype=pixels.dtype, device=pixels.device)[:, None, None]
-    luma = (pixels * weights).sum(dim=1, keepdim=True)
+    light = luma(pixels)
     red, _, blue = pixels.split(1, dim=1)
-    return luma - 128, (blue - luma) / 1.772, (red - luma) / 1.402
+    return light - 128, (blue - light) / 1.772, (red - light) / 1.402
 
 
-def _to_rgb(luma: Tensor, colors: Tensor) -> Tensor:
+def _to_rgb(light: Tensor, colors: Tensor) -> Tensor:
     blue, red = colors.split(1, dim=1)
-    luma = luma + 128
-    green = luma - (0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587
-    return torch.cat((luma + 1.402 * red, green, luma + 1.772 * blue), dim=1)
+    light = light + 128
+    green = light - (0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587
+    return torch.cat((light + 1.402 * red, green, light + 1.772 * blue), dim=1)
 
 
 def _quantized(plane: Tensor, tables: Tensor) -> Tensor:

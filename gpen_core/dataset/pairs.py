@@ -41,6 +41,12 @@ class Batch:
         weight: (N, 1, S, S), 0..1: how far each pixel of the truth can be trusted.
         focus: (N, 1, S, S), from 1 up: how much a pixel counts because of where in the face it is.
         places: (N, 4), `Placement.row` of each pair.
+
+    Example:
+        >>> pictures, ones = torch.zeros(4, 3, 64, 64), torch.ones(4, 1, 64, 64)
+        >>> places = Placement().row().expand(4, -1)
+        >>> Batch(pictures, pictures, ones, ones, places).first(2).truth.shape
+        torch.Size([2, 3, 64, 64])
     """
 
     degraded: Tensor
@@ -87,6 +93,11 @@ class Plan:
         weights: how often a picture of a source is drawn; 1 unless named.
         jitter: of the crops.
         factors: how much more each of `regions.NAMES` counts; 1 unless named.
+
+    Example:
+        >>> damage = [(0.7, Degradation(blur=(1, 2))), (0.3, Degradation(noise=(5, 10)))]
+        >>> Plan(256, damage).batch_size
+        4
     """
 
     size: int
@@ -111,6 +122,16 @@ class PairSampler(Dataset[Batch]):
         plan: of the run.
         processes: how many share a step.
         index: which of them this is, from 0.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (320, 320)).save(path)
+        ...     sampler = PairSampler([Face(path, "studio")], Plan(64, [(1, Degradation())]))
+        ...     sampler.batch(step=0).degraded.shape
+        torch.Size([4, 3, 64, 64])
     """
 
     def __init__(
@@ -198,7 +219,18 @@ def reduce(images: Tensor, size: int) -> Tensor:
 
 
 def crop(face: Face, size: int, placement: Placement) -> tuple[Tensor, Tensor]:
-    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S)."""
+    """A face in the GPEN template: (1, 3, S, S) 0..1 and its weights (1, 1, S, S).
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (320, 320)).save(path)
+        ...     truth, weight = crop(Face(path, "studio"), 256, Placement())
+        >>> truth.shape, weight.shape
+        (torch.Size([1, 3, 256, 256]), torch.Size([1, 1, 256, 256]))
+    """
     about = Framing(face.template, face.rim)
     inside = torch.tensor([face.inside])
     return crops(read_canvas(face), inside, [placement], size, about)
@@ -257,7 +289,17 @@ def validation_pairs(
     seed: int = 0,
     damage_size: int | None = None,
 ) -> Batch:
-    """Every face once, exactly in the template, degraded with the seeds `seed + i`."""
+    """Every face once, exactly in the template, degraded with the seeds `seed + i`.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (320, 320)).save(path)
+        ...     validation_pairs([Face(path, "studio")], 64, "mild").truth.shape
+        torch.Size([1, 3, 64, 64])
+    """
     return Batch.of(
         make_pair(face, size, Placement(), Damaging(recipe, seed + index, damage_size))
         for index, face in enumerate(faces)

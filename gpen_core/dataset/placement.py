@@ -26,6 +26,10 @@ class Jitter:
 
     Raises:
         InputError: `scale` is no range within 0.25..4.
+
+    Example:
+        >>> Jitter(rotation=5, flip=False).scale
+        (0.95, 1.16)
     """
 
     rotation: float = 8.0
@@ -48,6 +52,10 @@ class Placement:
         scale: magnification.
         shift: (x, y), shares of the crop's side.
         flip: whether the picture was mirrored first.
+
+    Example:
+        >>> Placement(scale=1.12, flip=True).row()
+        tensor([[0.0000, 1.1200, 0.0000, 0.0000]])
     """
 
     rotation: float = 0.0

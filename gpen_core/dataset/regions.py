@@ -82,6 +82,10 @@ def squares(name: str, images: Tensor, places: Tensor | None = None) -> Tensor:
     Returns:
         Eyes: (N, 6, S / 4, S / 4), the image-left eye and the other one mirrored, so that whoever
         looks at a pixel sees both. Mouth: (N, 3, 5 S / 16, 5 S / 16).
+
+    Example:
+        >>> squares("eyes", torch.rand(2, 3, 256, 256)).shape
+        torch.Size([2, 6, 64, 64])
     """
     size = images.shape[-1]
     side = _SQUARES[name] * size // 16
@@ -110,6 +114,10 @@ def centers(name: str, size: int, places: Tensor) -> Tensor:
         name: "eyes" has two parts, "mouth" one.
         size: side of the crop in pixels.
         places: (N, 4), `Placement.row` of each crop.
+
+    Example:
+        >>> centers("mouth", 256, Placement().row()).round()
+        tensor([[[128., 183.]]])
     """
     points = template("gpen", size).to(places)
     middle = points.mean(dim=0)

@@ -31,6 +31,18 @@ class ResidentSampler(PairSampler):
 
     Raises:
         InputError: a picture cannot be read, or is of another size.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from gpen_core.dataset.degradation import Degradation
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (320, 320)).save(path)
+        ...     plan = Plan(64, [(1, Degradation())], batch_size=2)
+        ...     sampler = ResidentSampler([Face(path, "studio")], plan, torch.device("cpu"))
+        >>> sampler.batch(step=0).degraded.shape
+        torch.Size([2, 3, 64, 64])
     """
 
     def __init__(

@@ -18,13 +18,13 @@ from PIL import Image
 
 from ..errors import InputError
 from ..images.formats import READABLE
+from ..options import TEMPLATES
 from .pack import read_index, read_span, write_pack
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.csv"
 MANIFEST_RIM = 0.1
 _FIRST_LINE = 2  # below the heads
-TEMPLATES = ("gpen", "ffhq")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Selection:
 
     Raises:
         InputError: an unknown template, or a rim that leaves nothing.
+
+    Example:
+        >>> Selection(Path("faces"), exclude=("street",), holdout=0.1).template
+        'ffhq'
     """
 
     root: Path
@@ -80,6 +84,10 @@ class Face:
         rim: share of the side, on each side, that lies outside the template's square.
         pack: the pack that holds the file, see `pack.py`, and `path` is inside; None on a disk.
         span: where in the pack its bytes lie.
+
+    Example:
+        >>> Face(Path("faces/one.png"), "studio", person="Ada").inside
+        1.0
     """
 
     path: Path
@@ -107,6 +115,13 @@ def read_faces(chosen: Selection) -> list[Face]:
 
     Raises:
         InputError: no folder, a manifest without what it needs, or no face is left.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (256, 256)).save(f"{folder}/one.png")
+        ...     [face.path.name for face in read_faces(Selection(Path(folder)))]
+        ['one.png']
     """
     manifest = chosen.root / MANIFEST
     if chosen.root.is_file():
@@ -139,6 +154,15 @@ def pack(chosen: Selection, path: Path) -> tuple[int, int]:
 
     Raises:
         InputError: there is no manifest, or a picture cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (320, 320)).save(f"{folder}/one.png")
+        ...     _ = Path(folder, MANIFEST).write_text("file,source,strict\\none.png,studio,1\\n")
+        ...     count, size = pack(Selection(Path(folder)), Path(folder, "faces.safetensors"))
+        >>> count
+        1
     """
     manifest = chosen.root / MANIFEST
     if not manifest.is_file():
@@ -162,6 +186,12 @@ def split(faces: Sequence[Face], chosen: Selection) -> tuple[list[Face], list[Fa
 
     Raises:
         InputError: nothing is left to train on.
+
+    Example:
+        >>> faces = [Face(Path(f"{number}.png"), "studio") for number in range(10)]
+        >>> training, validation = split(faces, Selection(Path("faces"), holdout=0.2))
+        >>> len(training), len(validation)
+        (8, 2)
     """
     by_source: dict[str, list[Face]] = defaultdict(list)
     for face in faces:
@@ -189,6 +219,11 @@ def check_pictures(faces: Sequence[Face], least: int, *, decode: bool) -> None:
 
     Raises:
         InputError: a picture is missing, unreadable, not square, or too small; the first is named.
+
+    Example:
+        >>> check_pictures([Face(Path("missing.png"), "studio")], 256, decode=False)
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: The manifest names a picture that is missing: missing.png.
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for problem in pool.map(lambda face: _problem(face, least, decode), faces):

@@ -37,6 +37,10 @@ class Options:
         seed: of the damage; face i is damaged with `seed + i`.
         batch_size: faces at a time, at least 1.
         shown: how many faces are kept as pictures, spread evenly.
+
+    Example:
+        >>> Options(presets=("mild", "severe"), shown=8).batch_size
+        4
     """
 
     presets: tuple[str, ...] = ("medium",)
@@ -70,6 +74,12 @@ class Figures:
             `TRUTH`, the last one only for metrics that need no truth.
         shown: faces kept as pictures.
         events: fall-backs of the restorer, one sentence each.
+
+    Example:
+        >>> values = {who: {"psnr": torch.tensor([20.0])} for who in (NOTHING, UNSHARP, MODEL)}
+        >>> figures = Figures([Face("one.png", "studio")], {"mild": values}, [], [])
+        >>> figures.values["mild"]["model"]["psnr"]
+        tensor([20.])
     """
 
     faces: list[Face]
@@ -91,12 +101,25 @@ def compare(
     Args:
         model: of any size; damage and figures are of its output size.
         faces: what to measure.
-        measures: of `metrics.catalogue.load_metrics`, on the same device.
+        measures: of `metrics.catalogue.find_metrics`, on the same device.
         options: see there.
         progress: called with the number of faces just done with all presets.
 
     Raises:
         InputError: a picture cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from gpen_core.models.load import load_model
+        >>> from gpen_core.metrics.catalogue import find_metrics
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (320, 320)).save(path)
+        ...     measures = find_metrics(["psnr"], 256).measures
+        ...     figures = compare(load_model(), [Face(path, "studio")], measures, Options())
+        >>> list(figures.values["medium"])
+        ['do nothing', 'bicubic + unsharp', 'model']
     """
     if model.info.template != "gpen":
         log.warning(

@@ -31,6 +31,15 @@ class Choice:
             which licenses count, with `folder` for its root; None takes the defaults.
         sources: only those of these sources; none takes all.
         limit: at most so many, spread evenly over all; None takes all.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for number in range(3):
+        ...         Image.new("RGB", (256, 256)).save(f"{folder}/{number}.png")
+        ...     len(Choice(Path(folder), limit=2).faces())
+        2
     """
 
     folder: Path
@@ -82,6 +91,15 @@ def count_enlarged(faces: Sequence[Face], size: int) -> int:
 
     Raises:
         InputError: a picture cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (256, 256)).save(path)
+        ...     count_enlarged([Face(path, "studio", rim=0)], 512)
+        1
     """
     enlarged = 0
     for face in faces:

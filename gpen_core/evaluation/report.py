@@ -20,7 +20,18 @@ _WIDEST = 6  # metrics in a table
 
 
 def report(figures: Figures, model: Model, options: Options) -> dict[str, Any]:
-    """Everything as plain values for JSON; the same for the same faces, model and options."""
+    """Everything as plain values for JSON; the same for the same faces, model and options.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from gpen_core.dataset.sources import Face
+        >>> from gpen_core.models.load import load_model
+        >>> values = {who: {"psnr": torch.tensor([20.0])} for who in (NOTHING, UNSHARP, MODEL)}
+        >>> figures = Figures([Face(Path("one.png"), "studio")], {"mild": values}, [], [])
+        >>> report(figures, load_model(), Options(("mild",)))["faces"]
+        1
+    """
     names = list(figures.values[options.presets[0]][NOTHING])
     return {
         "model": {
@@ -76,7 +87,12 @@ def _gain(figures: Figures, model: Tensor, nothing: Tensor, higher: bool) -> dic
 
 
 def tables(content: dict[str, Any]) -> list[list[str]]:
-    """The metrics in groups of those that stand side by side in one table."""
+    """The metrics in groups of those that stand side by side in one table.
+
+    Example:
+        >>> tables({"metrics": {"psnr": "...", "ssim": "..."}})
+        [['psnr', 'ssim']]
+    """
     names = list(content["metrics"])
     return [names[start : start + _WIDEST] for start in range(0, len(names), _WIDEST)]
 
@@ -87,6 +103,17 @@ def rows(
     """A table of one preset: a row for each contender, the gain, and the share of faces better.
 
     The first column is who, the others are the metrics `names`, all of them unless given.
+
+    Example:
+        >>> means = {NOTHING: {"psnr": {"mean": 20.0, "error": 0.5}}}
+        >>> gain = {"mean": 1.5, "error": 0.1, "percent": 7.5, "better": 1.0}
+        >>> content = {"presets": {"mild": {"means": means, "gain": {"psnr": gain}}}}
+        >>> for row in rows(content, "mild", ["psnr"]):
+        ...     print(row)
+        ['do nothing', '20.00 ± 0.50']
+        ['gain', '+1.50 ± 0.10']
+        ['in percent', '+7.5 %']
+        ['faces better', '100%']
     """
     names = list(names or content["metrics"])
     of_preset = content["presets"][damage]
@@ -104,7 +131,12 @@ def rows(
 
 
 def heads(names: Sequence[str]) -> list[str]:
-    """The table's first row; an arrow says which way is better."""
+    """The table's first row; an arrow says which way is better.
+
+    Example:
+        >>> heads(["psnr", "lpips"])
+        ['', 'PSNR dB ↑', 'LPIPS ↓']
+    """
     marks = {True: "↑", False: "↓"}
     metrics = (METRICS[name] for name in names)
     return ["", *(f"{metric.label} {marks[metric.higher]}" for metric in metrics)]

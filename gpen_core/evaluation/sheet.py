@@ -16,6 +16,13 @@ def draw_sheet(shown: Sequence[Shown]) -> Tensor:
 
     Raises:
         InputError: there is nothing to show.
+
+    Example:
+        >>> import torch
+        >>> from gpen_core.dataset.sources import Face
+        >>> black = torch.zeros(3, 64, 64)
+        >>> draw_sheet([Shown(Face("one.png", "studio"), black, {"mild": (black, black)})]).shape
+        torch.Size([3, 88, 192])
     """
     if not shown:
         raise InputError("A sheet needs at least one face to show.")

@@ -53,6 +53,19 @@ def worst_sheets(
 
     Raises:
         InputError: `count` is below 1.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from gpen_core.models.load import load_model
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/face.png"
+        ...     Image.new("RGB", (320, 320)).save(path)
+        ...     values = {MODEL: {"psnr": torch.tensor([20.0])}}
+        ...     figures = Figures([Face(path, "studio")], {"mild": values}, [], [])
+        ...     sheets = worst_sheets(load_model(), figures, Options(("mild",)))
+        >>> sheets["mild", "psnr"].shape
+        torch.Size([3, 280, 768])
     """
     if count < 1:
         raise InputError(f"A sheet of the worst faces needs at least 1, not {count}.")

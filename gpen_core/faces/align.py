@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..hooks import Hooks
 from .found import Faces
 from .templates import template as template_points
-from .warp import square, warp
+from .warp import warp
 
 # Landmarks this close together (pixels, root mean square about their mean) carry no direction.
 _SMALLEST_SPREAD = 1e-3
@@ -63,11 +63,6 @@ def _refuse(bad: Tensor, why: str) -> None:
         )
 
 
-def invert(matrices: Tensor) -> Tensor:
-    """Crop pixels to image pixels: the (N, 2, 3) inverse, float64 on the CPU."""
-    return torch.linalg.inv(square(matrices))[..., :2, :]
-
-
 def align(
     images: Tensor, faces: Faces, size: int, template: str = "gpen", hooks: Hooks | None = None
 ) -> Faces:
@@ -88,6 +83,13 @@ def align(
 
     Raises:
         InputError: unusable landmarks, an unknown template, a face of an image that is not there.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> picture = torch.rand(1, 3, 128, 128)
+        >>> faces = as_faces(picture, "gpen")  # a picture that is one aligned face already
+        >>> align(picture, faces, 64).crops.shape
+        torch.Size([1, 3, 64, 64])
     """
     points = template_points(template, size)
     matrices = estimate_similarity(faces.landmarks, points)

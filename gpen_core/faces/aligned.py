@@ -30,6 +30,11 @@ def as_faces(images: Tensor, template: str) -> Faces:
 
     Raises:
         InputError: they are not square.
+
+    Example:
+        >>> faces = as_faces(torch.rand(2, 3, 64, 64), "gpen")
+        >>> faces.source, faces.crops.shape
+        (tensor([0, 1]), torch.Size([2, 3, 64, 64]))
     """
     height, width = images.shape[-2:]
     if height != width:
@@ -55,6 +60,12 @@ def check_aligned(image: Tensor, detector: Detector, template: str) -> None:
     Raises:
         InputError: not square, no face, several faces, or a face in another place than the
             template's; the text says which.
+
+    Example:
+        >>> from gpen_core.faces.detect import load_detector
+        >>> check_aligned(torch.zeros(1, 3, 64, 64), load_detector(), "gpen")
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: No face was found in the picture.
     """
     height, width = image.shape[-2:]
     if height != width:

@@ -43,7 +43,14 @@ Progress = Callable[[int, int], None]
 
 
 class Detector(Protocol):
-    """Anything that finds faces in one image."""
+    """Anything that finds faces in one image.
+
+    Example:
+        >>> detector = load_detector()
+        >>> boxes, scores, landmarks = detector(torch.zeros(3, 48, 64), 16.0, 0.9, lambda *_: None)
+        >>> boxes.shape, scores.shape, landmarks.shape
+        (torch.Size([0, 4]), torch.Size([0]), torch.Size([0, 5, 2]))
+    """
 
     @property
     def name(self) -> str:
@@ -88,6 +95,10 @@ def load_detector(
         InputError: no such detector.
         MissingWeightsError, MissingDependencyError, CheckpointError: what is missing or wrong,
             and where to get it.
+
+    Example:
+        >>> load_detector("mtcnn").name
+        'mtcnn'
     """
     if name == "mtcnn":
         from .mtcnn import load_mtcnn
@@ -120,6 +131,12 @@ def detect(
 
     Raises:
         InputError: another shape or type, NaN, values that are not 0..1.
+
+    Example:
+        >>> pictures = torch.zeros(2, 3, 48, 64)
+        >>> faces = detect(pictures, load_detector(), DetectOptions(confidence=0.8))
+        >>> len(faces), faces.image_sizes
+        (0, ((48, 64), (48, 64)))
     """
     options, hooks = options or DetectOptions(), hooks or Hooks()
     _check(images)

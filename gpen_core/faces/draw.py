@@ -29,6 +29,12 @@ def draw_faces(image: Tensor, faces: Faces, source: int = 0) -> Tensor:
 
     Returns:
         (3, H, W) float32 0..1, on the image's device.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> picture = torch.zeros(1, 3, 64, 64)
+        >>> draw_faces(picture[0], as_faces(picture, "gpen")).shape
+        torch.Size([3, 64, 64])
     """
     pixels = (image.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     picture = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))

@@ -55,6 +55,17 @@ class Faces:
         matrices: (N, 2, 3) float32 similarity, image pixels to crop pixels, set by `align`.
         crops: (N, 3, S, S) float, RGB -1..1, the aligned input, set by `align`.
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
+
+    Example:
+        >>> faces = Faces(
+        ...     boxes=torch.tensor([[0.0, 0.0, 9.0, 9.0], [20.0, 0.0, 39.0, 19.0]]),
+        ...     scores=torch.tensor([0.99, 0.95]),
+        ...     landmarks=torch.zeros(2, 5, 2),
+        ...     source=torch.tensor([0, 0]),
+        ...     image_sizes=((48, 64),),
+        ... )
+        >>> faces.take([1]).boxes
+        tensor([[20.,  0., 39., 19.]])
     """
 
     boxes: Tensor

@@ -46,6 +46,13 @@ def crop_masks(
 
     Raises:
         InputError: faces that are not aligned, or "parsing" without a parser.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> faces = as_faces(torch.rand(2, 3, 64, 64), "gpen")
+        >>> masks = crop_masks(faces, MaskOptions(mask="ellipse"))
+        >>> masks.shape, float(masks[0, 0, 0].max()), round(float(masks.max()), 2)
+        (torch.Size([2, 1, 64, 64]), 0.0, 1.0)
     """
     options = options or MaskOptions()
     pictures = faces.crops if faces.restored is None else faces.restored

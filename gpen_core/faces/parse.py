@@ -21,7 +21,14 @@ PARSENET_SIZE = 512
 
 
 class Parser(Protocol):
-    """Anything that labels the pixels of aligned faces."""
+    """Anything that labels the pixels of aligned faces.
+
+    Example:
+        >>> def everywhere_skin(faces):
+        ...     return torch.full((len(faces), 64, 64), PARSING_CLASSES.index("skin"))
+        >>> everywhere_skin(torch.zeros(2, 3, 512, 512)).shape
+        torch.Size([2, 64, 64])
+    """
 
     def __call__(self, faces: Tensor) -> Tensor:
         """(N, 3, T, T) RGB -1..1 to (N, P, P) int64 indices into `options.PARSING_CLASSES`."""
@@ -36,6 +43,11 @@ class FaceParser:
         size: side of the network's input in pixels.
         device: where it runs.
         batch: faces at once; bounds the memory (about 0.6 GB a face at 512 px).
+
+    Example:
+        >>> parser = FaceParser(nn.Conv2d(3, 19, 1), size=32)
+        >>> parser(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 32, 32])
     """
 
     def __init__(
@@ -89,6 +101,11 @@ def load_parser(
         MissingWeightsError: the file is not there; names file, folder and address.
         MissingDependencyError: facexlib, or what it imports, is not installed.
         CheckpointError: another hash, a damaged file, another network's weights.
+
+    Example:
+        >>> load_parser("no/such/folder")
+        Traceback (most recent call last):
+        gpen_core.errors.MissingWeightsError: parsing_parsenet.pth was not found in ...
     """
     found = read("parsing", weights, "choose a mask other than 'parsing'")
     network = _parsenet()

@@ -42,6 +42,10 @@ class Surface:
         background: (B or 1, 3, H', W') 0..1, the images enlarged by other means; H'/H and W'/W
             are the scale. None: the images, enlarged bicubically by `PasteOptions.upscale`.
         user_mask: (B or 1, 1, h, w) 0..1, multiplied into the masks; resized to the images.
+
+    Example:
+        >>> Surface(torch.rand(2, 3, 48, 64), user_mask=torch.ones(1, 1, 48, 64)).background is None
+        True
     """
 
     images: Tensor
@@ -63,6 +67,15 @@ class Canvas:
 
     Raises:
         InputError: a background that is not the images enlarged, or other numbers of them.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> picture = torch.zeros(1, 3, 64, 64)
+        >>> faces = as_faces(picture, "gpen").with_(restored=torch.ones(1, 3, 128, 128))
+        >>> canvas = Canvas(Surface(picture))
+        >>> canvas.add(faces, torch.ones(1, 1, 128, 128))
+        >>> canvas.images.shape, round(float(canvas.images[0, 0, 32, 32]), 3)
+        (torch.Size([1, 3, 64, 64]), 1.0)
     """
 
     def __init__(

@@ -44,6 +44,12 @@ def restore(
 
     Raises:
         InputError: the faces have not been aligned.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> from gpen_core.models.load import load_model
+        >>> restore(as_faces(torch.rand(1, 3, 256, 256), "gpen"), load_model()).restored.shape
+        torch.Size([1, 3, 256, 256])
     """
     if faces.crops is None:
         raise InputError("These faces have no crops; align them first.")
@@ -70,6 +76,12 @@ def restore_crops(
         crops: aligned faces.
         model, options, hooks: see `restore`.
         tones: of each crop, None where it has colors; all have, unless given.
+
+    Example:
+        >>> from gpen_core.models.load import load_model
+        >>> crops = torch.zeros(1, 3, 128, 128)
+        >>> restore_crops(crops, load_model(), RestoreOptions(strength=0.5), Hooks()).shape
+        torch.Size([1, 3, 256, 256])
     """
     total, size = len(crops), model.output_size
     restored = torch.empty(total, 3, size, size, dtype=torch.float32, device=crops.device)
@@ -96,6 +108,11 @@ def at_once(model: Model, options: RestoreOptions) -> int:
     """How many faces a pass of the network gets at most: large ones go alone on a CPU.
 
     There they take as long in a batch (512 and 1024 px: within 2 % a face), and memory for each.
+
+    Example:
+        >>> from gpen_core.models.load import load_model
+        >>> at_once(load_model(), RestoreOptions(batch_size=8))
+        8
     """
     alone = model.device.type == "cpu" and model.output_size >= _ALONE
     return 1 if alone else options.batch_size
@@ -154,7 +171,12 @@ def _after_out_of_memory(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python ran out of memory, on any device."""
+    """Whether PyTorch or Python ran out of memory, on any device.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("wrong shape"))
+        (True, False)
+    """
     if isinstance(error, OUT_OF_MEMORY):
         return True
     text = str(error).lower()

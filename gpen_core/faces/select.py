@@ -33,6 +33,13 @@ def select(faces: Faces, options: SelectOptions | None = None) -> list[int]:
 
     Raises:
         InputError: an unknown sort, or a `keep` that cannot be read.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 39, 19]])
+        >>> points, source = torch.zeros(2, 5, 2), torch.zeros(2, dtype=torch.int64)
+        >>> faces = Faces(boxes, torch.tensor([0.99, 0.95]), points, source, ((48, 64),))
+        >>> select(faces, SelectOptions(sort="area", keep="0"))
+        [1]
     """
     options = options or SelectOptions()
     order = sorted_indices(faces, options.sort)
@@ -50,6 +57,13 @@ def sorted_indices(faces: Faces, sort: str) -> list[int]:
 
     Raises:
         InputError: an unknown sort.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 39, 19]])
+        >>> points, source = torch.zeros(2, 5, 2), torch.zeros(2, dtype=torch.int64)
+        >>> faces = Faces(boxes, torch.tensor([0.99, 0.95]), points, source, ((48, 64),))
+        >>> sorted_indices(faces, "area"), sorted_indices(faces, "left-right")
+        ([1, 0], [0, 1])
     """
     if sort not in _KEYS:
         raise InputError(
@@ -75,6 +89,13 @@ def kept_indices(faces: Faces, keep: Keep) -> list[int]:
 
     Raises:
         InputError: a `keep` that cannot be read.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 39, 19]])
+        >>> points, source = torch.zeros(2, 5, 2), torch.zeros(2, dtype=torch.int64)
+        >>> faces = Faces(boxes, torch.tensor([0.99, 0.95]), points, source, ((48, 64),))
+        >>> kept_indices(faces, "largest"), kept_indices(faces, "-1"), kept_indices(faces, 1)
+        ([1], [1], [0])
     """
     pick = read_keep(keep)
     chosen: list[int] = []

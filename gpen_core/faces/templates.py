@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..options import TEMPLATES
 
 _REFERENCE_SIZE = 512
 
@@ -28,8 +29,6 @@ _FFHQ_512 = (
     (313.08905, 371.15118),
 )
 
-TEMPLATE_NAMES = ("gpen", "ffhq")
-
 
 def template(name: str, size: int) -> Tensor:
     """Landmarks of an aligned face, linear in the crop's size.
@@ -44,6 +43,10 @@ def template(name: str, size: int) -> Tensor:
 
     Raises:
         InputError: an unknown name, or a size below 1.
+
+    Example:
+        >>> template("gpen", 512).round()[2]
+        tensor([256., 304.], dtype=torch.float64)
     """
     if size < 1:
         raise InputError(f"The crop size must be 1 or more, not {size}.")
@@ -56,5 +59,5 @@ def template(name: str, size: int) -> Tensor:
     if name == "ffhq":
         return torch.tensor(_FFHQ_512, dtype=torch.float64) * (size / _REFERENCE_SIZE)
     raise InputError(
-        f"There is no alignment template {name!r}; choose among {', '.join(TEMPLATE_NAMES)}."
+        f"There is no alignment template {name!r}; choose among {', '.join(TEMPLATES)}."
     )

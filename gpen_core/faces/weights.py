@@ -29,7 +29,12 @@ ENTRIES = {
 
 
 def entry_of(choice: str) -> catalogue.Entry | None:
-    """The catalogue's entry behind a detector or a mask, None where no file is needed."""
+    """The catalogue's entry behind a detector or a mask, None where no file is needed.
+
+    Example:
+        >>> entry_of("parsing").name, entry_of("mtcnn")
+        ('ParseNet', None)
+    """
     return catalogue.show(ENTRIES[choice]) if choice in ENTRIES else None
 
 

@@ -19,6 +19,11 @@ def from_comfy(image: Tensor) -> tuple[Tensor, Tensor | None]:
 
     Raises:
         InputError: another number of dimensions or channels, an empty or non-finite picture.
+
+    Example:
+        >>> images, alpha = from_comfy(torch.rand(2, 48, 64, 4))
+        >>> images.shape, alpha.shape
+        (torch.Size([2, 3, 48, 64]), torch.Size([2, 1, 48, 64]))
     """
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise InputError(
@@ -42,6 +47,10 @@ def to_comfy(images: Tensor, alpha: Tensor | None = None) -> Tensor:
     """Images (B, 3, H, W) and alpha (B, 1, H, W) -> ComfyUI IMAGE (B, H, W, 3 or 4).
 
     An alpha of another size, as after upscaling, is resized.
+
+    Example:
+        >>> to_comfy(torch.rand(2, 3, 48, 64)).shape
+        torch.Size([2, 48, 64, 3])
     """
     if alpha is not None:
         if alpha.shape[-2:] != images.shape[-2:]:
@@ -51,17 +60,32 @@ def to_comfy(images: Tensor, alpha: Tensor | None = None) -> Tensor:
 
 
 def to_network(images: Tensor) -> Tensor:
-    """Images 0..1 -> the networks' range -1..1, any shape."""
+    """Images 0..1 -> the networks' range -1..1, any shape.
+
+    Example:
+        >>> to_network(torch.tensor([0.0, 0.5, 1.0]))
+        tensor([-1.,  0.,  1.])
+    """
     return images * 2 - 1
 
 
 def from_network(crops: Tensor) -> Tensor:
-    """The networks' range -1..1 -> images 0..1, clamped, any shape."""
+    """The networks' range -1..1 -> images 0..1, clamped, any shape.
+
+    Example:
+        >>> from_network(torch.tensor([-1.0, 0.0, 1.2]))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
     return (crops * 0.5 + 0.5).clamp(0, 1)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bicubic resize of (B, C, H, W) 0..1 to (height, width), antialiased, clamped to 0..1."""
+    """Bicubic resize of (B, C, H, W) 0..1 to (height, width), antialiased, clamped to 0..1.
+
+    Example:
+        >>> resize(torch.rand(1, 3, 48, 64), (24, 32)).shape
+        torch.Size([1, 3, 24, 32])
+    """
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     resized = torch.nn.functional.interpolate(

@@ -31,6 +31,11 @@ class Tone:
 
     Attributes:
         curve: (2, 32) red and blue less luma, at luma 1/64, 3/64, ...; None for gray.
+
+    Example:
+        >>> picture = Tone().apply(torch.rand(1, 3, 8, 8))
+        >>> torch.equal(picture[:, 0], picture[:, 2])
+        True
     """
 
     curve: Tensor | None = None
@@ -55,7 +60,12 @@ class Tone:
 
 
 def luma(images: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, 1, H, W), BT.601."""
+    """(N, 3, H, W) -> (N, 1, H, W), BT.601.
+
+    Example:
+        >>> luma(torch.ones(2, 3, 48, 64)).shape
+        torch.Size([2, 1, 48, 64])
+    """
     red, green, blue = images.unbind(1)
     return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]
 
@@ -89,7 +99,14 @@ def tone_of(image: Tensor) -> Tone | None:
 
 
 def tones_of(images: Tensor) -> tuple[Tone | None, ...]:
-    """The tones of (B, 3, H, W) pictures, each for itself."""
+    """The tones of (B, 3, H, W) pictures, each for itself.
+
+    Example:
+        >>> gray = torch.rand(1, 1, 32, 32).expand(1, 3, -1, -1)
+        >>> tones = tones_of(torch.cat([gray, torch.rand(1, 3, 32, 32)]))
+        >>> tones[0].is_gray, tones[1] is None
+        (True, True)
+    """
     return tuple(tone_of(image) for image in images)
 
 

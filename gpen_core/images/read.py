@@ -62,6 +62,14 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     Raises:
         InputError: the file is missing, unreadable, damaged, not a picture or too large.
         MissingDependencyError: the format needs a package that is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (64, 48), 255).save(f"{folder}/white.png")
+        ...     picture = read_picture(f"{folder}/white.png")
+        >>> picture.pixels.shape, picture.gray, float(picture.pixels.min())
+        (torch.Size([3, 48, 64]), True, 1.0)
     """
     path = Path(path)
     return decode(read_file(path), path)

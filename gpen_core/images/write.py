@@ -49,6 +49,11 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> Path:
         InputError: unknown extension, an existing file without `overwrite`, something in its place
             that is no file, a name or a folder that cannot be.
         MissingDependencyError: this Pillow cannot write the format.
+
+    Example:
+        >>> check_writable("out.docx", overwrite=False)
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: out.docx: unknown picture format '.docx' for writing; ...
     """
     path = Path(path)
     chosen = by_suffix(path)
@@ -146,6 +151,13 @@ def write_picture(
     Raises:
         InputError: the file exists (without `overwrite`), the format cannot hold the picture, the
             folder cannot be written, or what was encoded does not open as the same picture.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_picture(f"{folder}/black.png", Picture(torch.zeros(3, 48, 64)))
+        ...     Image.open(f"{folder}/black.png").size
+        (64, 48)
     """
     path = check_writable(path, overwrite)
     check_size(path, *picture.size)
@@ -164,6 +176,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises:
         InputError: the folder cannot be made or written, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder, "notes.txt"), b"whole")
+        ...     Path(folder, "notes.txt").read_text()
+        'whole'
     """
     with replacing(path) as scratch:
         scratch.write_bytes(data)

@@ -30,6 +30,12 @@ class Measure(ABC):
 
     Attributes:
         least: side in pixels from which on it works.
+
+    Example:
+        >>> measure = find_metrics(["psnr"], 64).measures["psnr"]
+        >>> truth = torch.zeros(1, 3, 64, 64)
+        >>> measure.of(truth + 0.2, measure.prepare(truth))
+        tensor([20.])
     """
 
     least = 16
@@ -253,21 +259,6 @@ class Loaded:
     absent: dict[str, str]
 
 
-def load_metrics(
-    names: Sequence[str] | None,
-    size: int,
-    device: torch.device | str = "cpu",
-    files: dict[str, Path] | None = None,
-) -> dict[str, Measure]:
-    """The metrics asked for, or all that can be had, see `find_metrics`.
-
-    Example:
-        >>> list(load_metrics(["psnr", "ssim"], 256))
-        ['psnr', 'ssim']
-    """
-    return find_metrics(names, size, device, files).measures
-
-
 def find_metrics(
     names: Sequence[str] | None,
     size: int,
@@ -287,6 +278,10 @@ def find_metrics(
         InputError: an unknown metric, or one that needs larger faces.
         MissingDependencyError: the weights of a metric that was asked for are not installed.
         CheckpointError: a file of `files` is missing or is another one.
+
+    Example:
+        >>> list(find_metrics(["psnr", "ssim"], 256).measures)
+        ['psnr', 'ssim']
     """
     unknown = sorted(set(names or ()) - set(METRICS))
     if unknown:

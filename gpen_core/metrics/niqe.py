@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..images.monochrome import luma
 from ..perception.locate import Backbone, find
 
 PRISTINE = Backbone(
@@ -26,7 +27,6 @@ PRISTINE = Backbone(
     "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
 )
 PATCH = 96
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _RADIUS, _SIGMA = 3, 7 / 6
 _SHAPES = (0.2, 10.0, 0.001)  # of the generalized Gaussians: lowest, highest, step
 _NEIGHBORS = ((0, 1), (1, 0), (1, 1), (1, -1))  # right, below, both diagonals
@@ -77,10 +77,10 @@ def load_niqe(path: str | Path | None = None) -> NIQE:
     return NIQE(torch.from_numpy(mean).flatten(), torch.from_numpy(covariance)).eval()
 
 
-def features(luma: Tensor) -> Tensor:
+def features(light: Tensor) -> Tensor:
     """The 36 features of every patch (P, 36) of a gray picture (H, W) 0..255, at two scales."""
-    height, width = (side // PATCH * PATCH for side in luma.shape)
-    fine = luma[:height, :width]
+    height, width = (side // PATCH * PATCH for side in light.shape)
+    fine = light[:height, :width]
     half = F.interpolate(
         fine[None, None],
         (height // 2, width // 2),
@@ -93,14 +93,13 @@ def features(luma: Tensor) -> Tensor:
 
 def _luma(pictures: Tensor) -> Tensor:
     """(N, 3, H, W) -1..1 -> (N, H, W) 0..255, of the 8-bit values that a file would hold."""
-    weights = torch.tensor(_LUMA, dtype=torch.float64, device=pictures.device)
     pixels = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().double()
-    return (pixels * weights[:, None, None]).sum(dim=1)
+    return luma(pixels)[:, 0]
 
 
-def _of_scale(luma: Tensor, patch: int) -> Tensor:
+def _of_scale(light: Tensor, patch: int) -> Tensor:
     """(P, 18): of the normalized luma and of its products with four neighbors."""
-    normal = _normalized(luma)
+    normal = _normalized(light)
     patches = normal.unfold(0, patch, patch).unfold(1, patch, patch).reshape(-1, patch, patch)
     shape, left, right = _asymmetric(patches)
     columns = [shape, (left + right) / 2]
@@ -111,9 +110,9 @@ def _of_scale(luma: Tensor, patch: int) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def _normalized(luma: Tensor) -> Tensor:
+def _normalized(light: Tensor) -> Tensor:
     """(luma - local mean) / (local deviation + 1), of a Gaussian window of 7 pixels."""
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=luma.dtype, device=luma.device)
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=light.dtype, device=light.device)
     taps = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     kernel = taps[:, None] * taps[None, :] / taps.sum().square()
 
@@ -121,9 +120,9 @@ def _normalized(luma: Tensor) -> Tensor:
         padded = F.pad(values[None, None], (_RADIUS,) * 4, mode="replicate")
         return F.conv2d(padded, kernel[None, None])[0, 0]
 
-    mean = local(luma)
-    deviation = (local(luma.square()) - mean.square()).abs().sqrt()
-    return (luma - mean) / (deviation + 1)
+    mean = local(light)
+    deviation = (local(light.square()) - mean.square()).abs().sqrt()
+    return (light - mean) / (deviation + 1)
 
 
 def _asymmetric(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:

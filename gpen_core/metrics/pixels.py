@@ -14,6 +14,11 @@ def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
     """(N,) dB of pictures (N, 3, H, W) -1..1, clamped, against the truth; 100 where they are equal.
 
     The squared error is the mean over all pixels and RGB channels, the peak is the range of 2.
+
+    Example:
+        >>> import torch
+        >>> psnr(torch.full((1, 3, 8, 8), 0.2), torch.zeros(1, 3, 8, 8))
+        tensor([20.])
     """
     error = (pictures.float().clamp(-1, 1) - truth.float()).square().mean(dim=(1, 2, 3)) / 4
     return -10 * error.clamp(min=_LEAST_ERROR).log10()

@@ -69,14 +69,6 @@ class ModelCache(Generic[Value]):
         with self._lock:
             self._values.clear()
 
-    def evict(self, path: Path) -> int:
-        """Forget the values of one file, whatever their precision and device; how many there were.
-
-        What others still hold stays theirs.
-        """
-        resolved = str(path.resolve())
-        return self._drop(lambda key: isinstance(key, tuple) and key[:1] == (resolved,))
-
     @property
     def bytes(self) -> int:
         """Memory of the values kept."""
@@ -89,7 +81,8 @@ class ModelCache(Generic[Value]):
     def _keep(self, key: Hashable, value: Value, size: int) -> None:
         with self._lock:
             self.loads += 1
-            self._drop(lambda old: _is_same_file_before(old, key))
+            for old in [one for one in self._values if _is_same_file_before(one, key)]:
+                del self._values[old]
             if size > self.limit:
                 log.info("%s (%d MB) is larger than the model cache; not kept.", key, size >> 20)
                 return
@@ -98,19 +91,17 @@ class ModelCache(Generic[Value]):
                 oldest, (_, freed) = self._values.popitem(last=False)
                 log.info("Dropped %s from the model cache (%d MB).", oldest, freed >> 20)
 
-    def _drop(self, unwanted: Callable[[Hashable], bool]) -> int:
-        with self._lock:
-            keys = [key for key in self._values if unwanted(key)]
-            for key in keys:
-                del self._values[key]
-            return len(keys)
-
 
 def file_identity(path: Path) -> tuple[str, int, int]:
     """(resolved path, bytes, time of change in ns): changes when the file is replaced.
 
     Raises:
         MissingWeightsError: there is no such file.
+
+    Example:
+        >>> file_identity(Path("no-such-model.pth"))
+        Traceback (most recent call last):
+        gpen_core.errors.MissingWeightsError: no-such-model.pth: no such model file; check the path.
     """
     try:
         stat = path.stat()

@@ -29,6 +29,12 @@ def inspect(path: str | os.PathLike[str]) -> ModelInfo:
 
     Raises:
         GPENError: it is not a model this project runs; the text says what it looks like.
+
+    Example:
+        >>> from gpen_core.weights.locate import embedded
+        >>> info = inspect(embedded())
+        >>> info.architecture, info.output_size, info.file_format
+        ('gpen-v1', 256, 'safetensors')
     """
     path = Path(path)
     if file_kind(path) == "onnx":
@@ -57,6 +63,15 @@ def convert(
 
     Raises:
         GPENError: the source is no model, the target exists or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.weights.locate import embedded
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     target = Path(folder, "half.safetensors")
+        ...     _ = convert(embedded(), target, precision="fp16")
+        ...     inspect(target).stored
+        'fp16'
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() != ".safetensors":
@@ -88,6 +103,15 @@ def save_torch(
 
     Raises:
         GPENError: as for `convert`.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.weights.locate import embedded
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     target = Path(folder, "old.pth")
+        ...     _ = save_torch(embedded(), target, legacy=True)
+        ...     inspect(target).file_format
+        'torch-legacy'
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in (".pth", ".pt"):

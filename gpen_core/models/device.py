@@ -17,6 +17,10 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
     Raises:
         InputError: an unknown name, or a device this machine does not have.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
     """
     if str(device) == "auto":
         gpus = (kind for kind in ("cuda", "mps") if _device_count(kind))
@@ -52,6 +56,10 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
     Raises:
         InputError: an unknown name.
+
+    Example:
+        >>> resolve_precision("auto", torch.device("cpu"))
+        'fp32'
     """
     if precision == "auto":
         return "fp16" if device.type == "cuda" else "fp32"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..files import sha256
 from ..text import printable
 
 _LONGEST = 1000  # characters of a line
@@ -43,11 +42,6 @@ class ModelInfo:
     wrapper: str = ""
     license: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def source_sha256(self) -> str | None:
-        """Hash of the file, computed when asked for; None for a state dict."""
-        return sha256(self.path) if self.path else None
 
     @property
     def name(self) -> str:

@@ -54,6 +54,13 @@ def load_model(
         MissingWeightsError: the file, or the embedded model, is not there.
         CheckpointError: it is not a model this project runs; the text says what it is.
         InputError: an unknown device or precision.
+
+    Example:
+        >>> model = load_model(precision="bf16")  # the embedded model
+        >>> model.output_size, model.precision
+        (256, 'bf16')
+        >>> load_model(precision="bf16") is model
+        True
     """
     where = resolve_device(device)
     dtype = DTYPES[resolve_precision(precision, where)]
@@ -71,6 +78,11 @@ def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
 
     Raises:
         MissingWeightsError, CheckpointError: as `load_model`.
+
+    Example:
+        >>> from gpen_core.weights.locate import embedded
+        >>> read_model(embedded()).info.architecture
+        'gpen-v1'
     """
     if file_kind(path) == "onnx":
         from .onnx_file import describe_onnx  # late: few have onnxruntime
@@ -95,6 +107,12 @@ def build_model(
 
     Raises:
         CheckpointError: as `load_model`.
+
+    Example:
+        >>> from gpen_core.networks.gpen import GPEN, GPENConfig
+        >>> state = GPEN(GPENConfig.create(64, narrow=0.0625)).state_dict()
+        >>> build_model(state, "a small network", torch.float32).output_size
+        64
     """
     info, found = describe_content(content, name, metadata)
     with torch.inference_mode(False):

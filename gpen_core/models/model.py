@@ -19,6 +19,14 @@ class Model:
     Attributes:
         network: called as `network(x, generator)`; others may move it between devices.
         info: what it is.
+
+    Example:
+        >>> from gpen_core.models.load import load_model
+        >>> model = load_model()
+        >>> model(torch.zeros(2, 3, model.input_size, model.input_size)).shape
+        torch.Size([2, 3, 256, 256])
+        >>> model.with_precision("bf16").precision, model.precision
+        ('bf16', 'fp32')
     """
 
     network: nn.Module

@@ -92,6 +92,13 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
     Raises:
         MissingWeightsError: there is no such file.
         CheckpointError: the file is damaged, wants to run code, or is an ONNX graph.
+
+    Example:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"weight": torch.ones(2, 3)}, f"{folder}/a.pth")
+        ...     read_tensors(f"{folder}/a.pth")["weight"].shape
+        torch.Size([2, 3])
     """
     path = Path(path)
     kind = file_kind(path)

@@ -67,6 +67,12 @@ class StyleDiscriminator(nn.Module):
     """StyleGAN2's discriminator for pictures of one size.
 
     Its widths are those of a generator's config, so that both sides are equally strong.
+
+    Example:
+        >>> judge = StyleDiscriminator(GPENConfig.create(64, narrow=0.0625))
+        >>> logits, features = judge(torch.zeros(2, 3, 64, 64))
+        >>> logits.shape
+        torch.Size([2, 1])
     """
 
     def __init__(self, config: GPENConfig) -> None:
@@ -152,6 +158,11 @@ class PatchDiscriminators(nn.Module):
 
     Raises:
         InputError: `size` is no power of two from 64 on.
+
+    Example:
+        >>> judges = PatchDiscriminators(128, width=4)
+        >>> [logits.shape[-1] for logits, _ in judges(torch.zeros(1, 3, 128, 128))]
+        [8, 16]
     """
 
     def __init__(self, size: int, width: int = 64, layers: int = 3) -> None:
@@ -180,6 +191,11 @@ class RegionDiscriminators(nn.Module):
 
     Args:
         width: channels after the first layer.
+
+    Example:
+        >>> logits, _ = RegionDiscriminators(4)("mouth", torch.zeros(2, 3, 80, 80))
+        >>> logits.shape
+        torch.Size([2, 1, 5, 5])
     """
 
     LAYERS = 4

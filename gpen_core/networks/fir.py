@@ -15,7 +15,12 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def fir_kernel(gain: float = 1.0) -> Tensor:
-    """The separable low-pass [1, 3, 3, 1] as a (4, 4) float32 kernel whose sum is `gain`."""
+    """The separable low-pass [1, 3, 3, 1] as a (4, 4) float32 kernel whose sum is `gain`.
+
+    Example:
+        >>> fir_kernel()[0].mul(64)
+        tensor([1., 3., 3., 1.])
+    """
     # Plain numbers: arithmetic on the `meta` device would import PyTorch's compiler.
     scale = gain / sum(TAPS) ** 2
     return torch.tensor([[scale * a * b for b in TAPS] for a in TAPS])

@@ -46,6 +46,11 @@ class GPENConfig:
             formula, so that any published or home-made width is described exactly.
         style_dim: length of the latent.
         n_mlp: linear layers between the encoder's latent and the style.
+
+    Example:
+        >>> config = GPENConfig.create(512)
+        >>> config.width(4), config.width(512), config.is_sr
+        (512, 64, False)
     """
 
     in_size: int
@@ -210,7 +215,13 @@ class Generator(nn.Module):
 
 
 class GPEN(nn.Module):
-    """GPEN v1 for any power of two from 64 to 2048; its SR form where the output is larger."""
+    """GPEN v1 for any power of two from 64 to 2048; its SR form where the output is larger.
+
+    Example:
+        >>> network = GPEN(GPENConfig.create(64, narrow=0.0625))
+        >>> network(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 3, 64, 64])
+    """
 
     def __init__(self, config: GPENConfig) -> None:
         super().__init__()

@@ -51,6 +51,11 @@ class GPENv2Config:
         base: side of the learned constant.
         widths: channels of the constant and of every block, `base`, 2 `base`, ... `out_size`.
         in_size_stated: False where no argument gave `in_size` and 256 was taken.
+
+    Example:
+        >>> config = GPENv2Config.create(out_size=256)
+        >>> config.stages, config.widths
+        ((3, 4, 6, 3), (512, 512, 512, 512, 256, 128))
     """
 
     in_size: int
@@ -234,7 +239,13 @@ class Synthesis(nn.Module):
 
 
 class GPENv2(nn.Module):
-    """GPEN v2.0: (N, 3, in, in) RGB -1..1 -> (N, 3, out, out) RGB, about -1..1."""
+    """GPEN v2.0: (N, 3, in, in) RGB -1..1 -> (N, 3, out, out) RGB, about -1..1.
+
+    Example:
+        >>> network = GPENv2(GPENv2Config.create(out_size=64, in_size=64, width=16))
+        >>> network(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 3, 64, 64])
+    """
 
     def __init__(self, config: GPENv2Config) -> None:
         super().__init__()
@@ -263,6 +274,10 @@ def official_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     The mapper may be an unnamed sequence (`mapper.0.weight`, ...); where some convolutions of the
     encoder have biases, the others get zeros, which change nothing.
+
+    Example:
+        >>> list(official_keys({"mapper.0.weight": torch.zeros(8, 8)}))
+        ['mapper.fc1.weight']
     """
     named = _mapper_keys(state)
     renamed = {named.get(key, key): value for key, value in state.items()}

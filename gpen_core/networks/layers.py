@@ -72,7 +72,12 @@ class FusedLeakyReLU(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """Equalized linear layer (N, in) -> (N, out), with a fused leaky ReLU where `activate`."""
+    """Equalized linear layer (N, in) -> (N, out), with a fused leaky ReLU where `activate`.
+
+    Example:
+        >>> EqualLinear(8, 4, activate=True)(torch.zeros(2, 8)).shape
+        torch.Size([2, 4])
+    """
 
     def __init__(
         self,
@@ -97,7 +102,12 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """Equalized convolution without bias, (N, in, H, W) -> (N, out, H', W')."""
+    """Equalized convolution without bias, (N, in, H, W) -> (N, out, H', W').
+
+    Example:
+        >>> EqualConv2d(3, 8, kernel=3, stride=2)(torch.zeros(1, 3, 9, 9)).shape
+        torch.Size([1, 8, 4, 4])
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -113,6 +123,11 @@ class ModulatedConv2d(nn.Module):
     """Convolution modulated by a style: (N, in, H, W), (N, style) -> (N, out, H', W').
 
     With `upsample`, H' = 2H: a stride-2 transposed convolution, then the blur.
+
+    Example:
+        >>> convolution = ModulatedConv2d(4, 8, kernel=3, style_dim=16, upsample=True)
+        >>> convolution(torch.zeros(2, 4, 8, 8), torch.zeros(2, 16)).shape
+        torch.Size([2, 8, 16, 16])
     """
 
     def __init__(
@@ -171,7 +186,13 @@ class FeatureConcat(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, encoder feature appended, activated: -> (N, 2 out, H', W')."""
+    """Modulated 3x3 convolution, encoder feature appended, activated: -> (N, 2 out, H', W').
+
+    Example:
+        >>> layer = StyledConv(4, 8, style_dim=16)
+        >>> layer(torch.zeros(2, 4, 8, 8), torch.zeros(2, 16), torch.zeros(2, 8, 8, 8)).shape
+        torch.Size([2, 16, 8, 8])
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False
@@ -186,7 +207,13 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """(N, C, H, W) -> (N, 3, H, W), added to the upsampled RGB of the resolution below."""
+    """(N, C, H, W) -> (N, 3, H, W), added to the upsampled RGB of the resolution below.
+
+    Example:
+        >>> layer = ToRGB(8, style_dim=16)
+        >>> layer(torch.zeros(2, 8, 8, 8), torch.zeros(2, 16), torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 3, 8, 8])
+    """
 
     def __init__(self, in_channels: int, style_dim: int, *, upsample: bool = True) -> None:
         super().__init__()

@@ -62,6 +62,10 @@ class OnnxConfig:
 
     Attributes:
         path: the `.onnx` file; it has to stay there.
+
+    Example:
+        >>> OnnxConfig(Path("model.onnx")).path.suffix
+        '.onnx'
     """
 
     path: Path
@@ -87,7 +91,20 @@ class Ports:
 
 
 class OnnxNetwork(nn.Module):
-    """A graph (N, 3, in, in) RGB -1..1 -> (N, 3, out, out), as a network."""
+    """A graph (N, 3, in, in) RGB -1..1 -> (N, 3, out, out), as a network.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.models.load import load_model
+        >>> from gpen_core.networks.gpen import GPEN, GPENConfig
+        >>> from gpen_core.onnx.export import export
+        >>> model = load_model(GPEN(GPENConfig.create(64, narrow=0.0625)).state_dict())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = export(model, Path(folder, "small.onnx"))
+        ...     network = OnnxNetwork(OnnxConfig(written.path))
+        ...     network(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 3, 64, 64])
+    """
 
     def __init__(self, config: OnnxConfig) -> None:
         super().__init__()

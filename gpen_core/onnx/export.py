@@ -62,6 +62,16 @@ def export(
         InputError: the target exists or has another suffix, or an option is unknown.
         CheckpointError: the model is no GPEN v1, or the graph does not agree with it.
         MissingDependencyError: onnx or onnxruntime is absent.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.models.load import load_model
+        >>> from gpen_core.networks.gpen import GPENConfig
+        >>> model = load_model(GPEN(GPENConfig.create(64, narrow=0.0625)).state_dict())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = export(model, Path(folder, "small.onnx"), precision="fp16")
+        >>> written.path.name, written.difference < TOLERANCES["fp16"]
+        ('small.onnx', True)
     """
     target = Path(target)
     _check(model, target, precision, batch, overwrite)

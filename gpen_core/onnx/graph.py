@@ -49,12 +49,12 @@ def build(network: GPEN, batch: int | None, half: bool, metadata: Mapping[str, s
     graph = _Graph(fold(network.state_dict(), config), np.float16 if half else np.float32)
     first = graph.node("Cast", "input", to=TensorProto.FLOAT16) if half else "input"
     encoded = _encode(graph, config, first)
-    styles = _styles(graph, config, encoded[0])
+    _add_styles(graph, config, encoded[0])
     features = [(feature, feature) for feature in encoded]
     features += [
         (graph.noise(a), graph.noise(b)) for a, b in network.noise(None, next(network.parameters()))
     ]
-    graph.finish(_generate(graph, config, styles, features))
+    graph.finish(_generate(graph, config, features))
     dim = "batch" if batch is None else batch
     ports = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [dim, 3, size, size])
@@ -153,8 +153,13 @@ def _encode(graph: _Graph, config: GPENConfig, x: str) -> list[str]:
     return features[::-1]
 
 
-def _styles(graph: _Graph, config: GPENConfig, feature: str) -> dict[str, str]:
-    """The style (N, in) of every modulated convolution, float32."""
+def _style_of(name: str) -> str:
+    """The value that holds the style (N, in) of a modulated convolution, float32."""
+    return f"{name}.style"
+
+
+def _add_styles(graph: _Graph, config: GPENConfig, feature: str) -> None:
+    """Compute the style of every modulated convolution, see `_style_of`."""
 
     def linear(x: str, layer: str) -> str:
         weight = graph.weight(f"{layer}.weight", dtype=np.float32)
@@ -175,40 +180,33 @@ def _styles(graph: _Graph, config: GPENConfig, feature: str) -> dict[str, str]:
         stacked = [graph.weights[f"{name}.conv.modulation.{part}"].numpy() for name in names]
         graph.constant(f"{STYLES}.{part}", np.concatenate(stacked), np.float32)
     x = graph.node("Gemm", x, f"{STYLES}.weight", f"{STYLES}.bias", transB=1)
-    return _split(graph, x, {n: graph.weights[f"{n}.conv.weight"].shape[2] for n in names})
-
-
-def _split(graph: _Graph, x: str, sizes: Mapping[str, int]) -> dict[str, str]:
-    outputs = {name: f"{name}.style" for name in sizes}
-    lengths = graph.constant("style_sizes", list(sizes.values()), np.int64)
-    graph.nodes.append(helper.make_node("Split", [x, lengths], list(outputs.values()), axis=1))
-    return outputs
+    sizes = [graph.weights[f"{name}.conv.weight"].shape[2] for name in names]
+    lengths = graph.constant("style_sizes", sizes, np.int64)
+    outputs = [_style_of(name) for name in names]
+    graph.nodes.append(helper.make_node("Split", [x, lengths], outputs, axis=1))
 
 
 def _generate(
     graph: _Graph,
     config: GPENConfig,
-    styles: Mapping[str, str],
     features: Iterable[tuple[str, str]],
 ) -> str:
     levels = list(features)
     x = graph.weight("generator.input.input")
-    x = _styled_conv(graph, x, "generator.conv1", styles, levels[0][0], upsample=False)
-    rgb = _to_rgb(graph, x, "generator.to_rgb1", styles, BASE, None)
+    x = _styled_conv(graph, x, "generator.conv1", levels[0][0], upsample=False)
+    rgb = _to_rgb(graph, x, "generator.to_rgb1", BASE, None)
     for level, resolution in enumerate(config.resolutions[1:]):
         for which in (0, 1):
             name = f"generator.convs.{2 * level + which}"
             feature = levels[level + 1][which]
-            x = _styled_conv(graph, x, name, styles, feature, upsample=not which)
-        rgb = _to_rgb(graph, x, f"generator.to_rgbs.{level}", styles, resolution, rgb)
+            x = _styled_conv(graph, x, name, feature, upsample=not which)
+        rgb = _to_rgb(graph, x, f"generator.to_rgbs.{level}", resolution, rgb)
     return rgb
 
 
-def _styled_conv(
-    graph: _Graph, x: str, name: str, styles: Mapping[str, str], feature: str, *, upsample: bool
-) -> str:
+def _styled_conv(graph: _Graph, x: str, name: str, feature: str, *, upsample: bool) -> str:
     weight = graph.weights[f"{name}.conv.weight"][0]
-    width, style = len(weight), styles[name]
+    width, style = len(weight), _style_of(name)
     x = graph.node("Mul", x, graph.maps(style))
     key = f"{name}.conv.weight"
     if upsample:
@@ -235,12 +233,10 @@ def _demodulation(graph: _Graph, name: str, weight: Tensor, style: str) -> str:
     return graph.node("Div", gain, graph.node("Sqrt", graph.node("Add", norm, eps)))
 
 
-def _to_rgb(
-    graph: _Graph, x: str, name: str, styles: Mapping[str, str], size: int, skip: str | None
-) -> str:
+def _to_rgb(graph: _Graph, x: str, name: str, size: int, skip: str | None) -> str:
     key = f"{name}.conv.weight"
     channels = graph.weights[key].shape[2]
-    style = graph.node("Unsqueeze", styles[name], graph.constant("axes_rgb", [1], np.int64))
+    style = graph.node("Unsqueeze", _style_of(name), graph.constant("axes_rgb", [1], np.int64))
     weight = graph.weight(key, 1, 3, channels, dtype=np.float32)
     weight = graph.narrow(graph.node("Mul", weight, style))
     flat = graph.node("Reshape", x, graph.constant("shape_flat", [0, 0, -1], np.int64))

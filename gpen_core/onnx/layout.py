@@ -12,7 +12,12 @@ LAYOUT = "gpen-onnx-1"
 
 
 def is_own(metadata: Mapping[str, str]) -> bool:
-    """Whether a graph says that this project wrote it."""
+    """Whether a graph says that this project wrote it.
+
+    Example:
+        >>> is_own({"layout": "gpen-onnx-1"}), is_own({})
+        (True, False)
+    """
     return metadata.get("layout") == LAYOUT
 
 
@@ -21,6 +26,11 @@ def own_config(metadata: Mapping[str, str]) -> GPENConfig:
 
     Raises:
         ValueError: they describe none; InputError is one of these.
+
+    Example:
+        >>> own_config({"config": "{}"})
+        Traceback (most recent call last):
+        ValueError: its config is not that of a GPEN
     """
     try:
         stored = json.loads(metadata.get("config", ""))

@@ -68,6 +68,17 @@ def read_onnx_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: the graph is damaged, or its constants are not those of a GPEN v1.
         MissingDependencyError: onnx or onnxruntime is absent.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.models.load import load_model
+        >>> from gpen_core.onnx.export import export
+        >>> network = GPEN(GPENConfig.create(64, narrow=0.0625))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = export(load_model(network.state_dict()), Path(folder, "small.onnx"))
+        ...     state, metadata = read_onnx_weights(written.path)
+        >>> state.keys() == network.state_dict().keys(), metadata["output_size"]
+        (True, '64')
     """
     checked = check_graph(path, require("onnx"))
     graph = _load(path)

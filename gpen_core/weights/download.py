@@ -44,6 +44,10 @@ class Downloaded:
         sha256: its hash.
         pinned: whether the hash was compared with nothing and is now remembered.
         fetched: False where the file was there already.
+
+    Example:
+        >>> Downloaded(Path("mine.pth"), 64 * "0", pinned=True, fetched=True).path.name
+        'mine.pth'
     """
 
     path: Path
@@ -72,6 +76,13 @@ def download(
         LicenseError: the license has to be accepted first.
         CheckpointError: a file of that name is there with another hash; it is left alone.
         OfflineError, DownloadError: it could not be fetched; names the file, folder and addresses.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     download("GPEN-BFR-512", Path(folder))
+        Traceback (most recent call last):
+        gpen_core.weights.download.LicenseError: GPEN-BFR-512 is licensed for ...
     """
     target = download_folder() if folder is None else folder
     return download_entry(show(name), target, accept_license=accept_license, progress=progress)
@@ -85,7 +96,17 @@ def download_entry(
     progress: ProgressCallback | None = None,
     policy: Policy | None = None,
 ) -> Downloaded:
-    """`download` for an entry that need not be in the catalogue; `policy` is for tests."""
+    """`download` for an entry that need not be in the catalogue; `policy` is for tests.
+
+    Example:
+        >>> import tempfile
+        >>> entry = Entry("mine", "gpen-pth", "mine.pth", ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "mine.pth").write_bytes(b"put here by hand")
+        ...     done = download_entry(entry, Path(folder))
+        >>> done.fetched, done.pinned
+        (False, True)
+    """
     path = folder / entry.filename
     if path.exists():
         return _present(entry, path)

@@ -32,6 +32,10 @@ def locate(source: str | os.PathLike[str] | None, folders: tuple[Path, ...] = ()
     Raises:
         MissingWeightsError: no such file; the text says where it was looked for.
         InputError: not the name of a file.
+
+    Example:
+        >>> locate(None).suffix
+        '.safetensors'
     """
     if source is None:
         return embedded()
@@ -56,7 +60,12 @@ def locate(source: str | os.PathLike[str] | None, folders: tuple[Path, ...] = ()
 
 
 def searched_folders(folders: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """Where a bare name is looked for: the caller's folders, GPEN_WEIGHTS, `weights/`."""
+    """Where a bare name is looked for: the caller's folders, GPEN_WEIGHTS, `weights/`.
+
+    Example:
+        >>> searched_folders((Path("mine"),))[0].name
+        'mine'
+    """
     named = os.environ.get(FOLDER_VARIABLE)
     extra = (Path(named).expanduser(),) if named else ()
     return tuple(dict.fromkeys((*folders, *extra, WEIGHTS)))
@@ -81,7 +90,12 @@ def search(name: str, folders: tuple[Path, ...], twins: bool = True) -> Path | N
 
 
 def download_folder() -> Path:
-    """Where downloads go: the folder in GPEN_WEIGHTS, else `weights/`."""
+    """Where downloads go: the folder in GPEN_WEIGHTS, else `weights/`.
+
+    Example:
+        >>> download_folder() == searched_folders()[0]
+        True
+    """
     return searched_folders()[0]
 
 
@@ -90,6 +104,10 @@ def embedded() -> Path:
 
     Raises:
         MissingWeightsError: the project came without it; the text says how to get a model.
+
+    Example:
+        >>> embedded().name.startswith("gpen-lite-")
+        True
     """
     candidates = WEIGHTS.iterdir() if WEIGHTS.is_dir() else _installed_files()
     found = {

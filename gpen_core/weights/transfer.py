@@ -40,18 +40,17 @@ class Progress:
 
     Attributes:
         name: the file's name.
-        done, total: bytes; `total` is None while unknown.
-        rate: bytes a second since the transfer (re)started.
-        eta: seconds left, None while unknown.
-        url: the mirror in use.
+        done, total: bytes.
+
+    Example:
+        >>> progress = Progress("mine.pth", done=500, total=2000)
+        >>> f"{progress.done / progress.total:.0%}"
+        '25%'
     """
 
     name: str
     done: int
-    total: int | None
-    rate: float
-    eta: float | None
-    url: str
+    total: int
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -172,9 +171,10 @@ def fetch(
     try:
         part = _Part.open(part_path)
         with _client(policy) as client:
+            transfer = _Transfer(client, wanted, part, progress, policy)
             for url in wanted.urls:
                 try:
-                    return _whole(client, url, wanted, part, progress, policy)
+                    return transfer.whole(url)
                 except MirrorError as error:
                     log.warning("%s: the mirror %s %s.", wanted.filename, url, error)
                     failures.append(f"{url} {error}")
@@ -195,154 +195,138 @@ def _client(policy: Policy) -> httpx.Client:
     )
 
 
-def _whole(
-    client: httpx.Client,
-    url: str,
-    wanted: Wanted,
-    part: _Part,
-    progress: ProgressCallback | None,
-    policy: Policy,
-) -> str:
-    """The hash of the part, completed from one mirror and verified.
+@dataclass(frozen=True)
+class _Transfer:
+    """One file on its way: what every request of it needs."""
 
-    A wrong hash is held against the mirror only if all bytes are its own: a part that began
-    elsewhere, or before a crash, is fetched once more from the start.
+    client: httpx.Client
+    wanted: Wanted
+    part: _Part
+    progress: ProgressCallback | None
+    policy: Policy
 
-    Raises:
-        MirrorError: the mirror does not serve the file.
-    """
-    while True:
-        pieced = part.size > 0
-        _try_mirror(client, url, wanted, part, progress, policy)
-        digest = sha256(part.path)
-        if wanted.sha256 in (None, digest):
-            part.notes.unlink(missing_ok=True)
-            return digest
-        part.reset()
-        if not pieced:
-            raise MirrorError(
-                f"gave a file whose SHA-256 is {digest} instead of {wanted.sha256}; "
-                f"it was discarded"
+    def whole(self, url: str) -> str:
+        """The hash of the part, completed from one mirror and verified.
+
+        A wrong hash is held against the mirror only if all bytes are its own: a part that began
+        elsewhere, or before a crash, is fetched once more from the start.
+
+        Raises:
+            MirrorError: the mirror does not serve the file.
+        """
+        while True:
+            pieced = self.part.size > 0
+            self._complete(url)
+            digest = sha256(self.part.path)
+            if self.wanted.sha256 in (None, digest):
+                self.part.notes.unlink(missing_ok=True)
+                return digest
+            self.part.reset()
+            if not pieced:
+                raise MirrorError(
+                    f"gave a file whose SHA-256 is {digest} instead of {self.wanted.sha256}; "
+                    f"it was discarded"
+                )
+            log.warning(
+                "%s: the continued part has the wrong SHA-256 %s; fetching all of it from %s.",
+                self.wanted.filename,
+                digest,
+                url,
             )
-        log.warning(
-            "%s: the continued part has the wrong SHA-256 %s; fetching all of it from %s.",
-            wanted.filename,
-            digest,
-            url,
-        )
 
+    def _complete(self, url: str) -> None:
+        """Complete the part from one mirror, going on after interruptions that brought bytes.
 
-def _try_mirror(
-    client: httpx.Client,
-    url: str,
-    wanted: Wanted,
-    part: _Part,
-    progress: ProgressCallback | None,
-    policy: Policy,
-) -> None:
-    """Complete the part from one mirror, going on after interruptions while they bring bytes.
+        Raises:
+            MirrorError: it does not serve the file, or too many attempts brought nothing.
+        """
+        policy, part = self.policy, self.part
+        policy.check(url)
+        self._forget_unless_usable(url)
+        barren = 0
+        while True:
+            before = part.size
+            try:
+                return self._request(url)
+            except httpx.InvalidURL as error:
+                raise MirrorError(f"leads to an address that cannot be read ({error})") from error
+            except (httpx.TransportError, _Interrupted) as error:
+                reason = str(error) or type(error).__name__
+                barren = 0 if part.size > before else barren + 1
+                if barren >= policy.retries:
+                    raise MirrorError(f"gave up after {barren} attempts ({reason})") from error
+                wait = getattr(error, "wait", None)
+                if wait is None:
+                    wait = min(policy.backoff * 2 ** max(barren - 1, 0), policy.max_backoff)
+                log.info("%s: %s after %d bytes; again in %.1f s.", url, reason, part.size, wait)
+                time.sleep(wait)
 
-    Raises:
-        MirrorError: it does not serve the file, or too many attempts brought nothing.
-    """
-    policy.check(url)
-    _forget_unless_usable(part, url, wanted)
-    barren = 0
-    while True:
-        before = part.size
-        try:
-            return _request(client, url, wanted, part, progress, policy)
-        except httpx.InvalidURL as error:
-            raise MirrorError(f"leads to an address that cannot be read ({error})") from error
-        except (httpx.TransportError, _Interrupted) as error:
-            reason = str(error) or type(error).__name__
-            barren = 0 if part.size > before else barren + 1
-            if barren >= policy.retries:
-                raise MirrorError(f"gave up after {barren} attempts ({reason})") from error
-            wait = getattr(error, "wait", None)
-            if wait is None:
-                wait = min(policy.backoff * 2 ** max(barren - 1, 0), policy.max_backoff)
-            log.info("%s: %s after %d bytes; again in %.1f s.", url, reason, part.size, wait)
-            time.sleep(wait)
+    def _forget_unless_usable(self, url: str) -> None:
+        """Keep old bytes only where a hash will judge the whole or the same server vouches."""
+        part, wanted = self.part, self.wanted
+        if not part.size:
+            return
+        same = part.urls == [url] and part.validator is not None
+        if not same and (wanted.sha256 is None or wanted.bytes is None):
+            log.info(
+                "%s: the unfinished part cannot be continued safely; starting over.", part.path
+            )
+            part.reset()
+        if wanted.bytes is not None and part.size > wanted.bytes:
+            part.reset()
 
+    def _request(self, url: str) -> None:
+        """One request and its redirects; writes what comes.
 
-def _forget_unless_usable(part: _Part, url: str, wanted: Wanted) -> None:
-    """Keep old bytes only where a hash will judge the whole or the same server vouches for them."""
-    if not part.size:
-        return
-    same = part.urls == [url] and part.validator is not None
-    if not same and (wanted.sha256 is None or wanted.bytes is None):
-        log.info("%s: the unfinished part cannot be continued safely; starting over.", part.path)
-        part.reset()
-    if wanted.bytes is not None and part.size > wanted.bytes:
-        part.reset()
+        Raises:
+            MirrorError: the answer cannot be the file.
+            _Interrupted, httpx.TransportError: it stopped before the end.
+        """
+        part = self.part
+        offset = part.size
+        if offset and offset == (self.wanted.bytes or part.total):
+            return
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if offset and part.validator and part.urls == [url]:
+            headers["If-Range"] = part.validator
+        target = url
+        for _ in range(_MAX_REDIRECTS):
+            self.policy.check(target)
+            with self.client.stream("GET", target, headers=headers) as response:
+                if response.has_redirect_location:
+                    target = urljoin(target, response.headers["Location"])
+                    continue
+                return self._receive(response, url, offset)
+        raise MirrorError("redirects in circles")
 
-
-def _request(
-    client: httpx.Client,
-    url: str,
-    wanted: Wanted,
-    part: _Part,
-    progress: ProgressCallback | None,
-    policy: Policy,
-) -> None:
-    """One request and its redirects; writes what comes.
-
-    Raises:
-        MirrorError: the answer cannot be the file.
-        _Interrupted, httpx.TransportError: it stopped before the end.
-    """
-    offset = part.size
-    if offset and offset == (wanted.bytes or part.total):
-        return
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
-    if offset and part.validator and part.urls == [url]:
-        headers["If-Range"] = part.validator
-    target = url
-    for _ in range(_MAX_REDIRECTS):
-        policy.check(target)
-        with client.stream("GET", target, headers=headers) as response:
-            if response.has_redirect_location:
-                target = urljoin(target, response.headers["Location"])
-                continue
-            return _receive(response, url, wanted, part, offset, progress, policy)
-    raise MirrorError("redirects in circles")
-
-
-def _receive(
-    response: httpx.Response,
-    url: str,
-    wanted: Wanted,
-    part: _Part,
-    offset: int,
-    progress: ProgressCallback | None,
-    policy: Policy,
-) -> None:
-    _check_status(response, part)
-    if offset and response.status_code != httpx.codes.PARTIAL_CONTENT:
-        log.info("%s cannot continue a file; starting over.", url)
-        part.reset()
-        offset = 0
-    blocks = response.iter_raw()
-    first = next(blocks, b"")
-    if offset == 0:
-        # Before the length: "a page" says more than "2044 bytes".
-        _refuse_web_page(first)
-    total = _check_length(response, wanted, offset, policy)
-    _check_room(part.path, total - offset)
-    part.urls = [*[known for known in part.urls if known != url], url]
-    part.validator, part.total = _validator(response), total
-    part.note()
-    watch = _Watch(wanted.filename, url, offset, total, progress)
-    with part.path.open("ab") as file:
-        for block in chain((first,), blocks):
-            offset += len(block)
-            if offset > total:
-                raise MirrorError(f"sends more than the {total} bytes it announced")
-            file.write(block)
-            watch.tell(offset)
-    if offset < total:
-        raise _Interrupted("the connection was cut")
+    def _receive(self, response: httpx.Response, url: str, offset: int) -> None:
+        """Write the body of an answer behind the first `offset` bytes. Raises as `_request`."""
+        part = self.part
+        _check_status(response, part)
+        if offset and response.status_code != httpx.codes.PARTIAL_CONTENT:
+            log.info("%s cannot continue a file; starting over.", url)
+            part.reset()
+            offset = 0
+        blocks = response.iter_raw()
+        first = next(blocks, b"")
+        if offset == 0:
+            # Before the length: "a page" says more than "2044 bytes".
+            _refuse_web_page(first)
+        total = _check_length(response, self.wanted, offset, self.policy)
+        _check_room(part.path, total - offset)
+        part.urls = [*[known for known in part.urls if known != url], url]
+        part.validator, part.total = _validator(response), total
+        part.note()
+        with part.path.open("ab") as file:
+            for block in chain((first,), blocks):
+                offset += len(block)
+                if offset > total:
+                    raise MirrorError(f"sends more than the {total} bytes it announced")
+                file.write(block)
+                if self.progress is not None:
+                    self.progress(Progress(self.wanted.filename, offset, total))
+        if offset < total:
+            raise _Interrupted("the connection was cut")
 
 
 def _check_status(response: httpx.Response, part: _Part) -> None:
@@ -404,22 +388,3 @@ def _refuse_web_page(block: bytes) -> None:
         raise MirrorError("answers with a web page instead of the file: a proxy or a login?")
     if block.startswith(b"version https://git-lfs"):
         raise MirrorError("answers with a Git LFS pointer instead of the file")
-
-
-class _Watch:
-    """Turns byte counts into `Progress`."""
-
-    def __init__(
-        self, name: str, url: str, start: int, total: int, progress: ProgressCallback | None
-    ) -> None:
-        self.name, self.url, self.start, self.total = name, url, start, total
-        self.progress = progress
-        self.began = time.monotonic()
-
-    def tell(self, done: int) -> None:
-        if self.progress is None:
-            return
-        seconds = max(time.monotonic() - self.began, 1e-6)
-        rate = (done - self.start) / seconds
-        eta = (self.total - done) / rate if rate else None
-        self.progress(Progress(self.name, done, self.total, rate, eta, self.url))

@@ -29,6 +29,10 @@ class Check:
     Attributes:
         expected: the hashes it may have; several programs publish files under one name.
         state: "ok", "wrong" or "unknown" (nothing to compare with).
+
+    Example:
+        >>> Check(show("ParseNet"), Path("a.pth"), 64 * "0", (64 * "1",)).state
+        'wrong'
     """
 
     entry: Entry
@@ -82,6 +86,13 @@ def verify(name: str | None = None, folders: tuple[Path, ...] = ()) -> list[Chec
 
     Raises:
         InputError: no such entry, or its file is not there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "parsing_parsenet.pth").write_bytes(b"something else")
+        ...     [check.state for check in verify("ParseNet", (Path(folder),))]
+        ['wrong']
     """
     entries = list_entries() if name is None else (show(name),)
     found = {path: entry for entry in entries if (path := find_file(entry, folders))}
@@ -91,7 +102,16 @@ def verify(name: str | None = None, folders: tuple[Path, ...] = ()) -> list[Chec
 
 
 def check(entry: Entry, path: Path) -> Check:
-    """Hash one file and look up what it should be; nothing is raised for a wrong one."""
+    """Hash one file and look up what it should be; nothing is raised for a wrong one.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "parsing_parsenet.pth")
+        ...     _ = path.write_bytes(b"something else")
+        ...     check(show("ParseNet"), path).state
+        'wrong'
+    """
     return Check(entry, path, sha256(path), _expected(entry, path))
 
 

@@ -19,7 +19,7 @@ from gpen_core.evaluation.compare import MODEL, NOTHING, UNSHARP, Options, compa
 from gpen_core.evaluation.faces import Choice, count_enlarged, cut
 from gpen_core.evaluation.report import mean_error, report, rows, tables
 from gpen_core.evaluation.worst import worst_sheets
-from gpen_core.metrics.catalogue import load_metrics
+from gpen_core.metrics.catalogue import find_metrics
 from gpen_core.metrics.pixels import psnr
 
 
@@ -101,7 +101,7 @@ def test_the_worst_faces_are_shown_by_each_metric(evaluate, tmp_path):
 def test_a_sheet_of_the_worst_begins_with_the_worst(training_faces, small_model):
     faces = Choice(training_faces, limit=4).faces()
     options = Options(presets=("medium",), seed=4)
-    figures = compare(small_model, faces, load_metrics(["psnr"], 64), options)
+    figures = compare(small_model, faces, find_metrics(["psnr"], 64).measures, options)
     values = figures.values["medium"][MODEL]["psnr"]
     [sheet] = worst_sheets(small_model, figures, options, count=2).values()
     assert sheet.shape == (3, 24 + 2 * 64, 3 * 64)
@@ -217,7 +217,7 @@ def test_the_figures_are_those_of_the_parts(training_faces, small_model):
     """One face and preset by hand: damage, restore, measure."""
     faces = Choice(training_faces, limit=2).faces()
     options = Options(presets=("medium",), seed=11, batch_size=2, shown=1)
-    figures = compare(small_model, faces, load_metrics(["psnr"], 64), options)
+    figures = compare(small_model, faces, find_metrics(["psnr"], 64).measures, options)
     truth = cut(faces, 64)
     damaged = degrade(truth, "medium", 11)
     with torch.inference_mode():
@@ -238,7 +238,7 @@ def test_the_figures_are_those_of_the_parts(training_faces, small_model):
 
 def test_a_model_that_changes_nothing_gains_nothing(training_faces, small_model):
     faces = Choice(training_faces, limit=3).faces()
-    figures = compare(small_model, faces, load_metrics(["psnr"], 64), Options())
+    figures = compare(small_model, faces, find_metrics(["psnr"], 64).measures, Options())
     figures.values["medium"][MODEL] = figures.values["medium"][NOTHING]
     content = report(figures, small_model, Options())
     gain = content["presets"]["medium"]["gain"]["psnr"]
@@ -249,7 +249,7 @@ def test_a_model_that_changes_nothing_gains_nothing(training_faces, small_model)
 def test_the_worst_face_and_the_way_that_is_better(training_faces, small_model):
     """LPIPS is better where it is lower."""
     faces = Choice(training_faces, limit=3).faces()
-    figures = compare(small_model, faces, load_metrics(["psnr"], 64), Options())
+    figures = compare(small_model, faces, find_metrics(["psnr"], 64).measures, Options())
     values = figures.values["medium"]
     for who, lpips in ((NOTHING, [0.5, 0.5, 0.5]), (UNSHARP, [0.5] * 3), (MODEL, [0.2, 0.7, 0.1])):
         values[who] = {"lpips": torch.tensor(lpips, dtype=torch.float64)}

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
-from gpen_core.faces.align import align, estimate_similarity, invert
+from gpen_core.faces.align import align, estimate_similarity
 from gpen_core.faces.found import Faces
 from gpen_core.faces.templates import template
-from gpen_core.faces.warp import resize_matrix, shift_matrix, warp
+from gpen_core.faces.warp import resize_matrix, shift_matrix, square, warp
 from gpen_core.hooks import Hooks
 
 
@@ -35,6 +35,10 @@ def faces_at(landmarks: torch.Tensor, source: list[int], size: tuple[int, int]) 
         source=torch.tensor(source),
         image_sizes=((size),) * (max(source, default=0) + 1),
     )
+
+
+def invert(matrices: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.inv(square(matrices))[..., :2, :]
 
 
 def map_points(matrix: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

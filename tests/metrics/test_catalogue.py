@@ -15,7 +15,7 @@ from PIL import Image
 from gpen_core.dataset.degradation import Degradation, degrade
 from gpen_core.dataset.regions import NAMES, box
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
-from gpen_core.metrics.catalogue import METRICS, find_metrics, load_metrics
+from gpen_core.metrics.catalogue import METRICS, find_metrics
 from gpen_core.metrics.niqe import features, load_niqe
 from gpen_core.metrics.pixels import psnr, ssim
 from gpen_core.perception.judges import landmark_error
@@ -69,7 +69,7 @@ def noisy(face: torch.Tensor, sigma: float) -> torch.Tensor:
 def test_more_noise_is_worse_by_every_metric(face, name):
     needs(name)
     face = sized(face)
-    measure = load_metrics([name], 256)[name]
+    measure = find_metrics([name], 256).measures[name]
     known = measure.prepare(face)
     found = [measure.of(noisy(face, sigma), known).item() for sigma in (2.0, 8.0, 25.0)]
     assert found == sorted(found, reverse=METRICS[name].higher)
@@ -81,7 +81,7 @@ def test_more_noise_is_worse_by_every_metric(face, name):
 )
 def test_equal_pictures_get_the_best_figure(face, name, best):
     needs(name)
-    measure = load_metrics([name], 192)[name]
+    measure = find_metrics([name], 192).measures[name]
     assert measure.of(face, measure.prepare(face)).item() == pytest.approx(best, abs=1e-5)
 
 
@@ -89,7 +89,7 @@ def test_equal_pictures_get_the_best_figure(face, name, best):
 def test_a_picture_is_measured_alone_as_in_a_batch(face, name):
     needs(name)
     face = sized(face)
-    measure = load_metrics([name], 256)[name]
+    measure = find_metrics([name], 256).measures[name]
     truth = torch.cat([face, face.flip(-1)])
     pictures = torch.cat([noisy(face, 5.0), noisy(face.flip(-1), 15.0)])
     both = measure.of(pictures, measure.prepare(truth))
@@ -164,7 +164,7 @@ def test_another_file_is_refused(tmp_path):
     other = tmp_path / "params.npz"
     other.write_bytes(b"something else")
     with pytest.raises(CheckpointError, match="is not the NIQE model"):
-        load_metrics(["niqe"], 256, files={"niqe": other})
+        find_metrics(["niqe"], 256, files={"niqe": other})
 
 
 # --- what is absent ------------------------------------------------------------------------------
@@ -202,16 +202,16 @@ def test_without_weights_the_others_remain_and_a_hint_is_logged(no_wheels, caplo
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_metric_that_was_asked_for_is_not_left_out(no_wheels, name):
     with pytest.raises(MissingDependencyError, match=HINTS[name]):
-        load_metrics([name], 256)
+        find_metrics([name], 256)
 
 
 def test_small_faces_leave_niqe_out(caplog):
     needs("niqe")
     with caplog.at_level(logging.WARNING):
-        assert "niqe" not in load_metrics(None, 64)
+        assert "niqe" not in find_metrics(None, 64).measures
     assert "NIQE is left out: NIQE needs faces of 96 px, not 64." in caplog.text
     with pytest.raises(InputError, match="NIQE needs faces of 96 px, not 64"):
-        load_metrics(["niqe"], 64)
+        find_metrics(["niqe"], 64)
 
 
 def test_a_region_is_its_rectangle(face):
@@ -219,7 +219,7 @@ def test_a_region_is_its_rectangle(face):
     face = sized(face)
     for name in NAMES:
         left, top, right, bottom = box(name, 256)
-        measure = load_metrics([f"psnr_{name}"], 256)[f"psnr_{name}"]
+        measure = find_metrics([f"psnr_{name}"], 256).measures[f"psnr_{name}"]
         known = measure.prepare(face)
         outside = -face
         outside[..., top:bottom, left:right] = face[..., top:bottom, left:right]
@@ -239,4 +239,4 @@ def test_landmarks_are_measured_in_eye_distances():
 
 def test_an_unknown_metric_lists_the_known():
     with pytest.raises(InputError, match="'fid'; choose among psnr, ssim, lpips, identity, niqe"):
-        load_metrics(["fid"], 256)
+        find_metrics(["fid"], 256)

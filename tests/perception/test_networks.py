@@ -15,7 +15,7 @@ from gpen_core.faces.templates import template
 from gpen_core.perception.locate import SFACE, VGG_LPIPS, Backbone, find
 from gpen_core.perception.lpips import LPIPS, load_lpips
 from gpen_core.perception.sface import SFace, _dequantize, load_sface
-from gpen_core.perception.vgg import BlurPool, load_vgg
+from gpen_core.perception.vgg import BlurPool
 
 
 def _or_skip(load: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -60,9 +60,8 @@ def test_lpips_sends_a_finite_gradient_through_black_pictures(lpips: LPIPS) -> N
     assert torch.isfinite(a.grad).all() and a.grad.abs().max() > 0
 
 
-def test_vgg_stops_at_the_asked_depth() -> None:
-    vgg = _or_skip(load_vgg)
-    shapes = [tuple(part.shape) for part in vgg(_noise(2, 3, 64, 64), depth=2)]
+def test_vgg_stops_at_the_asked_depth(lpips: LPIPS) -> None:
+    shapes = [tuple(part.shape) for part in lpips.vgg(_noise(2, 3, 64, 64), depth=2)]
     assert shapes == [(2, 64, 64, 64), (2, 128, 33, 33)]
 
 

@@ -204,8 +204,6 @@ def test_a_file_arrives_whole_with_progress(server, tmp_path):
     assert visible(done.path.parent) == {"weights.pth"}
     counts = [progress.done for progress in seen]
     assert counts == sorted(counts) and counts[-1] == seen[-1].total == len(DATA)
-    assert seen[0].eta is not None and seen[0].eta > 0 and seen[-1].eta == 0
-    assert seen[-1].rate > 0
 
 
 def test_a_file_already_there_is_used_and_not_asked_for(server, tmp_path):
