@@ -46,6 +46,16 @@ def quoted(value: object, limit: int = LIMIT) -> str:
     return f"'{printable(value, limit)}'" if isinstance(value, str) else printable(value, limit)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "face"), counted(2, "face")
+        ('1 face', '2 faces')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def first_line(error: object, limit: int = LIMIT) -> str:
     """The first line of what another library says about a file, without the full stop.
 

@@ -59,6 +59,29 @@ def portrait() -> np.ndarray:
     return np.asarray(Image.open(SAMPLES / "astronaut-damaged.jpg").convert("RGB"))
 
 
+KINDS = ("color", "gray", "sepia", "alpha", "several")
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory) -> Path:
+    """A folder of PNG files, `KINDS`: the portrait, in gray, in brown, with alpha; three faces."""
+    folder = tmp_path_factory.mktemp("kinds")
+    portrait = np.asarray(Image.open(SAMPLES / "astronaut-damaged.jpg").convert("RGB"))
+    light = np.asarray(Image.fromarray(portrait).convert("L"))
+    across = np.linspace(0, 255, portrait.shape[1]).astype(np.uint8)
+    alpha = np.broadcast_to(across, light.shape)[..., None]
+    pixels = {
+        "color": portrait,
+        "gray": light,
+        "sepia": np.stack([light, light * 0.85, light * 0.6], -1).round().astype(np.uint8),
+        "alpha": np.concatenate([portrait, alpha], -1),
+        "several": np.concatenate([portrait, portrait[:, ::-1], portrait], axis=1),
+    }
+    for name in KINDS:
+        Image.fromarray(pixels[name]).save(folder / f"{name}.png")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def no_face() -> np.ndarray:
     """(120, 160, 3) uint8 picture without a face."""

@@ -191,15 +191,22 @@ def test_the_small_face_filter_looks_at_the_short_side(photo, small_model):
         assert torch.equal(*images) is not is_small, sides
 
 
-def test_library_and_command_line_give_the_same_bits(tmp_path, portrait, small_model_file):
+@pytest.mark.parametrize(
+    "values", [{}, {"mask": "ellipse", "color_match": 0.5, "upscale": 2, "strength": 0.7}]
+)
+def test_library_and_command_line_give_the_same_bits(tmp_path, kinds, small_model_file, values):
+    """In color, gray, brown, with alpha, and of many faces."""
     from gpen_core.cli.app import run as gpen
 
-    model = gpen_core.load_model(small_model_file)
-    for values in ({}, {"mask": "ellipse", "color_match": 0.5, "upscale": 2, "strength": 0.7}):
-        flags = [text for name, value in values.items() for text in (f"--{name}", str(value))]
-        source, target = tmp_path / "in.png", tmp_path / "out.png"
-        Image.fromarray(portrait).save(source)
-        arguments = ["restore", str(source), "-o", str(target), "-m", str(small_model_file)]
-        assert gpen([*arguments, "--overwrite", *flags]) == 0
-        by_library = gpen_core.restore_image(portrait, model, **values).image
-        assert np.array_equal(np.asarray(Image.open(target)), by_library)
+    flags = [text for name, value in values.items() for text in (f"--{name}", str(value))]
+    places = ["restore", str(kinds), "-o", str(tmp_path), "-m", str(small_model_file)]
+    assert gpen([*places, *flags]) == 0
+    model, sources = gpen_core.load_model(small_model_file), sorted(kinds.iterdir())
+    assert len(sources) == 5
+    for source in sources:
+        image, written = Image.open(source), Image.open(tmp_path / source.name)
+        assert written.mode == image.mode, "gray stays gray, alpha stays"
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        result = gpen_core.restore_image(np.asarray(image.convert(mode)), model, **values)
+        assert np.array_equal(np.asarray(written.convert(mode)), result.image), source.name
+        assert result.report.restored == (3 if source.stem == "several" else 1)

@@ -49,7 +49,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _configure(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print progress messages.")
+        bool, typer.Option("--verbose", "-v", help="Print what is done in more detail.")
     ] = False,
     version: Annotated[
         bool,

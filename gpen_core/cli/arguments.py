@@ -28,10 +28,11 @@ def flag(name: str, help: str, *more: str, **keywords: Any) -> Any:
 
 Overwrite = Annotated[bool, flag("overwrite", "Replace files that exist.")]
 WeightsDir = Annotated[
-    Path | None, flag("weights_dir", "Folder with the detector and parser weights.")
+    Path | None,
+    flag("weights_dir", "Folder of the detector and parser files. Default: see gpen models where."),
 ]
 AcceptLicense = Annotated[
-    bool, flag("accept_license", "Download missing weights and accept their licenses.")
+    bool, flag("accept_license", "Accept the licenses of missing files and download them.")
 ]
 
 

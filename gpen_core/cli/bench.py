@@ -11,6 +11,7 @@ import typer
 import typer.core
 
 from ..errors import InputError
+from ..text import counted
 
 
 class SpacedValues(typer.core.TyperCommand):
@@ -48,23 +49,33 @@ def _repeat(args: list[str], repeatable: set[str]) -> list[str]:
 def bench(
     size: Annotated[
         list[int] | None,
-        typer.Option("--size", help="Face sizes; default 512. With --photo: use random weights."),
+        typer.Option(
+            "--size",
+            help="Face sizes in pixels. Default: 512. With --photo: a model of random weights.",
+        ),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option("--batch", help="Faces per call; default 1.")
+        list[int] | None, typer.Option("--batch", help="Faces per call. Default: 1.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option("--device", help="Where the networks run: cpu, cuda or cuda:1.")
+    ] = "cpu",
     precision: Annotated[
-        str, typer.Option("--precision", help="Precision of our network.")
+        str, typer.Option("--precision", help="Precision of our network: fp32, fp16 or bf16.")
     ] = "fp32",
     against: Annotated[
         str,
         typer.Option(
-            "--against", help="textbook, onnxruntime (textbook's export and ours), both or none."
+            "--against",
+            help="Compare with textbook, onnxruntime (its export and ours), both or none.",
         ),
     ] = "textbook,onnxruntime",
-    repeats: Annotated[int, typer.Option("--repeats", help="Repetitions; medians are shown.")] = 5,
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.")] = None,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="Number of repetitions; medians are shown.")
+    ] = 5,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="CPU threads of PyTorch.")
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Show the time per group of layers instead.")
     ] = False,
@@ -73,7 +84,7 @@ def bench(
         typer.Option("--photo", help="Measure the whole pipeline on this picture instead."),
     ] = None,
     frames: Annotated[
-        int, typer.Option("--frames", help="With --photo: number of equal frames.")
+        int, typer.Option("--frames", help="With --photo: repeat the picture as so many frames.")
     ] = 1,
     model_path: Annotated[
         str | None,
@@ -83,10 +94,10 @@ def bench(
         Path | None, typer.Option("--json", help="Write the results to this file.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the --json file.")
+        bool, typer.Option("--overwrite", help="Replace the file of --json.")
     ] = False,
 ) -> None:
-    """Measure speed and memory against other implementations."""
+    """Measure speed and memory."""
     import torch
 
     from ..benchmark import measure
@@ -200,8 +211,8 @@ def _pipeline(
 
     result = of_model(photo, model_path, size, device, frames)
     typer.echo(
-        f"\n{result['pictures']} picture(s), {result['faces']} faces: {result['seconds']:.2f} s, "
-        f"{result['outside_the_network']:.0%} of it outside of the network"
+        f"\n{counted(result['pictures'], 'picture')}, {counted(result['faces'], 'face')}: "
+        f"{result['seconds']:.2f} s, {result['outside_the_network']:.0%} of it outside the network"
     )
     for part in [*result["growth"], result]:
         peak = "" if part["peak_mb"] is None else f", {part['peak_mb']:.0f} MB more"

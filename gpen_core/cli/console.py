@@ -17,10 +17,10 @@ from ..errors import GPENError
 console = Console(stderr=True)
 
 _REMEDIES = {
-    "overwrite": "Add --overwrite to replace it.",
-    "align": "Add --face_align to find and align the faces, or --no_check if this is a face crop.",
-    "license": "Add --accept_license to accept the license and download it.",
-    "model": "Give one with --model_path.",
+    "overwrite": ", or add --overwrite to replace it.",
+    "align": "; add --face_align to find and align the faces, or --no_check for a face crop.",
+    "license": " (--accept_license).",
+    "model": " (--model_path).",
 }
 
 
@@ -34,7 +34,7 @@ def sentence(error: GPENError) -> str:
         elif flag not in text:
             text = f"{flag}: {text}"
     if error.remedy in _REMEDIES:
-        text += f" {_REMEDIES[error.remedy]}"
+        text = text.rstrip(".") + _REMEDIES[error.remedy]
     return text
 
 
@@ -66,7 +66,7 @@ def terminating() -> Iterator[None]:
 
 
 def bars() -> Progress:
-    """Progress bars that vanish when they are done."""
+    """Progress bars that vanish when they are done; none where nobody watches."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -74,4 +74,5 @@ def bars() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )

@@ -17,11 +17,14 @@ def convert(
     source: Annotated[Path, typer.Argument(help="A .pth, .pt, .onnx or .safetensors file.")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     precision: Annotated[
-        str, flag("precision", f"Stored precision: {', '.join(PRECISIONS)}; auto keeps the file's.")
+        str,
+        flag(
+            "precision", f"Stored precision: {', '.join(PRECISIONS)}. auto keeps that of the file."
+        ),
     ] = _AUTO,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a model file to safetensors with metadata."""
+    """Convert a model file to safetensors."""
     from ..models.convert import convert as convert_file
 
     kept = None if precision == _AUTO else precision

@@ -29,26 +29,34 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="[MODEL] FOLDER",
-            help="A model (default the embedded one), and a folder of aligned faces.",
+            help="A model (the embedded one unless given) and a folder of aligned faces.",
         ),
     ],
     preset: Annotated[
         list[str] | None,
-        flag("preset", "mild, medium, severe, old-photo, wild, reposted, old-print; medium.", "-p"),
+        flag(
+            "preset",
+            "Kinds of damage, separated by commas: mild, medium, severe, old-photo, wild, "
+            "reposted, old-print. Default: medium.",
+            "-p",
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
-        flag("metrics", "Names with commas, as psnr,lpips; default all whose weights are here."),
+        flag(
+            "metrics",
+            "Metrics, separated by commas: psnr, ssim, ... Default: all whose files are here.",
+        ),
     ] = None,
     seed: Annotated[int, flag("seed", "Seed of the damage.")] = 0,
     limit: Annotated[
-        int | None, flag("limit", "Use at most this many faces, spread evenly.", "-n")
+        int | None, flag("limit", "Use at most this many faces, spread evenly over all.", "-n")
     ] = None,
     holdout: Annotated[
-        bool, flag("holdout", "Only the faces that training keeps for validation.")
+        bool, flag("holdout", "Use only the faces that training keeps for validation.")
     ] = False,
     config: Annotated[
-        Path | None, flag("config", "Training config that says which faces those are.")
+        Path | None, flag("config", "Training config that chooses the held-out faces.")
     ] = None,
     sources: Annotated[
         list[str] | None, flag("sources", "Use only these sources, separated by commas.")
@@ -56,31 +64,43 @@ def evaluate(
     faces: Annotated[str, flag("faces", "Alignment of the pictures: ffhq or gpen.")] = "ffhq",
     rim: Annotated[
         float | None,
-        flag("rim", "Share of the side outside that; default as in training."),
+        flag(
+            "rim",
+            "Share of a picture's side that lies outside the template. Default: as in training.",
+        ),
     ] = None,
     json_file: Annotated[Path | None, flag("json", "Write the figures to this file.")] = None,
     sheet: Annotated[
-        Path | None, flag("sheet", "Write a picture: degraded | restored | truth.")
+        Path | None, flag("sheet", "Write a picture of some faces: degraded, restored, truth.")
     ] = None,
-    rows: Annotated[int, flag("rows", "Faces on the sheet.")] = 8,
+    rows: Annotated[int, flag("rows", "Number of faces on the sheet.")] = 8,
     worst: Annotated[
         Path | None,
-        flag("worst", "Write a sheet of the ten worst faces by each metric into this folder."),
+        flag("worst", "Write sheets of the ten worst faces by each metric into this folder."),
     ] = None,
-    device: Annotated[str, flag("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, flag("precision", f"One of {', '.join(PRECISIONS)}.")] = "fp32",
+    device: Annotated[
+        str, flag("device", "Where the networks run: auto, cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    precision: Annotated[
+        str, flag("precision", f"Precision of the model. One of {', '.join(PRECISIONS)}.")
+    ] = "fp32",
     batch_size: Annotated[int, flag("batch_size", "Faces at a time.")] = 4,
     threads: Annotated[int | None, flag("threads", "CPU threads of PyTorch.")] = None,
     lpips_weights: Annotated[
-        Path | None, flag("lpips_weights", "File; default the installed wheel's.")
+        Path | None,
+        flag("lpips_weights", "File of the LPIPS weights. Default: that of the installed wheel."),
     ] = None,
-    identity_weights: Annotated[Path | None, flag("identity_weights", "File; likewise.")] = None,
-    niqe_weights: Annotated[Path | None, flag("niqe_weights", "File; likewise.")] = None,
+    identity_weights: Annotated[
+        Path | None, flag("identity_weights", "The same for identity.")
+    ] = None,
+    niqe_weights: Annotated[Path | None, flag("niqe_weights", "The same for NIQE.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Damage faces, restore them, and measure (needs: pip install 'gpen[evaluate]').
+    """Measure how well a model restores faces.
 
-    The model is compared with leaving the damaged face alone, and with sharpening it.
+    Damages good faces, restores them and compares the results with the originals, beside the
+    damaged faces as they are and sharpened. LPIPS, identity and NIQE need files of their own, see
+    docs/evaluation.md.
     """
     model_name, folder = _paths(paths)
     _check_outputs(json_file, sheet, overwrite)

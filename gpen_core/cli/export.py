@@ -18,17 +18,20 @@ class ExportPrecision(str, Enum):
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A model file or the name of one.")],
+    model: Annotated[str, typer.Argument(help="Model file or name.")],
     target: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     precision: Annotated[
         ExportPrecision, typer.Option("--precision", help="Precision of the convolutions.")
     ] = ExportPrecision.fp32,
     batch: Annotated[
-        str, typer.Option("--batch", help="Faces per run: a number, or 'dynamic' for any.")
+        str, typer.Option("--batch", help="Faces per call: a number, or dynamic for any number.")
     ] = "dynamic",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a GPEN model as ONNX, checked against PyTorch (needs: pip install 'gpen[onnx]')."""
+    """Write a GPEN model as an ONNX file.
+
+    The file is kept only if it gives what PyTorch gives. Needs: pip install 'gpen[onnx]'
+    """
     from ..models.load import load_model
     from ..onnx.export import export as export_file
 

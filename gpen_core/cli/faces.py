@@ -9,6 +9,7 @@ import typer
 
 from ..files import shown
 from ..options import DETECTORS, DetectOptions, Options, SelectOptions
+from ..text import counted
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
 
 
@@ -17,14 +18,19 @@ def faces(
     picture: Annotated[Path, typer.Argument(help="The picture to search.")],
     options: Options,
     output: Annotated[
-        Path | None, flag("output", "File to write; default NAME_faces beside the picture.", "-o")
+        Path | None, flag("output", "File to write. Default: NAME_faces beside the picture.", "-o")
     ] = None,
-    detector: Annotated[str, flag("detector", f"One of {', '.join(DETECTORS)}.")] = DETECTORS[0],
+    detector: Annotated[
+        str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")
+    ] = DETECTORS[0],
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw boxes, landmarks and indices of the faces found."""
+    """Draw the faces found, with their numbers.
+
+    The numbers are those that `gpen restore --keep` takes.
+    """
     from ..batch.targets import FACES, sibling
     from ..faces.detect import load_detector
     from ..faces.draw import draw_faces
@@ -42,4 +48,4 @@ def faces(
     found = run.find(original.pixels[None]).everyone
     drawn = Picture(draw_faces(original.pixels, found), icc=original.icc)
     write_picture(target, drawn, overwrite=overwrite)
-    typer.echo(f"{len(found)} face(s): {shown(target)}")
+    typer.echo(f"{counted(len(found), 'face')}: {shown(target)}")

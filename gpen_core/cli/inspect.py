@@ -9,7 +9,10 @@ import typer
 
 
 def inspect(file: Annotated[Path, typer.Argument(help="A model file of any kind.")]) -> None:
-    """Show what a model file is: format, architecture, size, license."""
+    """Show what a model file is.
+
+    Format, architecture, size, width, number of parameters, template and license.
+    """
     from ..models.convert import inspect as inspect_file
 
     typer.echo(str(inspect_file(file)))

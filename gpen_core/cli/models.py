@@ -31,12 +31,12 @@ Folder = Annotated[
         "--folder", "-f", help="Folder to search first; may be repeated.", show_default=False
     ),
 ]
-Name = Annotated[str, typer.Argument(help="A name that 'gpen models list' shows.")]
+Name = Annotated[str, typer.Argument(help="Name of a file, see gpen models list.")]
 
 
 @app.command("list")
 def list_(folder: Folder = None) -> None:
-    """List the known files: where they are, and what can be downloaded."""
+    """List the known files and where they are."""
     for listing in catalogue.list_models(tuple(folder or ())):
         entry = listing.entry
         state = "no address known" if not entry.urls else "not found"
@@ -46,7 +46,7 @@ def list_(folder: Folder = None) -> None:
 
 @app.command()
 def show(name: Name, folder: Folder = None) -> None:
-    """Show size, hash, license and addresses of one file."""
+    """Show all that is known about a file."""
     entry = catalogue.show(name)
     path = catalogue.find_file(entry, tuple(folder or ()))
     source = f" ({entry.sha256_source})" if entry.sha256_source else ""
@@ -74,10 +74,16 @@ def download(
         typer.Option("--folder", "-f", help="Folder to download into.", show_default=False),
     ] = None,
     accept_license: Annotated[
-        bool, typer.Option("--accept-license", "--accept_license", help="I accept the license.")
+        bool,
+        typer.Option(
+            "--accept-license", "--accept_license", help="Accept the license of the file."
+        ),
     ] = False,
 ) -> None:
-    """Download one file and verify it; an interrupted download resumes."""
+    """Download and verify a file.
+
+    An interrupted download is resumed.
+    """
     done = fetch(name, folder, accept_license)
     typer.echo(f"{'Downloaded' if done.fetched else 'Already there'}: {done.path}")
     note = " (no hash is published; this one is pinned)" if done.pinned else ""
@@ -105,10 +111,15 @@ def fetch(name: str, folder: Path | None, accept_license: bool) -> downloads.Dow
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Default: every file found.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a file. Default: all that are found.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
-    """Compare files with their published or pinned hashes; exit code 1 where one differs."""
+    """Compare files with their known hashes.
+
+    Exit code 1 if a file differs from its published or pinned hash.
+    """
     checks = verification.verify(name, tuple(folder or ()))
     for check in checks:
         typer.echo(f"{check.state:<8} {check.path}  {check.sha256}")
@@ -120,7 +131,10 @@ def verify(
 
 @app.command()
 def where(folder: Folder = None) -> None:
-    """List the folders that are searched, in order, and where downloads go."""
+    """List the folders that are searched.
+
+    In order of the search, and where downloads go.
+    """
     for path in locate.searched_folders(tuple(folder or ())):
         typer.echo(f"{path}{'' if path.is_dir() else '  (does not exist)'}")
     typer.echo(f"Downloads go to {locate.download_folder()}")

@@ -12,13 +12,15 @@ from .arguments import Overwrite
 
 
 def pack_faces(
-    config: Annotated[Path, typer.Argument(help="A training config; its data section chooses.")],
-    output: Annotated[Path, typer.Argument(help="The file to write, as faces.safetensors.")],
+    config: Annotated[
+        Path, typer.Argument(help="Training config; its data section chooses the faces.")
+    ],
+    output: Annotated[Path, typer.Argument(help="File to write, such as faces.safetensors.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Put the faces of a training config into one file (needs: pip install 'gpen[train]').
+    """Put the faces of a training config into one file.
 
-    In place of the folder: data.root: faces.safetensors
+    Training then reads that file: data.root: faces.safetensors. Needs: pip install 'gpen[train]'
     """
     try:
         from ..training.config import read_config

@@ -37,22 +37,23 @@ if TYPE_CHECKING:
 def restore(
     options: Options,
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Pictures, folders or globs.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Pictures, folders, or patterns such as '*.jpg'.", show_default=False),
     ] = None,
     input_: Annotated[
         list[str] | None,
-        flag("input", "The same as INPUTS, as an option.", "-i", show_default=False),
+        flag("input", "Pictures to restore, given as an option instead.", "-i", show_default=False),
     ] = None,
     output: Annotated[
         str | None,
-        flag("output", "File or folder to write; default NAME_restored next to the input.", "-o"),
+        flag("output", "File or folder to write. Default: NAME_restored beside the input.", "-o"),
     ] = None,
     model_path: Annotated[
-        str | None, flag("model_path", "Model file or name; default the embedded one.", "-m")
+        str | None, flag("model_path", "Model file or name. Default: the embedded model.", "-m")
     ] = None,
     size: Annotated[
         int | None,
-        flag("size", "Face size the model is expected to have; another size is an error."),
+        flag("size", "Expected face size of the model in pixels; stops if the model has another."),
     ] = None,
     face_align: Annotated[
         bool, flag("face_align", "Find and align the faces (the default).")
@@ -63,48 +64,65 @@ def restore(
     ] = False,
     background: Annotated[
         Path | None,
-        flag("background", "Enlarged version of the picture to paste into, or a folder of them."),
+        flag("background", "Enlarged picture to paste the faces into, or a folder of them."),
     ] = None,
     user_mask: Annotated[
         Path | None,
-        flag("user_mask", "Mask of any size, no face is pasted where it is black; or a folder."),
+        flag(
+            "user_mask",
+            "Mask of any size: faces are not pasted where it is black. Or a folder of them.",
+        ),
     ] = None,
-    detector: Annotated[str, flag("detector", f"One of {', '.join(DETECTORS)}.")] = DETECTORS[0],
-    device: Annotated[str, flag("device", "auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, flag("precision", f"One of {', '.join(PRECISIONS)}.")] = PRECISIONS[
-        0
-    ],
+    detector: Annotated[
+        str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")
+    ] = DETECTORS[0],
+    device: Annotated[
+        str, flag("device", "Where the networks run: auto, cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    precision: Annotated[
+        str, flag("precision", f"Precision of the model. One of {', '.join(PRECISIONS)}.")
+    ] = PRECISIONS[0],
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
     recursive: Annotated[
         bool, flag("recursive", "Also search subfolders; the output mirrors them.", "-r")
     ] = False,
     suffix: Annotated[
-        str | None, flag("suffix", "Added to the names of results; default restored.")
+        str | None,
+        flag(
+            "suffix",
+            "Added to the name of each result after '_'. Default: restored, without --output.",
+        ),
     ] = None,
     format_: Annotated[
-        str | None, flag("format", "Format of the results, such as png; default the input's.")
+        str | None,
+        flag("format", "File format of the results, such as png. Default: that of the input."),
     ] = None,
     quality: Annotated[
         int | None,
         flag(
             "quality",
-            f"Quality of JPEG, WebP and AVIF; default {DEFAULT_QUALITY}.",
+            f"Quality of JPEG, WebP and AVIF results. Default: {DEFAULT_QUALITY}.",
             min=1,
             max=100,
         ),
     ] = None,
     skip_existing: Annotated[
-        bool, flag("skip_existing", "Skip pictures whose result exists, to resume a folder.")
+        bool, flag("skip_existing", "Skip pictures whose result exists; use it to resume a folder.")
     ] = False,
-    dry_run: Annotated[bool, flag("dry_run", "Show what would be done without doing it.")] = False,
-    compare: Annotated[bool, flag("compare", "Also write NAME_compare: before | after.")] = False,
+    dry_run: Annotated[
+        bool, flag("dry_run", "Show what would be written, and write nothing.")
+    ] = False,
+    compare: Annotated[
+        bool, flag("compare", "Also write NAME_compare, before and after side by side.")
+    ] = False,
     report: Annotated[
-        Path | None, flag("report", "Write a JSON report: faces, reasons, times.")
+        Path | None,
+        flag("report", "Write a JSON report: every face found, why some were left alone, seconds."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Restore the faces of pictures."""
+    """Restore the faces in pictures."""
     from ..batch.companions import Companions
     from ..batch.job import Job, plan_only, restore_files
     from ..batch.outcome import exit_code, write_report
@@ -227,7 +245,7 @@ def _say(outcome: Outcome) -> None:
     restored = sum(face.restored for face in outcome.faces)
     found = sum(face.index is not None for face in outcome.faces)
     what = {
-        "restored": f"{restored} of {found} face(s) restored",
+        "restored": f"{restored} of {found} faces restored",
         "aligned": "crop restored",
         "unchanged": "no face restored, picture unchanged",
         "skipped": "skipped, the result exists",

@@ -22,7 +22,9 @@ from rich.progress import (
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file; see docs/training.md.")],
 ) -> None:
-    """Train a model on your own faces (needs the extra: pip install 'gpen[train]').
+    """Train a model on your own faces.
+
+    Needs: pip install 'gpen[train]'
 
     On several GPUs: accelerate launch -m gpen_core train CONFIG.yaml
     """

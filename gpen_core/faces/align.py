@@ -94,10 +94,11 @@ def align(
     points = template_points(template, size)
     matrices = estimate_similarity(faces.landmarks, points)
     sources = faces.source.tolist()
-    if sources and not 0 <= min(sources) <= max(sources) < len(images):
+    wrong = [source for source in sources if not 0 <= source < len(images)]
+    if wrong:
         raise InputError(
-            f"A face belongs to image {max(sources)}, but the batch has {len(images)} image(s); "
-            f"pass the images in which the faces were detected."
+            f"A face belongs to image {wrong[0]}, which is not among the {len(images)} given; pass "
+            f"the images in which the faces were detected."
         )
     crops = torch.empty(len(faces), 3, size, size, device=images.device)
     for face, source in enumerate(sources):

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..hooks import Hooks
 from ..images.layouts import enlarge
 from ..options import PasteOptions
+from ..text import counted
 from .color import match_color
 from .found import Faces
 from .warp import region_of, resize_matrix, shift_matrix, square, warp
@@ -125,7 +126,7 @@ class Canvas:
         last = int(faces.source.max())
         if last >= len(self.images):
             raise InputError(
-                f"A face belongs to image {last}, but the batch has {len(self.images)} image(s); "
+                f"A face belongs to image {last}, which is not among the {len(self.images)} given; "
                 f"pass the images in which the faces were detected."
             )
 
@@ -213,8 +214,8 @@ def _background_of(surface: Surface, upscale: int, hooks: Hooks) -> Tensor:
     height, width = images.shape[-2:]
     if background.ndim != 4 or background.shape[1] != 3 or len(background) not in (1, len(images)):
         raise InputError(
-            f"The background holds {len(background)} picture(s) of {tuple(background.shape[1:])}; "
-            f"give one RGB picture, or one for each of the {len(images)} images.",
+            f"The background has the shape {tuple(background.shape)} for "
+            f"{counted(len(images), 'image')}; give one RGB picture, or one for each image.",
             option="background",
         )
     tall, wide = background.shape[-2:]
@@ -234,7 +235,8 @@ def _user_mask_of(surface: Surface, size: tuple[int, int]) -> Tensor | None:
         return None
     if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, len(images)):
         raise InputError(
-            f"{len(mask)} masks came with {len(images)} image(s); give one mask, or one per image.",
+            f"{counted(len(mask), 'mask')} came with {counted(len(images), 'image')}; give one, "
+            f"or one for each image.",
             option="user_mask",
         )
     mask = mask.to(images.device, torch.float32).clamp(0, 1)

@@ -18,6 +18,7 @@ from ..hooks import Hooks
 from ..images.layouts import from_network, resize, to_network
 from ..images.monochrome import Tone
 from ..options import RestoreOptions
+from ..text import counted
 from .found import Faces
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def _restore_in_fp32(inputs: Tensor, model: Model, options: RestoreOptions, hook
         raise GPENError(
             "The network returned NaN or infinite values in fp32; its file may be damaged."
         )
-    hooks.event(f"{model.precision} overflowed; {len(inputs)} face(s) restored again in fp32.")
+    again = counted(len(inputs), "face")
+    hooks.event(f"{model.precision} overflowed; {again} restored again in fp32.")
     outputs = model.with_precision("fp32")(inputs, seed=options.seed)
     if not bool(torch.isfinite(outputs).all()):
         raise GPENError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..options import SelectOptions
+from ..text import counted
 from .boxes import box_areas
 from .found import Faces
 
@@ -179,9 +180,9 @@ def _by_index(indices: Sequence[int]) -> _Pick:
         absent = [index for index in unique if not -len(boxes) <= index < len(boxes)]
         if absent:
             log.warning(
-                "Image %d has %d face(s), numbered from 0; there is no face %s.",
+                "Image %d has %s, numbered from 0; there is no face %s.",
                 image,
-                len(boxes),
+                counted(len(boxes), "face"),
                 ", ".join(map(str, absent)),
             )
         places = [index % len(boxes) for index in unique if index not in absent]

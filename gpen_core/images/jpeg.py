@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from ..text import counted
 from . import metadata as meta
 from .color import to_rgb
 from .decoded import Decoded
@@ -98,8 +99,8 @@ def _mend(data: bytes, name: str, rows_of_grace: int, error: OSError) -> Image.I
     if missing > min(rows_of_grace, plain.shape[0] // 2):
         raise error
     log.warning(
-        "%s lacks its end; %s", name, f"its last {missing} row(s) are incomplete." if missing
-        else "its pixels are all there."
+        "%s lacks its end; %s", name, f"{counted(missing, 'row')} at the bottom may be wrong."
+        if missing else "its pixels are all there."
     )  # fmt: skip
     return image
 

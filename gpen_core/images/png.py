@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ..text import counted
 from . import metadata as meta
 from .decoded import Decoded
 from .formats import check_pixels
@@ -132,8 +133,8 @@ def _mend(chunks: list[_Chunk], head: _Header, name: str, rows_of_grace: int) ->
     if missing > min(rows_of_grace, head.height // 2):
         raise OSError(f"{missing} of {head.height} rows are missing")
     log.warning(
-        "%s lacks its end; %s", name, f"its last {missing} row(s) are made up." if missing
-        else "its pixels are all there."
+        "%s lacks its end; %s", name, f"{counted(missing, 'row')} at the bottom repeat the last."
+        if missing else "its pixels are all there."
     )  # fmt: skip
     kept = [chunk for chunk in chunks if chunk.whole and chunk.kind not in (b"IDAT", b"IEND")]
     if not head.interlaced:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from ..text import counted
 from . import metadata as meta
 from .color import to_rgb
 from .decoded import Decoded, Unsupported
@@ -281,7 +282,8 @@ def _interpret(samples: np.ndarray, directory: Directory, layout: _Layout, name:
     alphas = [i for i, kind in enumerate(kinds[:extra]) if kind in (_ASSOCIATED, _UNASSOCIATED)]
     alpha = alphas[0] if alphas else 0 if extra and not kinds else None
     if extra > (alpha is not None):
-        log.warning("%s: %d extra channel(s) are dropped.", name, extra - (alpha is not None))
+        unknown = extra - (alpha is not None)
+        log.warning("%s: dropped %s.", name, counted(unknown, "extra channel"))
     pixels = samples[..., :color]
     if layout.photometric == _WHITE_IS_ZERO:
         pixels = peak - pixels

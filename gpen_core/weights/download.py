@@ -112,8 +112,8 @@ def download_entry(
         return _present(entry, path)
     if entry.is_restricted and not accept_license:
         raise LicenseError(
-            f"{entry.name} is licensed for non-commercial use only: {entry.terms} Accept this "
-            f"license first.",
+            f"{entry.name} is licensed for non-commercial use only: {entry.terms} To "
+            f"download it, accept this license first.",
             remedy="license",
         )
     if not entry.urls:

@@ -38,7 +38,7 @@ def test_the_command_of_the_documents_works(tmp_path, portrait, small_model_file
     assert restored.shape == original.shape
     assert changed.any()
     assert not changed[:, :100].any(), "pixels far from the face must not change"
-    assert "1 of 1 face(s) restored" in said(capsys)
+    assert "1 of 1 faces restored" in said(capsys)
 
 
 def test_report_and_compare(tmp_path, portrait, small_model_file):
@@ -108,7 +108,7 @@ def test_an_empty_selection_changes_nothing(tmp_path, portrait, small_model_file
 def test_faces_draws_what_was_found(tmp_path, portrait, capsys):
     photo = save(tmp_path / "p.png", portrait)
     assert gpen(["faces", photo]) == 0
-    assert "1 face(s)" in said(capsys)
+    assert "1 face: " in said(capsys)
     assert not np.array_equal(np.asarray(Image.open(tmp_path / "p_faces.png")), portrait)
 
 
@@ -326,7 +326,7 @@ def test_rotations_finds_a_face_that_lies_down(tmp_path, portrait, small_model_f
     assert gpen(arguments) == 0
     assert "no face restored" in said(capsys)
     assert gpen([*arguments, "--rotations"]) == 0
-    assert "1 of 1 face(s) restored" in said(capsys)
+    assert "1 of 1 faces restored" in said(capsys)
 
 
 def test_the_seed_reaches_a_super_resolution_model(tmp_path, portrait):

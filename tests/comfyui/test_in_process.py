@@ -7,10 +7,16 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PORTRAIT, GROUP, NO_FACE = "astronaut-damaged.jpg", "solvay-1927.jpg", "no-face.png"
 DETECT = {
@@ -136,23 +142,40 @@ def test_the_four_nodes_restore_a_photograph(fresh):
     assert not torch.equal(got["pasted"], got["image"])
 
 
-@pytest.mark.parametrize("picture", [PORTRAIT, GROUP])
-def test_one_node_four_nodes_and_the_library_give_the_same_bits(fresh, base_folder, picture):
-    import sys
+SAME = {"mask": "ellipse", "color_match": 0.5, "strength": 0.8}
 
-    changes = {"mask_type": "ellipse", "color_match": 0.5, "strength": 0.8}
-    step_by_step = done(fresh.run(four(load(picture), **changes)))
-    at_once = done(fresh.run(one(load(picture), **changes)))
-    assert at_once["count"] == step_by_step["count"] >= 1
+
+@pytest.fixture(scope="module")
+def by_command(host, base_folder, kinds, tmp_path_factory) -> Path:
+    """A folder of what `run_gpen.py`, in a process of its own, makes of the pictures `kinds`."""
+    folder, model = tmp_path_factory.mktemp("command"), base_folder / "models/gpen/small.pth"
+    flags = [text for name, value in SAME.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, str(ROOT / "run_gpen.py"), "--face_align", "--input", str(kinds)]
+    command += ["--output", str(folder), "--model_path", str(model), "--precision", "fp32", *flags]
+    subprocess.run(command, check=True, cwd=ROOT)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["color", "gray", "sepia", "alpha", "several"])
+def test_nodes_library_and_command_give_the_same_bits(fresh, base_folder, kinds, by_command, kind):
+    """One node, four nodes and the library to the last bit, the command to the file's 8 bits."""
+    mode = "RGBA" if kind == "alpha" else "RGB"
+    pixels = np.asarray(Image.open(kinds / f"{kind}.png").convert(mode))
+    fresh.feeds["picture"] = torch.tensor(pixels)[None].float() / 255
+    changes = {"mask_type" if name == "mask" else name: value for name, value in SAME.items()}
+    step_by_step = done(fresh.run(four(feed("picture"), **changes)))
+    at_once = done(fresh.run(one(feed("picture"), **changes)))
+    assert at_once["count"] == step_by_step["count"] == (3 if kind == "several" else 1)
     assert torch.equal(at_once["pasted"], step_by_step["pasted"])
     assert torch.equal(at_once["changed"], step_by_step["changed"])
-    pack = next(name for name in sys.modules if name.endswith("gpen.gpen_core"))
-    library = sys.modules[pack]
+    library = sys.modules[next(name for name in sys.modules if name.endswith("gpen.gpen_core"))]
     model = library.load_model(base_folder / "models" / "gpen" / "small.pth")
-    by_hand = library.restore_image(
-        at_once["image"], model, mask="ellipse", color_match=0.5, strength=0.8
-    )
-    assert torch.equal(by_hand.image, at_once["pasted"])
+    by_library = library.restore_image(fresh.feeds["picture"], model, **SAME)
+    assert torch.equal(by_library.image, at_once["pasted"])
+    written = np.asarray(Image.open(by_command / f"{kind}.png").convert(mode))
+    expected = (at_once["pasted"][0] * 255).round().to(torch.uint8).numpy()
+    assert np.array_equal(written, expected)
+    assert not torch.equal(at_once["pasted"], fresh.feeds["picture"])
 
 
 def test_without_a_model_the_crop_size_decides(fresh):
@@ -695,8 +718,6 @@ def test_running_out_of_memory_halves_the_face_batch_and_says_so(fresh, caplog, 
 
 
 def test_the_hosts_nodes_module_is_still_the_hosts(fresh, host_folder):
-    import sys
-
     assert Path(sys.modules["nodes"].__file__).parent == host_folder
     assert "LoadImage" in sys.modules["nodes"].NODE_CLASS_MAPPINGS
     assert Path(sys.modules["utils"].__path__[0]).parent == host_folder

@@ -158,7 +158,7 @@ def test_no_faces_and_wrong_images() -> None:
     assert empty.crops.shape == (0, 3, 64, 64)
     assert empty.matrices.shape == (0, 2, 3)
     faces = faces_at(template("gpen", 16)[None], [3], (20, 20))
-    with pytest.raises(InputError, match="image 3, but the batch has 1"):
+    with pytest.raises(InputError, match="image 3, which is not among the 1"):
         align(torch.rand(1, 3, 20, 20), faces, 64)
 
 
@@ -236,7 +236,7 @@ def test_types_of_the_result() -> None:
 def test_a_face_of_an_image_that_is_not_there(source) -> None:
     faces = faces_at(template("gpen", 16).expand(2, 5, 2), [0, 1], (20, 20))
     faces = faces.with_(source=torch.tensor([0, source]))
-    with pytest.raises(InputError, match="but the batch has 2 image"):
+    with pytest.raises(InputError, match="which is not among the 2 given"):
         align(torch.rand(2, 3, 20, 20), faces, 64)
 
 

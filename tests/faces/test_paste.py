@@ -234,7 +234,9 @@ def test_a_background_gives_the_output_its_size() -> None:
     assert mask.any()
     with pytest.raises(InputError, match="their shapes differ"):
         paste(images, faces, crop_masks(faces), background=torch.rand(1, 3, 150, 150))
-    with pytest.raises(InputError, match="The background holds 2"):
+    with pytest.raises(
+        InputError, match=r"The background has the shape \(2, 3, 150, 200\) for 1 image"
+    ):
         paste(images, faces, crop_masks(faces), background=torch.rand(2, 3, 150, 200))
 
 

@@ -97,7 +97,7 @@ def test_missing_rows_repeat_the_last_one(tmp_path, make_samples, caplog):
     whole = read_picture(tmp_path / "whole.png").pixels
     read = read_picture(tmp_path / "cut.png").pixels
     [made_up] = [int(word) for word in caplog.text.split() if word.isdigit()]
-    assert "row(s) are made up" in caplog.text
+    assert "at the bottom repeat the last" in caplog.text
     assert 1 <= made_up <= 6
     assert (read[:, :-made_up] == whole[:, :-made_up]).all()
     assert (read[:, -made_up:] == whole[:, -made_up - 1 : -made_up]).all()

@@ -230,7 +230,7 @@ def test_channels_that_are_no_alpha_are_dropped_and_said(tmp_path, make_tiff, ma
     (tmp_path / "in.tif").write_bytes(make_tiff(samples, 2, tags={338: (SHORT, [0, 2])}))
     read = quantized(read_picture(tmp_path / "in.tif"))
     assert np.array_equal(read, samples[..., [0, 1, 2, 4]])
-    assert "1 extra channel(s) are dropped" in caplog.text
+    assert "dropped 1 extra channel." in caplog.text
 
 
 def test_further_pages_are_said(tmp_path, make_tiff, make_samples, caplog):

@@ -321,7 +321,7 @@ def test_verify_tells_good_wrong_and_pinned_files(tmp_path, monkeypatch):
 
 def test_a_restricted_license_has_to_be_accepted(server, tmp_path):
     entry = server.entry("good", license="non-commercial", terms="For study only.")
-    with pytest.raises(downloads.LicenseError, match=r"For study only.*Accept this license"):
+    with pytest.raises(downloads.LicenseError, match=r"For study only.*accept this license"):
         get(entry, tmp_path)
     assert server.asked == []
     assert get(entry, tmp_path, accept_license=True).fetched
