@@ -59,12 +59,9 @@ def portrait() -> np.ndarray:
     return np.asarray(Image.open(SAMPLES / "astronaut-damaged.jpg").convert("RGB"))
 
 
-KINDS = ("color", "gray", "sepia", "alpha", "several")
-
-
 @pytest.fixture(scope="session")
 def kinds(tmp_path_factory) -> Path:
-    """A folder of PNG files, `KINDS`: the portrait, in gray, in brown, with alpha; three faces."""
+    """A folder of PNG files: the portrait, in gray, in brown, with alpha; and three faces."""
     folder = tmp_path_factory.mktemp("kinds")
     portrait = np.asarray(Image.open(SAMPLES / "astronaut-damaged.jpg").convert("RGB"))
     light = np.asarray(Image.fromarray(portrait).convert("L"))
@@ -77,8 +74,8 @@ def kinds(tmp_path_factory) -> Path:
         "alpha": np.concatenate([portrait, alpha], -1),
         "several": np.concatenate([portrait, portrait[:, ::-1], portrait], axis=1),
     }
-    for name in KINDS:
-        Image.fromarray(pixels[name]).save(folder / f"{name}.png")
+    for name, values in pixels.items():
+        Image.fromarray(values).save(folder / f"{name}.png")
     return folder
 
 

@@ -178,6 +178,18 @@ def test_the_table_of_evaluate_has_its_flags_and_defaults():
                 assert str(known[name]) in re.findall(r"[\w.-]+", default), name
 
 
+def test_the_page_of_training_names_every_option():
+    pytest.importorskip("pydantic", reason="pydantic, of gpen[train], is not installed")
+    from gpen_core.training import config, sections
+
+    kinds = [one for one in vars(sections).values() if isinstance(one, type)]
+    kinds = [one for one in (*kinds, config.TrainConfig) if issubclass(one, sections.Section)]
+    names = {name for kind in kinds for name in kind.model_fields}
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    quoted = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", text))))
+    assert len(names) > 80 and names <= quoted, names - quoted
+
+
 @pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES], ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     """Links inside the project: the file is there, and the heading in it."""

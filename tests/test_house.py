@@ -149,22 +149,23 @@ def test_the_top_floor_stays_small():
 
 
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
+PIP = re.compile(r"pip install[^`]*")
 
 
-def messages_of(path: Path) -> dict[int, str]:
-    """Texts with words in them, by line; not the docstrings, which are for readers of the code."""
+def messages_of(path: Path) -> list[tuple[int, str]]:
+    """Lines and texts with words in them; not the docstrings, which are for readers of the code."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documents = {
         node.value
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    return {
-        node.lineno: node.value
+    return [
+        (node.lineno, node.value)
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node not in documents
         if isinstance(node.value, str) and " " in node.value.strip()
-    }
+    ]
 
 
 def test_the_library_names_no_flag_of_the_command():
@@ -173,8 +174,8 @@ def test_the_library_names_no_flag_of_the_command():
         f"{path.relative_to(ROOT)}:{line}: {text.strip()}"
         for path in LIBRARY
         if path.relative_to(ROOT).parts[1] != "cli"
-        for line, text in messages_of(path).items()
-        if FLAG.search(text)
+        for line, text in messages_of(path)
+        if FLAG.search(PIP.sub("", text))
     ]
     assert not named, "\n".join(named)
 

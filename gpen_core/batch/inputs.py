@@ -65,7 +65,7 @@ def _matches(pattern: str, recursive: bool, found: Inputs) -> Iterable[Source]:
     matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207
     sources = [Source(p, p.parent) for p in matches if p.is_file()]
     if not sources:
-        raise InputError(f"{pattern}: no file, folder or glob match of this name; check the path.")
+        raise InputError(f"{pattern}: nothing of this name was found; check the path.")
     return sources
 
 
@@ -74,7 +74,7 @@ def _expanded(pattern: str) -> Path:
         path = Path(pattern).expanduser()
         path.exists()
     except RuntimeError as error:  # `~nobody`
-        raise InputError(f"{pattern}: there is no such user; give the full path.") from error
+        raise InputError(f"{pattern}: there is no such user; give the whole path.") from error
     except (OSError, ValueError) as error:  # too long, or a NUL in it
         raise InputError(f"{pattern[:80]!r} is not a valid path: {error}.") from error
     return path

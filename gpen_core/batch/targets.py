@@ -14,6 +14,8 @@ RESTORED, COMPARE, FACES = "restored", "compare", "faces"
 LABELS = (RESTORED, COMPARE, FACES)
 """What results are marked with; a folder's files marked so are no inputs."""
 
+_FORMATS = ", ".join(suffix.removeprefix(".") for suffix in WRITABLE)
+
 
 @dataclass(frozen=True)
 class Naming:
@@ -36,7 +38,9 @@ class Naming:
 
     def __post_init__(self) -> None:
         if self.format is not None and f".{self.format.lower()}" not in WRITABLE:
-            raise InputError(f"format {self.format!r} is not a picture format.", option="format")
+            raise InputError(
+                f"format must be one of {_FORMATS}, not {self.format!r}.", option="format"
+            )
         if self.suffix is not None and ("/" in self.suffix or "\\" in self.suffix):
             raise InputError("suffix must not contain a slash.", option="suffix")
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingDependencyError
+from ..models.device import DTYPES
 from ..networks.fast.network import prepare
 from ..networks.fast.tuning import Tuning
 from ..networks.gpen import GPEN, GPENConfig
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 NAMES = ("textbook", "onnxruntime", "our-export", "cuda-graphs", "ours")
 OPSET = 17
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Run = Callable[[Tensor], Tensor]
 

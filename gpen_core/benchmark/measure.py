@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from ..errors import GPENError
+from ..models.device import DTYPES
 from . import cost
-from .contenders import DTYPES, EXPORTERS, Run, Task, build, open_session, random_state
+from .contenders import EXPORTERS, Run, Task, build, open_session, random_state
 
 PEAK_SIDE = 2048
 # Seconds before each turn.

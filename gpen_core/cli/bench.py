@@ -144,7 +144,8 @@ def _contenders(against: str) -> list[str]:
 
 
 def _tasks(sizes: list[int], batches: list[int], device: str, precision: str) -> list[Any]:
-    from ..benchmark.contenders import DTYPES, Task
+    from ..benchmark.contenders import Task
+    from ..models.device import DTYPES
 
     if precision not in DTYPES:
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, not {precision}.")

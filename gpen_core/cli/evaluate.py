@@ -124,6 +124,8 @@ def evaluate(
         {"seed": seed, "batch_size": batch_size, "shown": shown},
         _split(preset or ["medium"]),
     )
+    from ..evaluation.faces import count_enlarged
+    from ..evaluation.report import report
     from ..metrics.catalogue import find_metrics
     from ..models.load import load_model
 
@@ -133,7 +135,11 @@ def evaluate(
     files = {name: path for name, path in given.items() if path is not None}
     found = find_metrics(names, model.output_size, model.device, files)
     figures = _run(model, chosen, found.measures, options)
-    _give(figures, model, options, found.absent, json_file, sheet)
+    content = report(figures, model, options) | {
+        "enlarged": count_enlarged(figures.faces, model.output_size),
+        "absent": found.absent,
+    }
+    _give(content, figures, json_file, sheet)
     if worst is not None:
         _give_worst(figures, model, options, worst)
 
@@ -202,29 +208,16 @@ def _run(
 
 
 def _give(
-    figures: Figures,
-    model: Model,
-    options: Options,
-    absent: dict[str, str],
-    json_file: Path | None,
-    sheet: Path | None,
+    content: dict[str, Any], figures: Figures, json_file: Path | None, sheet: Path | None
 ) -> None:
-    from ..evaluation.faces import count_enlarged
-    from ..evaluation.report import report
     from ..evaluation.sheet import draw_sheet
     from ..files import write_json
     from ..images.picture import Picture
     from ..images.write import write_picture
 
-    content = report(figures, model, options)
-    enlarged = count_enlarged(figures.faces, model.output_size)
-    content |= {"enlarged": enlarged, "absent": absent}
     _print(content)
-    if enlarged:
-        typer.echo(f"{enlarged} truths were enlarged to {model.output_size} px, so they are soft.")
     if json_file is not None:
-        content |= {"command": ["gpen", *sys.argv[1:]]}
-        write_json(json_file, content, overwrite=True)
+        write_json(json_file, content | {"command": ["gpen", *sys.argv[1:]]}, overwrite=True)
         typer.echo(f"Written: {json_file}")
     if sheet is not None:
         write_picture(sheet, Picture(draw_sheet(figures.shown)), overwrite=True)
@@ -261,3 +254,6 @@ def _print(content: dict[str, Any]) -> None:
             for index, row in enumerate(lines):
                 table.add_row(*row, end_section=index == len(lines) - 4)
             console.print(table)
+    if enlarged := content["enlarged"]:
+        size = content["model"]["size"]
+        typer.echo(f"{enlarged} of the originals were enlarged to {size} px, so they are soft.")

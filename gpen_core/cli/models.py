@@ -39,7 +39,7 @@ def list_(folder: Folder = None) -> None:
     """List the known files and where they are."""
     for listing in catalogue.list_models(tuple(folder or ())):
         entry = listing.entry
-        state = "no address known" if not entry.urls else "not found"
+        state = "can be downloaded" if entry.urls else "no address known"
         place = str(listing.path) if listing.path else f"({state})"
         typer.echo(f"{entry.name:<30} {entry.size_text:>12}  {entry.license:<15} {place}")
 

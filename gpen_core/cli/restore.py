@@ -27,8 +27,9 @@ from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
 from .console import bars, say, sentence, terminating
 
 if TYPE_CHECKING:
+    from ..batch.job import Job
     from ..batch.outcome import Outcome
-    from ..run import Tools
+    from ..run import Run, Tools
 
 
 @with_options(
@@ -124,7 +125,7 @@ def restore(
 ) -> None:
     """Restore the faces in pictures."""
     from ..batch.companions import Companions
-    from ..batch.job import Job, plan_only, restore_files
+    from ..batch.job import Job, plan_only
     from ..batch.outcome import exit_code, write_report
     from ..batch.targets import Naming
     from ..run import Run
@@ -132,9 +133,7 @@ def restore(
     _refuse_both(face_align and aligned, "--face_align", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
-    excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
-    if excludes and options.mask.mask != "parsing":
-        raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
+    _refuse_without_effect(options)
     if output is not None and not output.strip():
         raise InputError("--output is empty; give a file or a folder.")
     job = Job.plan(
@@ -167,17 +166,30 @@ def restore(
     outcomes: list[Outcome] = []
     with terminating():
         try:
-            with bars() as progress:
-                run = Run(tools, options, _Bars(progress))
-                pictures = progress.add_task("pictures", total=len(job.tasks))
-                for outcome in restore_files(job, run, sentence):
-                    outcomes.append(outcome)
-                    progress.advance(pictures)
-                    _say(outcome)
+            _restore_all(job, Run(tools, options), outcomes)
         finally:  # also when it is stopped: what is done is done
             if report is not None:
                 write_report(report, outcomes, overwrite=overwrite)
     raise typer.Exit(exit_code(outcomes))
+
+
+def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
+    """Every picture of a job, said as it is done and added to `outcomes`."""
+    from ..batch.job import restore_files
+
+    with bars() as progress:
+        run.hooks = _Bars(progress)
+        pictures = progress.add_task("pictures", total=len(job.tasks))
+        for outcome in restore_files(job, run, sentence):
+            outcomes.append(outcome)
+            progress.advance(pictures)
+            _say(outcome)
+
+
+def _refuse_without_effect(options: Options) -> None:
+    excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
+    if excludes and options.mask.mask != "parsing":
+        raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
 
 
 def _refuse_both(given: bool, first: str, second: str) -> None:

@@ -51,7 +51,7 @@ def read_index(path: Path) -> tuple[str, list[int]]:
             return file.metadata()["manifest"], file.get_tensor("ends").tolist()
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is no pack of faces; give a folder of pictures, or a pack made of one."
+            f"{path} is not a pack of faces; give a folder of pictures, or a pack made of one."
         ) from error
 
 

@@ -136,7 +136,7 @@ def read_faces(chosen: Selection) -> list[Face]:
     unknown = sorted((set(chosen.weights) | set(chosen.also)) - sources - set(chosen.exclude))
     if unknown:
         raise InputError(
-            f"weights or also names the source {unknown[0]!r}, of which no face is left; "
+            f"weights or also names the source {unknown[0]!r}, but no face of it is left; "
             f"there are {', '.join(sorted(sources))}."
         )
     if not any(chosen.weights.get(source, 1.0) for source in sources):

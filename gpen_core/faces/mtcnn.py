@@ -32,6 +32,7 @@ _HASHES = {
     "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
 }
 _INSTALL = 'run `pip install "mtcnn==1.0.0" joblib lz4`'
+_REINSTALL = 'run `pip install --force-reinstall --no-deps "mtcnn==1.0.0"`'
 
 _CELL, _STRIDE = 12, 2  # what one output of the proposal network sees, in pixels of its level
 _PYRAMID = 0.709  # sqrt(1/2): each level has half the pixels of the one before
@@ -396,7 +397,7 @@ def _read_arrays(name: str) -> list[np.ndarray]:
     if found != _HASHES[name]:
         raise CheckpointError(
             f"{path} is damaged or of another release: its SHA-256 is {found}, not "
-            f"{_HASHES[name]}; {_INSTALL} --force-reinstall."
+            f"{_HASHES[name]}; {_REINSTALL}."
         )
     try:
         import joblib
@@ -419,9 +420,7 @@ def _weights_path(name: str) -> Path:
         ) from error
     if path is not None:
         return path
-    raise MissingDependencyError(
-        f"The installed package mtcnn lacks {name}.lz4; {_INSTALL} --force-reinstall."
-    )
+    raise MissingDependencyError(f"The installed package mtcnn lacks {name}.lz4; {_REINSTALL}.")
 
 
 def _fill(network: nn.Module, arrays: list[np.ndarray]) -> None:
@@ -430,7 +429,7 @@ def _fill(network: nn.Module, arrays: list[np.ndarray]) -> None:
     if len(arrays) != len(parameters):
         raise CheckpointError(
             f"The MTCNN weights hold {len(arrays)} arrays, {len(parameters)} were expected; "
-            f"{_INSTALL} --force-reinstall."
+            f"{_REINSTALL}."
         )
     with torch.no_grad():
         for parameter, array in zip(parameters, arrays, strict=True):

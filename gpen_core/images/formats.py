@@ -170,7 +170,7 @@ def require(chosen: Format, path: PurePath) -> None:
     """
     if chosen.name == "AVIF" and not _knows("avif"):
         raise MissingDependencyError(
-            f"{path}: this Pillow knows no AVIF; install Pillow 11.3 or newer."
+            f"{path}: this Pillow cannot read or write AVIF; install Pillow 11.3 or newer."
         )
     if chosen.name == "WEBP" and not _knows("webp"):
         raise MissingDependencyError(f"{path}: this Pillow was built without WebP; reinstall it.")

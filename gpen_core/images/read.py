@@ -143,13 +143,11 @@ def decode_samples(data: bytes, path: Path) -> Decoded:
     name = shown(path)
     chosen = by_content(data, path)
     if chosen is None:
-        raise InputError(
-            f"{name} is not a picture of a kind this program reads ({', '.join(READABLE)})."
-        )
+        raise InputError(f"{name} is not a picture this program can read ({', '.join(READABLE)}).")
     require(chosen, path)
     promised = by_suffix(path)
     if promised is not None and promised.name != chosen.name:
-        log.warning("%s is %s in spite of its name; it is read as that.", name, chosen.title)
+        log.warning("%s is %s in spite of its name; it is read as such.", name, chosen.title)
     try:
         with _logged_warnings(name):
             return _decoded(data, chosen, name)

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -247,7 +248,7 @@ def _encode(
         if chosen.name == "TIFF":
             return tiff.encode(samples, directory, metadata)
         exif = meta.exif_bytes(directory) if chosen.exif else None
-        return _by_pillow(samples, exif, metadata, chosen, quality, name)
+        return _by_pillow(samples, replace(metadata, exif=exif), chosen, quality, name)
     except DamagedDirectory as error:
         raise InputError(
             f"{name}: {chosen.title} cannot hold it ({error}); write a PNG."
@@ -274,7 +275,7 @@ def _fitting(picture: Picture, chosen: Format, name: str) -> Metadata:
     """The metadata that the format holds; what is dropped is said in the log."""
     kept = {key: getattr(picture, key) for key in ("exif", "icc", "xmp", "comment", "text")}
     if kept["icc"] is not None and not _profile_fits(picture):
-        log.warning("%s: the color profile is not one of these pixels; it is dropped.", name)
+        log.warning("%s: the color profile does not fit these pixels; it is dropped.", name)
         kept["icc"] = None
     holds = {
         "EXIF": ("exif", chosen.exif),
@@ -298,19 +299,14 @@ def _profile_fits(picture: Picture) -> bool:
 
 
 def _by_pillow(
-    samples: np.ndarray,
-    exif: bytes | None,
-    metadata: Metadata,
-    chosen: Format,
-    quality: int,
-    name: str,
+    samples: np.ndarray, metadata: Metadata, chosen: Format, quality: int, name: str
 ) -> bytes:
     options: dict[str, object] = {"quality": quality} if chosen.quality else {}
     if metadata.icc is not None:
         options["icc_profile"] = metadata.icc
     if metadata.dpi is not None:
         options["dpi"] = metadata.dpi
-    xmp, comment = metadata.xmp, metadata.comment
+    exif, xmp, comment = metadata.exif, metadata.xmp, metadata.comment
     if chosen.name == "JPEG":
         exif = _if_fits(exif, 0, "EXIF data", name)
         xmp = _if_fits(xmp, jpeg.XMP_OVERHEAD, "XMP", name)

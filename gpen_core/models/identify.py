@@ -104,7 +104,7 @@ class GPENv2Architecture:
         config = GPENv2Config.from_state_dict(state, weights.args)
         if not config.in_size_stated:
             log.warning(
-                "The file does not say the encoder's input size; %d px is taken.", config.in_size
+                "The file does not say the encoder's input size; %d px is assumed.", config.in_size
             )
         with torch.device("meta"):
             network = GPENv2(config)

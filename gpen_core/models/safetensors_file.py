@@ -87,7 +87,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     except _Damaged:
         raise
     except (ValueError, RecursionError) as error:
-        raise _Damaged("its header is no JSON") from error
+        raise _Damaged("its header is not JSON") from error
     if not isinstance(header, dict):
         raise _Damaged("its header names no tensors")
     return header, 8 + length
@@ -103,7 +103,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _metadata(header: dict[str, Any]) -> dict[str, str]:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _Damaged("its metadata are no text")
+        raise _Damaged("its metadata is not text")
     return metadata
 
 

@@ -67,7 +67,7 @@ def _in_sentences(path: Path, load: Callable[[], Any]) -> Any:
         ) from error
     except BadPickle as error:
         raise CheckpointError(
-            f"{path} is damaged or no PyTorch file: it holds {first_line(error)}; download it "
+            f"{path} is damaged or not a PyTorch file: it holds {first_line(error)}; download it "
             f"again."
         ) from error
     except (OSError, ValueError, RuntimeError, struct.error) as error:

@@ -384,13 +384,13 @@ def _set(values: Any = ()) -> set[Any]:
 
 def _size(sides: Any = ()) -> tuple[int, ...]:
     if not isinstance(sides, tuple | list) or any(type(side) is not int for side in sides):
-        raise BadPickle("a shape that is none")
+        raise BadPickle("an invalid shape")
     return tuple(sides)
 
 
 def _device(*arguments: Any) -> str:
     if not all(isinstance(argument, str | int) for argument in arguments):
-        raise BadPickle("a device that is none")
+        raise BadPickle("an invalid device")
     return ":".join(printable(argument) for argument in arguments)
 
 
@@ -418,7 +418,7 @@ def _typed_tensor(
     if isinstance(dtype, _Name) and dtype.call is not None:
         dtype.call()
     if not isinstance(dtype, _Name) or not isinstance(dtype.value, torch.dtype):
-        raise BadTensor("a tensor of numbers that are none")
+        raise BadTensor("a tensor of unknown numbers")
     return _rebuilt(storage, offset, shape, strides, dtype.value)
 
 

@@ -54,7 +54,7 @@ def unwrap(content: Any, metadata: Mapping[str, str] | None = None) -> Weights:
         if not isinstance(content, Mapping):
             raise CheckpointError(
                 f"it holds a {type(content).__name__} where a dictionary of weights was "
-                f"expected; it is no checkpoint."
+                f"expected; it is not a checkpoint."
             )
         if all(isinstance(content.get(part), Mapping) for part in V2_PARTS):
             return Weights(_flatten(content), ".".join(path), _plain(content.get("args")))
@@ -81,7 +81,7 @@ def _stated_args(metadata: Mapping[str, str]) -> dict[str, Any]:
         # Of nesting and of long numbers, Python says what a programmer may do.
         what = first_line(error) if isinstance(error, json.JSONDecodeError) else "beyond reason"
         raise CheckpointError(
-            f"its metadata 'args' is no JSON ({what}); convert the original file again."
+            f"its metadata 'args' is not JSON ({what}); convert the original file again."
         ) from error
     return _plain(args)
 

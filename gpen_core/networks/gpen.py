@@ -297,7 +297,7 @@ def _infer(state: Mapping[str, Tensor]) -> GPENConfig:
     n_mlp = _count(state, r"generator\.style\.(\d+)\.weight")
     if not depth or not convs:
         missing = "generator.convs.0.conv.weight" if depth else "ecd0.0.0.weight"
-        raise CheckpointError(f"This is no GPEN v1 state dict: key {missing!r} is missing.")
+        raise CheckpointError(f"This is not a GPEN v1 state dict: key {missing!r} is missing.")
     most = MAX_SIZE.bit_length()
     if depth > most or convs > 2 * most:
         raise CheckpointError(

@@ -384,7 +384,8 @@ def _whole_number(args: Mapping[str, Any], names: tuple[str, ...]) -> int | None
     # Infinity and NaN fail the comparison, and so does a number of a thousand digits.
     if not is_number or not 0 <= value <= _LARGEST or value != int(value):
         raise CheckpointError(
-            f"This GPEN v2.0 file states {name} {_shown(args[name])}, which is no size in pixels."
+            f"This GPEN v2.0 file states {name} {_shown(args[name])}, which is not a size in "
+            f"pixels."
         )
     return int(value)
 

@@ -228,8 +228,8 @@ def open_session(path: Path, device: torch.device, checked: Checked) -> Any:
         except _runtime_errors() as error:
             if providers == [CPU]:
                 raise CheckpointError(
-                    f"{path} is no ONNX graph that ONNX Runtime can read ({first_line(error)}); it "
-                    f"may be cut off: download it again."
+                    f"{path} is not an ONNX graph that ONNX Runtime can read "
+                    f"({first_line(error)}); it may be cut off: download it again."
                 ) from error
             log.warning("%s: %s failed (%s).", path, _first(wanted), first_line(error))
     got = session.get_providers()

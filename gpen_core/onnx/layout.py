@@ -35,15 +35,15 @@ def own_config(metadata: Mapping[str, str]) -> GPENConfig:
     try:
         stored = json.loads(metadata.get("config", ""))
     except (ValueError, RecursionError) as error:
-        raise ValueError("its config is no JSON") from error
+        raise ValueError("its config is not JSON") from error
     names = {"in_size", "out_size", "channels", "style_dim", "n_mlp"}
     if not isinstance(stored, dict) or set(stored) != names:
         raise ValueError("its config is not that of a GPEN")
     channels = stored.pop("channels")
     rows = channels if isinstance(channels, list) and len(channels) <= 16 else [[]]
     if any(not isinstance(row, list) or len(row) != 2 for row in rows):
-        raise ValueError("its channels are no pairs")
+        raise ValueError("its channels are not pairs")
     numbers = [*stored.values(), *(number for row in rows for number in row)]
     if any(type(number) is not int for number in numbers):
-        raise ValueError("its config holds what is no whole number")
+        raise ValueError("its config holds something else than whole numbers")
     return GPENConfig(channels=tuple((size, width) for size, width in rows), **stored)

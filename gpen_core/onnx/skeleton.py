@@ -98,7 +98,9 @@ def read_skeleton(path: Path) -> Skeleton:
             raise BadGraph("has more in it than the nodes of a network")
         return Skeleton(data, path.stat().st_size + walk.outside)
     except BadGraph as error:
-        raise CheckpointError(f"{path} is no ONNX graph that can be run: it {error}.") from error
+        raise CheckpointError(
+            f"{path} is not an ONNX graph that can be run: it {error}."
+        ) from error
     except (OSError, ValueError, IndexError) as error:
         raise CheckpointError(
             f"{path} is a damaged or cut-off ONNX graph; download it again."

@@ -241,7 +241,9 @@ def _foreign(flow: _Flow, in_size: int) -> tuple[dict[str, Tensor], GPENConfig]:
     )
     wide = [name for name in banks if flow.constants[name].value.shape[-1] == 3]
     if not wide:
-        raise ValueError("it has no modulated convolutions, so it is no GPEN with its own weights")
+        raise ValueError(
+            "it has no modulated convolutions, so it is not a GPEN with its own weights"
+        )
     if len(banks) > 64:
         raise ValueError(f"it has {len(banks)} modulated convolutions, more than any GPEN")
     widths = [flow.constants[name].value.shape[1] for name in (wide[0], *wide[1::2])]

@@ -31,7 +31,7 @@ def train(
         from .config import read_config
     except ImportError as error:
         raise MissingDependencyError(
-            f"Training needs the package {error.name!r}; install it with: pip install gpen[train]"
+            f"Training needs the package {error.name!r}; install it with: pip install 'gpen[train]'"
         ) from error
     from .loop import run
 

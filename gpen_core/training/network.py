@@ -22,7 +22,7 @@ def new_network(options: Network, seed: int) -> GPEN:
     """The network of a run at step 0, float32 on the CPU, in training mode.
 
     Raises:
-        CheckpointError: the file to start from is no GPEN v1 network, or of another shape.
+        CheckpointError: the file to start from is not a GPEN v1 network, or of another shape.
         InputError: it cannot grow, or is too narrow for the start asked for.
         MissingWeightsError: the file is not there.
     """
@@ -41,7 +41,7 @@ def read_generator(path: Path) -> GPEN:
     """
     net = read_model(path).network
     if not isinstance(net, GPEN):
-        raise CheckpointError(f"{path} is no GPEN v1 network; training starts from those only.")
+        raise CheckpointError(f"{path} is not a GPEN v1 network; training starts from those only.")
     plain = GPEN(net.config)  # the loaded one may be the fast form, for inference only
     plain.load_state_dict(net.state_dict())
     return plain

@@ -164,7 +164,9 @@ def _fetch(
         ) from error
     if expected is None:
         pin(path, digest)
-        log.warning("%s: SHA-256 %s, compared with nothing; pinned from now on.", path, digest)
+        log.warning(
+            "%s: no hash is published for it; SHA-256 %s is pinned from now on.", path, digest
+        )
     _sync(part)
     if path.exists():  # put there by hand in the meantime
         part.unlink()

@@ -72,7 +72,9 @@ class Check:
             log.warning("%s: its SHA-256 could not be pinned (%s).", self.path, error)
             return False
         log.warning(
-            "%s: SHA-256 %s, compared with nothing; pinned from now on.", self.path, self.sha256
+            "%s: no hash is published for it; SHA-256 %s is pinned from now on.",
+            self.path,
+            self.sha256,
         )
         return True
 
@@ -97,7 +99,10 @@ def verify(name: str | None = None, folders: tuple[Path, ...] = ()) -> list[Chec
     entries = list_entries() if name is None else (show(name),)
     found = {path: entry for entry in entries if (path := find_file(entry, folders))}
     if name is not None and not found:
-        raise InputError(f"There is no {entries[0].filename} to verify; 'gpen models where'.")
+        raise InputError(
+            f"{entries[0].filename} was not found, so there is nothing to verify; "
+            f"'gpen models where' lists the folders that are searched."
+        )
     return [check(entry, path) for path, entry in found.items()]
 
 

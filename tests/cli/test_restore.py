@@ -137,8 +137,8 @@ def photo(tmp_path, portrait) -> str:
 
 WRONG = {
     "no input": (["restore"], "No input; give files"),
-    "missing file": (["restore", "absent.png"], "no file, folder or glob match"),
-    "no match": (["restore", "nothing-*.png"], "no file, folder or glob match"),
+    "missing file": (["restore", "absent.png"], "nothing of this name was found"),
+    "no match": (["restore", "nothing-*.png"], "nothing of this name was found"),
     "size of another model": (["restore", "PHOTO", "--size", "2048"], "makes 64-px faces"),
     "strength above 1": (["restore", "PHOTO", "--strength", "1.5"], "strength"),
     "strength NaN": (["restore", "PHOTO", "--strength", "nan"], "strength"),

@@ -296,7 +296,7 @@ def test_a_pack_holds_the_faces_of_its_selection(training_faces, tmp_path):
 
 def test_what_is_no_pack_is_named(tmp_path):
     (tmp_path / "faces.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"faces\.safetensors is no pack"):
+    with pytest.raises(InputError, match=r"faces\.safetensors is not a pack"):
         sources.read_faces(Selection(tmp_path / "faces.safetensors"))
     picture(tmp_path / "plain" / "1.png")
     with pytest.raises(InputError, match=r"has no manifest\.csv"):

@@ -239,7 +239,7 @@ def test_what_a_format_cannot_hold_is_said(tmp_path, caplog):
 def test_a_profile_of_other_pixels_is_dropped_and_said(tmp_path, caplog):
     gray = bytes(16) + b"GRAY" + bytes(108)
     write_picture(tmp_path / "out.png", Picture(torch.rand(3, 8, 8), icc=gray))
-    assert "the color profile is not one of these pixels" in caplog.text
+    assert "the color profile does not fit these pixels" in caplog.text
     with Image.open(tmp_path / "out.png") as image:
         assert "icc_profile" not in image.info
 

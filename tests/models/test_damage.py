@@ -181,7 +181,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
 def test_metadata_that_is_no_json(tmp_path, metadata):
     path = tmp_path / "m.safetensors"
     path.write_bytes(save({"a": torch.zeros(1)}, {"args": metadata}))
-    with pytest.raises(CheckpointError, match="'args' is no JSON") as caught:
+    with pytest.raises(CheckpointError, match="'args' is not JSON") as caught:
         load_model(path)
     assert str(path) in str(caught.value)
 
