@@ -357,6 +357,74 @@ class PasteOptions(Checked):
 
 
 @dataclass(frozen=True)
+class TrackOptions(Checked):
+    """How faces are followed from frame to frame of a film, and held still.
+
+    Example:
+        >>> TrackOptions(detect_every=1).shortest
+        5
+    """
+
+    detect_every: int = option(
+        5,
+        "Look for faces in every n-th frame, and in between where they move unevenly.",
+        low=1,
+        high=60,
+        step=1,
+    )
+    shortest: int = option(
+        5,
+        "Leave out faces that are there for fewer frames than this.",
+        low=1,
+        high=250,
+        step=1,
+    )
+    gap: int = option(
+        12,
+        "Follow a face through up to so many frames in which it is not found.",
+        low=0,
+        high=250,
+        step=1,
+    )
+    smoothing: float = option(
+        1.0,
+        "How steadily faces are cut out: 0 as they are found, 1 without a tremor.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
+    steadiness: int = option(
+        2,
+        "Average each restored face with so many frames before and after it, where it did not "
+        "change.",
+        low=0,
+        high=5,
+        step=1,
+    )
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """What can be chosen about a film besides what can be about a picture.
+
+    Attributes:
+        track: how faces are followed.
+        codec: what the film is encoded with; None: as it was.
+        quality: 1 to 100; None: hardly to be told from the original.
+        frames: first and last frame wanted, counted from 0; None: all.
+
+    Example:
+        >>> FilmOptions(frames=(100, 250)).frames
+        (100, 250)
+    """
+
+    track: TrackOptions = field(default_factory=TrackOptions)
+    codec: str | None = None
+    quality: int | None = None
+    frames: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Options:
     """Everything that can be chosen about a restoration; the defaults suit a photograph.
 

@@ -31,7 +31,16 @@ class Rejected:
     reason: str
 
 
-_PER_FACE = ("boxes", "scores", "landmarks", "source", "matrices", "crops", "restored")
+_PER_FACE = (
+    "boxes",
+    "scores",
+    "landmarks",
+    "source",
+    "tracks",
+    "matrices",
+    "crops",
+    "restored",
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class Faces:
         tones: of each of the B images, None where it has colors (see `images.monochrome`); empty
             where nobody looked.
         rejected: what was found in these images and does not count.
+        tracks: (N,) int64, the number of each face's track where frames are followed, else None.
         template: name of the alignment template, set by `align`.
         matrices: (N, 2, 3) float32 similarity, image pixels to crop pixels, set by `align`.
         crops: (N, 3, S, S) float, RGB -1..1, the aligned input, set by `align`.
@@ -75,6 +85,7 @@ class Faces:
     image_sizes: tuple[tuple[int, int], ...]
     tones: tuple[Tone | None, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    tracks: Tensor | None = None
     template: str | None = None
     matrices: Tensor | None = None
     crops: Tensor | None = None

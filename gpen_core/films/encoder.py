@@ -1,0 +1,251 @@
+"""Which encoder writes a film's picture, with which settings, and one part of it encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.codec import find_best_pix_fmt_of_list
+from av.video.stream import VideoStream
+
+from ..errors import InputError
+from .planes import PlanarFormat
+
+# What FFmpeg calls the quantizer of MPEG-like encoders, in its own fixed-point steps.
+_LAMBDA = 118
+_QSCALE_FLAG = 1 << 1
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """An encoder: the name of its quality setting, the worst value of that, and other options."""
+
+    name: str
+    scale: str = ""
+    worst: int = 51
+    options: dict[str, str] = field(default_factory=dict)
+
+
+_QUIET = {"x265-params": "log-level=error"}
+_KINDS = {
+    "h264": _Kind("libx264", "crf"),
+    "hevc": _Kind("libx265", "crf", options=_QUIET),
+    "vp8": _Kind("libvpx", "crf", 63, {"b:v": "0", "cpu-used": "4"}),
+    "vp9": _Kind("libvpx-vp9", "crf", 63, {"b:v": "0", "cpu-used": "4", "row-mt": "1"}),
+    "av1": _Kind("libsvtav1", "crf", 63, {"preset": "6"}),
+    "mjpeg": _Kind("mjpeg", "qscale", 31),
+    "mpeg4": _Kind("mpeg4", "qscale", 31),
+    "mpeg2video": _Kind("mpeg2video", "qscale", 31),
+    "mpeg1video": _Kind("mpeg1video", "qscale", 31),
+    "prores": _Kind("prores_ks"),
+    "ffv1": _Kind("ffv1", options={"level": "3", "slicecrc": "1"}),
+    "utvideo": _Kind("utvideo"),
+    "huffyuv": _Kind("huffyuv"),
+    "ffvhuff": _Kind("ffvhuff"),
+    "png": _Kind("png"),
+    "qtrle": _Kind("qtrle"),
+    "rawvideo": _Kind("rawvideo"),
+}
+CODECS = tuple(_KINDS)
+"""What films can be encoded with."""
+# What the quality's range of 1 to 100 has in the middle of what is hardly told from the original.
+DEFAULT_CRF = 16
+_DEFAULT_QSCALE = 2
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a film's picture is encoded.
+
+    Attributes:
+        codec: FFmpeg's name of the format.
+        encoder: FFmpeg's name of what writes it.
+        pixel_format: of the frames it is given.
+        options: the encoder's.
+        qscale: quantizer of encoders that take one, else None.
+        remarks: what the film's own settings could not give, a sentence each.
+
+    Example:
+        >>> Encoding.choose("h264", "yuv420p").options["crf"]
+        '16'
+        >>> Encoding.choose("wmv3", "yuv420p").remarks[0]
+        'wmv3 cannot be written; the film is encoded as h264.'
+    """
+
+    codec: str
+    encoder: str
+    pixel_format: str
+    options: dict[str, str]
+    qscale: int | None = None
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def choose(
+        cls, codec: str, pixel_format: str, *, asked: str | None = None, quality: int | None = None
+    ) -> Encoding:
+        """As the film was encoded, where that can be written; else H.264, or H.265 above 8 bits.
+
+        Args:
+            codec: the film's.
+            pixel_format: the film's.
+            asked: another codec, of `CODECS`.
+            quality: 1 to 100; 100 is the encoder's best. Lossless encoders have none.
+
+        Raises:
+            InputError: a codec that cannot be written here.
+        """
+        planar = PlanarFormat.of(pixel_format)
+        remarks = []
+        if asked is not None and asked not in _KINDS:
+            raise InputError(
+                f"codec must be one of {', '.join(CODECS)}, not {asked!r}.", option="codec"
+            )
+        wanted = asked or codec
+        if wanted not in _KINDS:
+            wanted = "h264" if planar.bits == 8 else "hevc"
+            remarks.append(f"{codec} cannot be written; the film is encoded as {wanted}.")
+        kind = _KINDS[wanted]
+        offered = _formats_of(kind.name)
+        if kind.name == "libx264" and planar.rgb:
+            kind = _Kind("libx264rgb", kind.scale, kind.worst)
+            offered = _formats_of(kind.name)
+        chosen, loss = _closest(planar.name, offered)
+        if loss:
+            remarks.append(f"{wanted} has no {planar.name}; the film is encoded as {chosen}.")
+        options = dict(kind.options)
+        if kind.scale == "crf":
+            options["crf"] = str(_crf(quality, kind.worst))
+        if quality is not None and not kind.scale:
+            remarks.append(f"{wanted} has no quality to choose; it is ignored.")
+        qscale = _qscale(quality, kind.worst) if kind.scale == "qscale" else None
+        return cls(wanted, kind.name, chosen, options, qscale, tuple(remarks))
+
+
+def _crf(quality: int | None, worst: int) -> int:
+    crf = DEFAULT_CRF if quality is None else (100 - quality) / 2
+    return round(crf * worst / 51)
+
+
+def _qscale(quality: int | None, worst: int) -> int:
+    return _DEFAULT_QSCALE if quality is None else max(1, round((100 - quality) * worst / 100))
+
+
+def _formats_of(encoder: str) -> list[str]:
+    try:
+        found = av.Codec(encoder, "w").video_formats
+    except (ValueError, av.error.FFmpegError) as error:
+        raise InputError(
+            f"This build of FFmpeg has no encoder {encoder}; choose another codec.", option="codec"
+        ) from error
+    return [one.name for one in found or []]
+
+
+def _closest(name: str, offered: list[str]) -> tuple[str, bool]:
+    """The pixel format nearest to this one, and whether something is lost."""
+    if not offered or name in offered:
+        return name, False
+    plain = name.replace("yuvj", "yuv")
+    if plain in offered:
+        return plain, False
+    same = [one for one in offered if _samples(one) == _samples(name)]
+    if same:
+        return same[0], False
+    alpha = any(one.is_alpha for one in av.VideoFormat(name).components)
+    best, loss = find_best_pix_fmt_of_list(offered, name, alpha)
+    assert best is not None
+    return best.name, bool(loss)
+
+
+def _samples(name: str) -> str:
+    """The planar format of the same samples; an unused byte (`bgr0`) is no sample."""
+    try:
+        return PlanarFormat.of(name).name
+    except InputError:
+        return name
+
+
+
+
+class Part:
+    """Some frames in a row, encoded into a file of their own.
+
+    Example:
+        >>> import tempfile
+        >>> encoding = Encoding.choose("ffv1", "yuv420p")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Part.writing(Path(folder, "part.mkv"), encoding, av.VideoFrame(64, 48)) as part:
+        ...         part.add(av.VideoFrame(64, 48), 0)
+        ...     Path(folder, "part.mkv").stat().st_size > 0
+        True
+    """
+
+    def __init__(
+        self, container: av.container.OutputContainer, stream: VideoStream, encoding: Encoding
+    ) -> None:
+        self._container, self._stream, self._encoding = container, stream, encoding
+        self._start: int | None = None
+
+    @classmethod
+    @contextmanager
+    def writing(
+        cls, path: Path, encoding: Encoding, like: av.VideoFrame, timing: Timing | None = None
+    ) -> Iterator[Part]:
+        """A part in the file `path`, finished when the block ends.
+
+        Args:
+            path: Matroska, whatever its extension: it takes every codec.
+            encoding: how.
+            like: a frame, whose size and color tags are the film's.
+            timing: time base and rate of the film.
+        """
+        timing = timing or Timing()
+        with av.open(f"file:{path}", "w", format="matroska") as container:
+            stream = container.add_stream(encoding.encoder, rate=timing.rate)
+            assert isinstance(stream, VideoStream)
+            _configure(stream, encoding, like, timing)
+            part = cls(container, stream, encoding)
+            yield part
+            for packet in stream.encode(None):
+                container.mux(packet)
+
+    def add(self, frame: av.VideoFrame, time: int) -> None:
+        """The next frame, shown at `time`; its samples are those encoded, if the encoder can."""
+        self._start = time if self._start is None else self._start
+        if frame.format.name != self._encoding.pixel_format:
+            frame = frame.reformat(format=self._encoding.pixel_format)
+        frame.pts, frame.time_base = time - self._start, self._stream.codec_context.time_base
+        frame.pict_type = 0  # the encoder decides, not the one before it
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time base, rate and the shape of a pixel."""
+
+    time_base: Fraction = Fraction(1, 25)
+    rate: Fraction = Fraction(25)
+    sample_aspect: Fraction | None = None
+    threads: int = 0
+
+
+def _configure(
+    stream: VideoStream, encoding: Encoding, like: av.VideoFrame, timing: Timing
+) -> None:
+    context = stream.codec_context
+    stream.width, stream.height = like.width, like.height
+    stream.pix_fmt = encoding.pixel_format
+    stream.time_base = context.time_base = timing.time_base
+    context.color_range, context.colorspace = int(like.color_range), int(like.colorspace)
+    context.color_primaries, context.color_trc = int(like.color_primaries), int(like.color_trc)
+    if timing.sample_aspect:
+        context.sample_aspect_ratio = timing.sample_aspect
+    context.thread_count = timing.threads
+    context.options = dict(encoding.options)
+    if encoding.qscale is not None:
+        context.flags |= _QSCALE_FLAG
+        context.global_quality = encoding.qscale * _LAMBDA

@@ -1,0 +1,263 @@
+"""The finished film: the parts of its new picture in a row, and everything else packet for packet."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from ..errors import InputError
+from ..files import shown
+from .film import Film, opened
+
+_FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".mpg": "mpeg",
+    ".mpeg": "mpeg",
+    ".ts": "mpegts",
+    ".mts": "mpegts",
+    ".wmv": "asf",
+}
+WRITABLE = tuple(_FORMATS)
+"""Extensions that a finished film can have."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The new picture of a film.
+
+    Attributes:
+        parts: files in order, as `encoder.Part` writes them.
+        times: of all frames, in units of the film's time base.
+        durations: of all frames.
+        rotation: degrees counterclockwise by which it is shown.
+        window: first and last + 1 time of what is wanted of the other streams, or all.
+    """
+
+    parts: Sequence[Path]
+    times: Sequence[int]
+    durations: Sequence[int]
+    rotation: int = 0
+    window: tuple[int, int] | None = None
+
+
+def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:
+    """Write the film to `scratch` in the format of `suffix`, and read it back.
+
+    Args:
+        film: whose other streams, chapters and metadata are taken over.
+        picture: the new one.
+        scratch: the file to write.
+        suffix: of the name it will have.
+
+    Returns:
+        What this format could not take, a sentence each.
+
+    Raises:
+        InputError: a format that cannot be written or cannot hold this.
+    """
+    remarks: list[str] = []
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(opened(film.path))
+            parts = [stack.enter_context(opened(part)) for part in picture.parts[:1]]
+            target = stack.enter_context(
+                av.open(f"file:{scratch}", "w", format=_FORMATS[suffix], options=_AS_GIVEN)
+            )
+            streams = _streams(source, film, parts[0].streams.video[0], target, remarks)
+            if picture.rotation:
+                streams[film.stream].set_display_rotation(picture.rotation)
+            _describe(source, target, film, picture)
+            for packet in _in_order(source, film, picture, streams):
+                target.mux(packet)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"{shown(film.path)}: a {suffix} file cannot hold this film ({error}); "
+            "choose another format, such as .mkv."
+        ) from error
+    return remarks + _read_back(scratch, picture, film)
+
+
+# Times stay as they are, even those before 0 that decoding needs.
+_AS_GIVEN = {"avoid_negative_ts": "disabled"}
+
+
+def _streams(
+    source: InputContainer,
+    film: Film,
+    new: Stream,
+    target: OutputContainer,
+    remarks: list[str],
+) -> dict[int, Stream]:
+    """The streams of the finished film, by their index in the source."""
+    streams: dict[int, Stream] = {}
+    for stream in source.streams:
+        template = new if stream.index == film.stream else stream
+        try:
+            made = target.add_stream_from_template(template, opaque=True)
+        except (ValueError, av.error.FFmpegError) as error:
+            if stream.index == film.stream:
+                raise
+            remarks.append(f"Stream {stream.index} ({stream.type}) does not fit: {error}.")
+            continue
+        made.metadata.update(_named(stream.metadata))
+        made.disposition = stream.disposition
+        if stream.time_base is not None:
+            made.time_base = stream.time_base
+        streams[stream.index] = made
+    return streams
+
+
+def _named(metadata: Mapping[str, str]) -> dict[str, str]:
+    """MP4 reads a stream's title as its name, and writes it from its title."""
+    return {"title" if key == "name" else key: value for key, value in metadata.items()}
+
+
+def _describe(
+    source: InputContainer, target: OutputContainer, film: Film, picture: Picture
+) -> None:
+    target.metadata.update(source.metadata)
+    chapters = source.chapters()
+    if chapters and picture.window is None:
+        target.set_chapters(chapters)
+
+
+def _in_order(
+    source: InputContainer, film: Film, picture: Picture, streams: dict[int, Stream]
+) -> Iterator[Packet]:
+    """All packets by the time at which they are decoded."""
+    own = ((_seconds(packet), 0, packet) for packet in _new(film, picture, streams[film.stream]))
+    rest = (
+        (_seconds(packet), 1, packet) for packet in _others(source, film, picture.window, streams)
+    )
+    for _, _, packet in heapq.merge(own, rest, key=lambda one: one[:2]):
+        yield packet
+
+
+def _seconds(packet: Packet) -> Fraction:
+    time = packet.dts if packet.dts is not None else packet.pts
+    if time is None or packet.time_base is None:
+        return Fraction(0)
+    return time * packet.time_base
+
+
+def _others(
+    source: InputContainer,
+    film: Film,
+    window: tuple[int, int] | None,
+    streams: dict[int, Stream],
+) -> Iterator[Packet]:
+    for packet in source.demux():
+        stream = streams.get(packet.stream_index)
+        # An empty packet at the end flushes a decoder; there is none.
+        if packet.stream_index == film.stream or stream is None or packet.size == 0:
+            continue
+        if window is not None and not _moved(packet, film.time_base, window):
+            continue
+        packet.stream = stream
+        yield packet
+
+
+def _moved(packet: Packet, unit: Fraction, window: tuple[int, int]) -> bool:
+    """Whether a packet lies in the window, whose start is then its time 0."""
+    if packet.pts is None or packet.time_base is None:
+        return False
+    start, stop = (bound * unit / packet.time_base for bound in window)
+    if not start <= packet.pts < stop:
+        return False
+    shift = round(start)
+    packet.pts -= shift
+    if packet.dts is not None:
+        packet.dts -= shift
+    return True
+
+
+def _new(film: Film, picture: Picture, stream: Stream) -> Iterator[Packet]:
+    """The picture's packets, with the film's own times.
+
+    What has to be decoded before it is shown gets a time of decoding as many frames ahead as the
+    worst of all needs, so that these times rise even where parts meet.
+    """
+    delay = max(_delay(part) for part in picture.parts)
+    start = picture.window[0] if picture.window else 0
+    times = [time - start for time in picture.times]
+    step = times[1] - times[0] if len(times) > 1 else picture.durations[0]
+    early = [times[0] - (delay - i) * step for i in range(delay)]
+    decoding = [*early, *times]
+    count = done = 0
+    for part in picture.parts:
+        order = _order(part)
+        with opened(part) as container:
+            packets = (one for one in container.demux(container.streams.video[0]) if one.size)
+            for packet, place in zip(packets, order, strict=True):
+                packet.pts = times[done + place]
+                packet.dts = min(decoding[count], packet.pts)
+                packet.duration = picture.durations[done + place]
+                packet.time_base = film.time_base
+                packet.stream = stream
+                count += 1
+                yield packet
+        done += len(order)
+
+
+def _order(part: Path) -> list[int]:
+    """Of each packet of a part, which of its frames it is, by time."""
+    with opened(part) as container:
+        stream = container.streams.video[0]
+        shown_at = [packet.pts or 0 for packet in container.demux(stream) if packet.size]
+    places = {time: place for place, time in enumerate(sorted(shown_at))}
+    return [places[time] for time in shown_at]
+
+
+def _delay(part: Path) -> int:
+    return max((i - place for i, place in enumerate(_order(part))), default=0)
+
+
+def _read_back(scratch: Path, picture: Picture, film: Film) -> list[str]:
+    """Whether the file holds every frame at its time.
+
+    Raises:
+        InputError: it does not.
+    """
+    start = picture.window[0] if picture.window else 0
+    meant = [(time - start) * film.time_base for time in picture.times]
+    with opened(scratch) as container:
+        stream = container.streams.video[0]
+        unit = stream.time_base or Fraction(1)
+        found = sorted(
+            packet.pts * unit
+            for packet in container.demux(stream)
+            if packet.size and packet.pts is not None
+        )
+    if len(found) != len(meant):
+        raise InputError(
+            f"{shown(film.path)}: of {len(meant)} frames the file written holds {len(found)}; "
+            "choose another format, such as .mkv."
+        )
+    # Some formats start every film at 0, or have coarse times.
+    shift = found[0] - meant[0]
+    worst = max(abs(a - b - shift) for a, b in zip(found, meant, strict=True))
+    if worst > max(unit, Fraction(1, 1000)):
+        raise InputError(
+            f"{shown(film.path)}: frames would be shown up to {float(worst):.3f} s too early or "
+            "too late; choose another format, such as .mkv."
+        )
+    remarks = []
+    if shift:
+        remarks.append(f"The film starts {float(shift):+.3f} s from where it did.")
+    if worst:
+        remarks.append(f"Times are rounded to {float(unit):.4f} s, as this format has them.")
+    return remarks
