@@ -175,7 +175,7 @@ def test_only_promised_formats_are_opened(tmp_path, monkeypatch, kind, suffix):
     monkeypatch.setattr(Image, "open", never)
     path = tmp_path / f"in{suffix}"
     path.write_bytes(NO_PICTURES[kind])
-    with pytest.raises(InputError, match="not a picture of a kind"):
+    with pytest.raises(InputError, match="not a picture this program"):
         read_picture(path)
 
 
