@@ -13,7 +13,7 @@ from ..gpen_core.run import Run, Tools
 from . import boxes, crops, host, preview, weights, widgets
 from .say import say, warn
 from .schema import advanced, schema
-from .types import GPENFaces, GPENModel
+from .types import BoundingBox, FaceLandmarks, GPENFaces, GPENModel, Segs
 
 
 class DetectFaces(io.ComfyNode):
@@ -53,6 +53,24 @@ class DetectFaces(io.ComfyNode):
                     optional=True,
                     tooltip="The model that will restore the crops. Sets their size and template.",
                 ),
+                BoundingBox.Input(
+                    id="bboxes",
+                    optional=True,
+                    tooltip="Boxes that another node has found, of faces or of persons, instead of "
+                    "a search; the landmarks are found in them.",
+                    extra_dict={"forceInput": True},
+                ),
+                FaceLandmarks.Input(
+                    id="landmarks",
+                    optional=True,
+                    tooltip="Landmarks that another node has found, instead of a search; from "
+                    "Detect Face Landmarks (MediaPipe).",
+                ),
+                Segs.Input(
+                    id="segs",
+                    optional=True,
+                    tooltip="Segments of the Impact Pack, used as boxes.",
+                ),
             ],
             outputs=[
                 GPENFaces.Output(id="faces", display_name="GPEN_FACES"),
@@ -63,6 +81,12 @@ class DetectFaces(io.ComfyNode):
                 ),
                 widgets.boxes(),
                 io.Int.Output(id="count", display_name="count", tooltip="Number of faces kept."),
+                widgets.crop_masks(),
+                BoundingBox.Output(
+                    id="bounding_boxes",
+                    display_name="bboxes",
+                    tooltip="The boxes of the faces kept, for each picture.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -79,8 +103,12 @@ class DetectFaces(io.ComfyNode):
         detector: str,
         crop_size: int,
         gpen_model: host.HostModel | None = None,
+        bboxes: object = None,
+        landmarks: object = None,
+        segs: object = None,
         **values: Any,
     ) -> io.NodeOutput:
+        given = boxes.given_in(image, bboxes, landmarks, segs)
         options = widgets.read(**values)
         images, _ = from_comfy(image)
         hooks = host.HostHooks(cls, len(images), stages=("detect",))
@@ -89,14 +117,16 @@ class DetectFaces(io.ComfyNode):
             tools = replace(tools, model=gpen_model.model)
             crop_size = gpen_model.model.input_size
         run = Run(tools, options, hooks)
-        found = run.find(images)
+        found = run.find(images) if given is None else run.take_given(images, given)
         faces = run.align(images, found.faces, crop_size)
-        text = _told(cls, len(faces), len(found.everyone), len(images))
+        text = " ".join([_told(cls, len(faces), len(found.everyone), len(images)), *hooks.events])
         return io.NodeOutput(
             faces,
             crops.to_image(faces.crops),
             boxes.to_mask(faces),
             len(faces),
+            crops.masks_of(faces),
+            boxes.to_bounding_boxes(faces),
             ui=preview.shown(text, preview.of_found(image, found)),
         )
 

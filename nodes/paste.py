@@ -47,7 +47,8 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="Edited crops of these faces, to paste instead.",
+                    tooltip="Edited crops of these faces, to paste instead. Where they are "
+                    "transparent, nothing is pasted.",
                 ),
                 io.Image.Input(
                     id="background",

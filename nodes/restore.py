@@ -38,7 +38,8 @@ class RestoreFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="Square pictures of one centered face each.",
+                    tooltip="Square pictures of one centered face each. Where they are "
+                    "transparent, nothing is pasted.",
                 ),
             ],
             outputs=[
@@ -46,6 +47,7 @@ class RestoreFaces(io.ComfyNode):
                 io.Image.Output(
                     id="restored_crops", display_name="crops", tooltip="The restored faces."
                 ),
+                widgets.crop_masks(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -67,7 +69,10 @@ class RestoreFaces(io.ComfyNode):
         else:
             text = warn(cls, "No face to restore.")
         return io.NodeOutput(
-            restored, crop_pictures.to_image(restored.restored), ui=preview.shown(text)
+            restored,
+            crop_pictures.to_image(restored.restored),
+            crop_pictures.masks_of(restored),
+            ui=preview.shown(text),
         )
 
 

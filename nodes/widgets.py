@@ -98,6 +98,15 @@ def changed() -> io.Output:
     )
 
 
+def crop_masks() -> io.Output:
+    return io.Mask.Output(
+        id="crop_masks",
+        display_name="crop_masks",
+        tooltip="White where a crop is pasted back. Crops with alpha (invert this mask for Join "
+        "Image with Alpha) are pasted where they are opaque.",
+    )
+
+
 def boxes() -> io.Output:
     return io.Mask.Output(id="boxes", display_name="boxes", tooltip="White inside the face boxes.")
 
