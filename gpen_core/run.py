@@ -67,6 +67,10 @@ class Found:
     Attributes:
         everyone: sorted; a face's place among those of its image is its index.
         chosen: indices into `everyone`.
+
+    Example:
+        >>> len(Found(Faces.empty([(48, 64)]), []).faces)
+        0
     """
 
     everyone: Faces

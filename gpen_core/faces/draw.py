@@ -39,6 +39,10 @@ class Mark:
         label: its number.
         more: added to the label where there is room for it.
         color: of its box and label; None is gray, for a face that is left out.
+
+    Example:
+        >>> Mark((0, 0, 39, 39), label="0").scaled(0.5).box
+        (-0.25, -0.25, 19.25, 19.25)
     """
 
     box: Box
@@ -59,13 +63,23 @@ class Mark:
 
 
 def color_of(index: int) -> Color:
-    """A color for the face of this number."""
+    """A color for the face of this number.
+
+    Example:
+        >>> color_of(0)
+        (68, 255, 64)
+    """
     red, green, blue = colorsys.hsv_to_rgb((0.33 + index * _GOLDEN) % 1, 0.75, 1)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def marks_of(faces: Faces, source: int = 0) -> list[Mark]:
-    """The faces of one image, numbered by their place among them, as `select` counts them."""
+    """The faces of one image, numbered by their place among them, as `select` counts them.
+
+    Example:
+        >>> marks_of(Faces.empty([(48, 64)]))
+        []
+    """
     own = faces.of_image(source).to("cpu")
     return [
         Mark(
@@ -112,6 +126,12 @@ def draw_marks(picture: Image.Image, marks: Sequence[Mark]) -> None:
 
     Boxes run around their faces and never over them, labels where they cover no face if there is
     such a place.
+
+    Example:
+        >>> picture = Image.new("RGB", (64, 48))
+        >>> draw_marks(picture, [Mark((20, 20, 40, 40), label="0", color=(255, 0, 0))])
+        >>> picture.getpixel((30, 30)), picture.getpixel((19, 30))
+        ((0, 0, 0), (255, 0, 0))
     """
     canvas = ImageDraw.Draw(picture)
     # Those left out come first, below the others; labels on top of all boxes, or in a crowd the

@@ -46,6 +46,10 @@ class Given:
         box: `x0, y0, x1, y1` in pixels of the image.
         score: 0..1.
         points: 5, 68, 468 or 478 landmarks (K, 2) in pixels of the image, or None.
+
+    Example:
+        >>> Given((10.0, 10.0, 50.0, 60.0)).score
+        1.0
     """
 
     box: tuple[float, float, float, float]
@@ -74,6 +78,13 @@ def given_faces(
 
     Raises:
         InputError: another number of images, a number of landmarks that is not known.
+
+    Example:
+        >>> from gpen_core.faces.detect import load_detector
+        >>> eyes_nose_mouth = torch.tensor([[20.0, 20], [44, 20], [32, 34], [23, 46], [41, 46]])
+        >>> face = Given((10.0, 5.0, 54.0, 60.0), points=eyes_nose_mouth)
+        >>> len(given_faces(torch.rand(1, 3, 64, 64), [[face]], load_detector()))
+        1
     """
     options, hooks = options or DetectOptions(), hooks or Hooks()
     if len(given) != len(images):
@@ -106,6 +117,10 @@ def five_points(points: Tensor) -> Tensor:
 
     Raises:
         InputError: another number of them.
+
+    Example:
+        >>> five_points(torch.rand(478, 2)).shape
+        torch.Size([5, 2])
     """
     if len(points) == 5:
         return points.float()
