@@ -31,7 +31,7 @@ class Rejected:
     reason: str
 
 
-_PER_FACE = ("boxes", "scores", "landmarks", "source", "matrices", "crops", "restored")
+_PER_FACE = ("boxes", "scores", "landmarks", "source", "matrices", "crops", "restored", "alpha")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Faces:
         matrices: (N, 2, 3) float32 similarity, image pixels to crop pixels, set by `align`.
         crops: (N, 3, S, S) float, RGB -1..1, the aligned input, set by `align`.
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
+        alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
+            None for all of it.
 
     Example:
         >>> faces = Faces(
@@ -79,6 +81,7 @@ class Faces:
     matrices: Tensor | None = None
     crops: Tensor | None = None
     restored: Tensor | None = None
+    alpha: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
