@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import json
+import shutil
 import time
+import urllib.error
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+RESTORE = "1-restore-old-photograph"
 TWINS = sorted((HERE / "workflows").glob("*.json"))
 # What these need beside the pack: files nobody ships with a node pack.
 NEEDS_A_FILE = {
@@ -178,6 +181,123 @@ def test_the_model_is_loaded_once_over_three_workflows(server):
         assert server.run(changed)["status"]["status_str"] == "success"
     loads = server.log.read_text(errors="replace").count("small.pth: gpen-v1") - start
     assert loads == 1
+
+
+# --- workflows that keep working -----------------------------------------------------------------
+
+OLD_LOADER = {"class_type": "FaceRestoreModelLoader", "inputs": {"model_name": "codeformer.pth"}}
+OLD_RESTORERS = {
+    "FaceRestoreCFWithModel": {
+        "facerestore_model": ["model", 0],
+        "facedetection": "retinaface_resnet50",
+        "codeformer_fidelity": 0.5,
+    },
+    "ReActorRestoreFace": {
+        "facedetection": "retinaface_resnet50",
+        "model": "GFPGANv1.4.pth",
+        "visibility": 0.0,
+        "codeformer_weight": 0.5,
+    },
+    "ReActorRestoreFaceAdvanced": {
+        "facedetection": "YOLOv5n",
+        "model": "codeformer-v0.1.0.pth",
+        "visibility": 0.8,
+        "codeformer_weight": 0.5,
+        "face_selection": "all",
+    },
+}
+
+
+@pytest.fixture
+def replacements(server) -> dict:
+    """What the host replaces, or a skip on one that replaces nothing."""
+    try:
+        return server.get("/node_replacements")
+    except urllib.error.HTTPError as error:
+        assert error.code == 404
+        pytest.skip("this host knows no node replacements")
+
+
+def old_prompt(kind: str) -> dict:
+    """A prompt as it was saved with the other pack; `_meta` is what the page adds."""
+    graph = {
+        "image": {"class_type": "LoadImage", "inputs": {"image": "astronaut-damaged.jpg"}},
+        "model": copy.deepcopy(OLD_LOADER),
+        "restore": {
+            "class_type": kind,
+            "inputs": {"image": ["image", 0], **copy.deepcopy(OLD_RESTORERS[kind])},
+        },
+        "save": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["restore", 0], "filename_prefix": "old"},
+        },
+    }
+    if "facerestore_model" not in OLD_RESTORERS[kind]:
+        del graph["model"]
+    return {key: {**entry, "_meta": {"title": key}} for key, entry in graph.items()}
+
+
+@pytest.mark.parametrize("kind", OLD_RESTORERS)
+def test_an_old_workflow_of_another_pack_runs_with_ours(server, replacements, kind):
+    graph = old_prompt(kind)
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", errors(entry)
+    result = picture(server, entry["outputs"]["save"]["images"][0]).astype(int)
+    original = Image.open(server.base / "input" / "astronaut-damaged.jpg").convert("RGB")
+    changed = np.abs(result - np.asarray(original).astype(int)).max()
+    # The strength is the old visibility, where there was one.
+    assert (changed == 0) == (OLD_RESTORERS[kind].get("visibility") == 0.0)
+
+
+def test_replacements_name_inputs_that_exist_and_leave_no_widget_open(server, replacements):
+    info = server.get("/object_info")
+    ours = {
+        old: each
+        for old, entries in replacements.items()
+        for each in entries
+        if each["new_node_id"].startswith("GPEN_")
+    }
+    assert set(ours) == {*OLD_RESTORERS, "FaceRestoreModelLoader"}
+    for old, each in ours.items():
+        known = info[each["new_node_id"]]["input"]
+        given = {mapped["new_id"] for mapped in each["input_mapping"]}
+        assert given <= set(known["required"]) | set(known.get("optional", {})), old
+        assert set(known["required"]) <= given, old
+
+
+SAVED_LABELS = [
+    "GPEN-BFR-512 (download, 284 MB, non-commercial)",
+    "GPEN-BFR-512 (download, 284 MB)",
+    "GPEN-BFR-512 (download, size unknown, non-commercial)",
+]
+
+
+@pytest.mark.parametrize("label", SAVED_LABELS)
+def test_a_saved_entry_is_found_by_its_name(server, label):
+    """Whatever its label said of the size; the file is there by now and needs no download."""
+    path = server.base / "models" / "facerestore_models" / "GPEN-BFR-512.safetensors"
+    shutil.copy(ROOT / "weights" / "gpen-lite-256.safetensors", path)
+    try:
+        graph = available(server, twin(RESTORE))
+        loader = next(k for k, v in graph.items() if v["class_type"] == "GPEN_LoadModel")
+        graph[loader]["inputs"]["file"] = label
+        entry = server.run(graph)
+        assert entry["status"]["status_str"] == "success", errors(entry)
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["GPEN-BFR-512.pth", "faces\\gpen-bfr-512.pth"])
+def test_a_missing_file_offers_its_download(server, name):
+    graph = available(server, twin(RESTORE))
+    loader = next(k for k, v in graph.items() if v["class_type"] == "GPEN_LoadModel")
+    graph[loader]["inputs"]["file"] = name
+    status, answer = server.post("/prompt", {"prompt": graph})
+    text = json.dumps(answer)
+    assert status == 400 and "choose 'GPEN-BFR-512 (download, 284 MB, non-commercial)'" in text
+    graph[loader]["inputs"]["file"] = "of-my-own.pth"
+    status, answer = server.post("/prompt", {"prompt": graph})
+    assert status == 400 and "choose another file" in json.dumps(answer)
 
 
 def test_wrong_requests_get_an_answer_and_no_traceback(server):
