@@ -67,6 +67,17 @@ def _replacement(new: type[io.ComfyNode], old: Old) -> io.NodeReplace:
 
     A prompt without a page has no defaults, so every widget of ours gets a value.
     """
+
+    class Swap(io.NodeReplace):
+        """The output keeps its index, so only the page, which moves the wires, has to be told.
+
+        The host's own pass over a prompt would look the wire up by its old name, and fail where
+        the node at its other end was swapped before.
+        """
+
+        def as_dict(self) -> dict[str, object]:
+            return super().as_dict() | {"output_mapping": [{"new_idx": 0, "old_idx": 0}]}
+
     described = new.define_schema()
     taken = [{"new_id": ours, "old_id": theirs} for theirs, ours in old.inputs.items()]
     own = {each.id: first_value(each) for each in described.inputs}
@@ -75,17 +86,16 @@ def _replacement(new: type[io.ComfyNode], old: Old) -> io.NodeReplace:
         for name, value in own.items()
         if value is not None and name not in old.inputs.values()
     ]
-    return io.NodeReplace(
+    return Swap(
         new_node_id=described.node_id,
         old_node_id=old.id,
         old_widget_ids=list(old.widgets) or None,
         input_mapping=[*taken, *defaults],
-        output_mapping=[{"new_idx": 0, "old_idx": 0}],
     )
 
 
 def first_value(each: io.Input) -> object:
-    """What a widget shows at first, the first entry of a menu without a default; None for sockets."""
+    """What a widget shows at first: its default, or a menu's first entry. None for sockets."""
     if isinstance(each, io.Combo.Input) and each.default is None:
         return each.options[0]
     return getattr(each, "default", None)
