@@ -35,7 +35,7 @@ export async function launch() {
 export async function openPage(browser, design, size = { width: 1700, height: 1000 }) {
   await settings({
     'Comfy.TutorialCompleted': true,
-    'Comfy.Workflow.Persist': false,
+    'Comfy.Workflow.Persist': true,
     'Comfy.Minimap.Visible': false,
     'Comfy.VueNodes.Enabled': design === 'vue',
     'Comfy.VueNodes.AutoScaleLayout': true
