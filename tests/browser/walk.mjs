@@ -403,11 +403,7 @@ async function aMissingModelIsOffered() {
 
 async function theBlueprintRuns() {
   if (!NEWER) throw new Skip('this host knows no blueprints')
-  const kind = await page.evaluate(async () => {
-    const known = Object.keys(window.LiteGraph.registered_node_types)
-    return known.find((each) => /Restore Faces \(GPEN\)/.test(each)) ?? null
-  })
-  const blueprint = await json('subgraphs', 'Restore Faces (GPEN).json')
+  const blueprint = await json('subgraphs', 'Face Restore step by step (GPEN).json')
   const [node] = blueprint.nodes
   Object.assign(node, { id: 2, pos: [450, 60] })
   node.inputs[0].link = 1
@@ -443,7 +439,6 @@ async function theBlueprintRuns() {
   await fit(page)
   await screenshot(page, `${design}-blueprint-inside`)
   await page.evaluate(() => window.app.canvas.setGraph(window.app.graph))
-  console.log(`        listed as ${kind}`)
 }
 
 async function ourTypesHaveColors() {

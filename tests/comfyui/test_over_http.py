@@ -438,7 +438,7 @@ def test_the_blueprint_is_offered_and_its_wires_fit(server):
         assert error.code == 404
         pytest.skip("this host knows no blueprints")
     ours = [key for key, each in listed.items() if each["info"]["node_pack"] == "custom_nodes.gpen"]
-    assert [listed[key]["name"] for key in ours] == ["Restore Faces (GPEN)"]
+    assert [listed[key]["name"] for key in ours] == ["Face Restore step by step (GPEN)"]
     content = json.loads(server.get(f"/global_subgraphs/{ours[0]}")["data"])
     (inside,) = content["definitions"]["subgraphs"]
     assert content["nodes"][0]["type"] == inside["id"]
