@@ -31,8 +31,8 @@ PACK, CORE = {"cnr_id": "gpen", "ver": "0.1.0"}, {"cnr_id": "comfy-core", "ver":
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 # Heights in the page, in pixels, in its newer design, which is the taller one.
 TITLE, SLOT, WIDGET, TEXT, REST = 30, 20, 28, 76, 44
-# What these need for the picture that they show after a run.
-PREVIEW, SHOWING = 240, ("GPEN_DetectFaces", "GPEN_SelectFaces", "GPEN_RestoreImage")
+# What ours need for the sentence, and these for the picture, that they show after a run.
+SENTENCE, PREVIEW, SHOWING = 40, 240, ("GPEN_DetectFaces", "GPEN_SelectFaces", "GPEN_RestoreImage")
 COLUMN_GAP, ROW_GAP, STACK_GAP, GROUP_TITLE, GROUP_MARGIN = 100, 100, 40, 44, 20
 COLORS = {"blue": "#3f789e", "green": "#8A8", "yellow": "#b58b2a"}
 
@@ -101,7 +101,8 @@ class Node:
         sockets = sum(name not in widgets for name, *_ in self.inputs())
         texts = sum(bool(options.get("multiline")) for options in widgets.values())
         rows = SLOT * max(sockets, len(outputs)) + WIDGET * len(widgets) + TEXT * texts
-        return max(rows + REST + PREVIEW * (self.kind in SHOWING), self.size[1])
+        shown = SENTENCE * self.ours + PREVIEW * (self.kind in SHOWING)
+        return max(rows + REST + shown, self.size[1])
 
     def output(self, name: str) -> int:
         """The index of an output, by the name the page shows."""

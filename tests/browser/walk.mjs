@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import {
   address, check, dialogs, failure, fit, json, launch, layoutFaults, missingNodes, open, openPage,
-  root, run, screenshot, SECONDS
+  root, run, screenshot, SECONDS, settings
 } from './page.mjs'
 
 const design = process.argv[2] ?? 'classic'
@@ -480,8 +480,24 @@ async function helpPagesAreServed() {
       const answer = await fetch(`${base}/${name}`)
       check(answer.ok, `${name} is not served`)
       for (const [, image] of (await answer.text()).matchAll(/!\[[^\]]*\]\(([^)]+)\)/g))
-        check((await fetch(new URL(image, `${base}/${name}`))).ok, `${name} shows ${image}`)
+        check((await fetch(`${base}/${image}`)).ok, `${name} shows ${image}, which is not there`)
     }
+}
+
+async function thePageSpeaksChinese() {
+  await settings({ 'Comfy.Locale': 'zh' })
+  try {
+    await page.close()
+    ;({ page, said } = await openPage(browser, design))
+    await open(page, (await template('3')).workflow)
+    await screenshot(page, `${design}-chinese`)
+    const titles = await page.evaluate(() => window.app.graph._nodes.map((node) => node.title))
+    check(titles.includes('检测并对齐人脸'), `the titles are ${titles}`)
+  } finally {
+    await settings({ 'Comfy.Locale': 'en' })
+    await page.close()
+    ;({ page, said } = await openPage(browser, design))
+  }
 }
 
 const STEPS = {
@@ -499,7 +515,8 @@ const STEPS = {
   'the blueprint runs': theBlueprintRuns,
   'our types have colors': ourTypesHaveColors,
   'templates are listed': templatesAreListedInOrder,
-  'help pages are served': helpPagesAreServed
+  'help pages are served': helpPagesAreServed,
+  'the page speaks Chinese': thePageSpeaksChinese
 }
 
 const begun = Date.now()
