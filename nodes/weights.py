@@ -40,8 +40,12 @@ def downloadable() -> list[Entry]:
 
 
 def model_entry(choice: str) -> Entry | None:
-    """The catalogue's entry that a label of the menu stands for; None for the name of a file."""
-    return next((entry for entry in downloadable() if entry.label == choice), None)
+    """The catalogue's entry that a label of the menu stands for; None for the name of a file.
+
+    Only the name counts: a workflow may have been saved when the label gave another size.
+    """
+    name, download = split_label(choice)
+    return next((entry for entry in downloadable() if download and entry.name == name), None)
 
 
 def model_file_here(choice: str) -> Path | None:
@@ -51,7 +55,18 @@ def model_file_here(choice: str) -> Path | None:
         GPENError: it is the name of a file, and no folder holds it.
     """
     entry = model_entry(choice)
-    return folders.model_path(choice) if entry is None else folders.find_model(entry.filename)
+    if entry is not None:
+        return folders.find_model(entry.filename)
+    return folders.model_path(choice, _instead_of(choice))
+
+
+def _instead_of(name: str) -> str:
+    """What to do where a model file is missing: its download, where there is one."""
+    filename = name.replace("\\", "/").rpartition("/")[2].lower()
+    for entry in downloadable():
+        if entry.filename.lower() == filename:
+            return f"choose {entry.label!r} to download it"
+    return "choose another file"
 
 
 def model_file(choice: str) -> Path:
