@@ -19,7 +19,6 @@ from gpen_core.faces.mask import crop_masks
 from gpen_core.faces.paste import Canvas, Surface
 from gpen_core.faces.templates import template
 from gpen_core.hooks import Hooks
-from gpen_core.images import layouts
 from gpen_core.options import MaskOptions, PasteOptions
 
 
@@ -317,22 +316,6 @@ def test_progress_counts_every_face() -> None:
     restored = faces.with_(restored=faces.crops)
     paste(images, restored, crop_masks(faces), PasteOptions(upscale=2), hooks=Counting())
     assert steps == [("enlarge", 1, 1), ("paste", 1, 2), ("paste", 2, 2)]
-
-
-def test_enlarging_in_strips_is_enlarging_at_once_and_tells_on_the_way(monkeypatch) -> None:
-    images = torch.rand(2, 3, 53, 31)
-    told = []
-
-    class Telling(Hooks):
-        def progress(self, stage, done, total):
-            told.append((stage, done, total))
-
-    monkeypatch.setattr(layouts, "_STRIP_PIXELS", 2000)
-    for factor in (2, 4):
-        whole = torch.nn.functional.interpolate(images, scale_factor=factor, mode="bicubic")
-        assert torch.equal(layouts.enlarge(images, factor, Telling()), whole.clamp(0, 1))
-        assert len(told) > 4 and told[-1][1] == told[-1][2] == len(told)
-        told.clear()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,7 @@ from gpen_core.faces.found import Faces
 from gpen_core.faces.restore import is_out_of_memory, restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
 from gpen_core.models.load import build_model
+from gpen_core.models.model import Model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.options import Options, RestoreOptions
 from gpen_core.run import Run, Tools
@@ -140,24 +143,33 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
     assert "restored again in fp32" in hooks.events[0]
 
 
-class OneBadPixel(torch.nn.Module):
+def with_one_bad_pixel(model: Model, value: float) -> Model:
     """The real network, which gets one value of one face wrong: what a slight overflow does."""
 
-    def __init__(self, network, value: float) -> None:
-        super().__init__()
-        self.inner, self.value = network, value
+    class OneBadPixel(type(model.network)):
+        def forward(self, x, generator=None):
+            result = super().forward(x, generator).clone()
+            result[-1, 2, 5, 7] = value
+            return result
 
-    def forward(self, x, generator=None):
-        result = self.inner(x, generator).clone()
-        result[-1, 2, 5, 7] = self.value
-        return result
+    network = copy(model.network)
+    network.__class__ = OneBadPixel
+    return replace(model, network=network)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_one_bad_value_of_one_face_is_enough(small_model, value):
-    spoiled = replace(small_model, network=OneBadPixel(small_model.network, value))
+    spoiled = with_one_bad_pixel(small_model, value)
     with pytest.raises(GPENError, match="NaN or infinite"):
         restore_crops(crops_of(2), spoiled, RestoreOptions(), Hooks())
+
+
+def test_one_bad_value_is_enough_after_the_second_attempt_too(small_model):
+    """fp16 gives a NaN, and so does the same network in fp32: the fault is in its weights."""
+    spoiled, hooks = with_one_bad_pixel(small_model.with_precision("fp16"), math.nan), Recording()
+    with pytest.raises(GPENError, match="NaN or infinite values in fp32"):
+        restore_crops(crops_of(2), spoiled, RestoreOptions(), hooks)
+    assert hooks.events == ["fp16 overflowed; 2 face(s) restored again in fp32."]
 
 
 def test_nan_in_fp32_is_an_error(small_state):

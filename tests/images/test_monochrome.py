@@ -111,6 +111,15 @@ def test_a_colored_frame_beside_a_gray_one_keeps_its_colors(gray, portrait, smal
     assert not torch.equal(alone[0], alone[1])
 
 
+def test_each_of_several_ready_crops_keeps_its_own_tone(gray, small_model):
+    small = torch.nn.functional.interpolate(gray[None], (64, 64), mode="area")
+    crops = torch.cat([small, torch.rand(1, 3, 64, 64), small])
+    for order in ([0, 1, 2], [1, 0, 2]):
+        ready = Run(Tools(small_model)).crops(crops[order], check=False).images
+        is_gray = [torch.equal(one[0], one[1]) and torch.equal(one[1], one[2]) for one in ready]
+        assert is_gray == [index != 1 for index in order]
+
+
 def test_the_shared_examples(shared, small_model):
     for name, is_gray in (("almostgrey_weber.png", True), ("sepia.jpg", False)):
         picture = np.asarray(Image.open(shared / "cases" / "pictures" / name).convert("RGB"))
