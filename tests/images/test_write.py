@@ -84,9 +84,6 @@ def test_sizes_that_no_format_holds() -> None:
         for height, width in ((size + 1, 7), (7, size + 1)):
             with pytest.raises(InputError) as caught:
                 check_size(path, height, width)
-            title = {".jpg": "JPEG", ".webp": "WebP", ".bmp": "BMP", ".tga": "TGA"}[
-                Path(path).suffix
-            ]
             assert str(caught.value) == (
                 f"{path}: {titles[path[1:]]} holds at most {size} px a side, not {width}x{height}; "
                 "write a PNG or a smaller picture."
