@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def run_one(module: object, model: object, image: torch.Tensor) -> tuple:
-    """Restore Image (GPEN)."""
+    """Face Restore (GPEN)."""
     node = module("gpen_pack.nodes.restore_image").RestoreImage
     result = node.execute(
         gpen_model=model, image=image, strength=1.0, keep="all", upscale="1",

@@ -121,8 +121,14 @@ class Assembled:
         return self._tensor
 
 
-def restore_batch(run: Run, batch: Batch) -> Result:
+def restore_batch(run: Run, batch: Batch, seen: Callable[[Faces], None] | None = None) -> Result:
     """The faces of every frame restored, a few frames at a time.
+
+    Args:
+        run: with `Options.keep_crops`, faces keep their crops.
+        batch: the frames.
+        seen: given the faces of each group of frames; whoever has seen them needs their crops no
+            longer, and the result's faces have none.
 
     Raises:
         GPENError: as `Run.restored`.
@@ -139,7 +145,11 @@ def restore_batch(run: Run, batch: Batch) -> Result:
         restored = run.restored(batch.surface(chosen), chosen.start)
         images.put(chosen, batch.pictures(restored.images, chosen))
         masks.put(chosen, restored.mask[:, 0])
-        faces.append(restored.faces)
+        if seen is None:
+            faces.append(restored.faces)
+        else:
+            seen(restored.faces)
+            faces.append(restored.faces.with_(crops=None, restored=None))
         report.add(restored.report)
     return Result(images.tensor, masks.tensor, Faces.concat(faces), report)
 

@@ -11,7 +11,7 @@ call that step of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -22,6 +22,7 @@ from .faces.align import align
 from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
 from .faces.found import Faces
+from .faces.given import Given, given_faces
 from .faces.mask import crop_masks
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
@@ -66,6 +67,10 @@ class Found:
     Attributes:
         everyone: sorted; a face's place among those of its image is its index.
         chosen: indices into `everyone`.
+
+    Example:
+        >>> len(Found(Faces.empty([(48, 64)]), []).faces)
+        0
     """
 
     everyone: Faces
@@ -243,7 +248,15 @@ class Run:
 
     def find(self, images: Tensor) -> Found:
         """Detect and select: the faces of (B, 3, H, W) 0..1 images."""
-        everyone = detect(images, self.detector, self.options.detect, self.hooks)
+        return self.choose(detect(images, self.detector, self.options.detect, self.hooks))
+
+    def take_given(self, images: Tensor, given: Sequence[Sequence[Given]]) -> Found:
+        """Faces that somebody else has found in (B, 3, H, W) 0..1 images, selected as ours."""
+        everyone = given_faces(images, given, self.detector, self.options.detect, self.hooks)
+        return self.choose(everyone)
+
+    def choose(self, everyone: Faces) -> Found:
+        """Select: which of the faces of some images, in which order."""
         everyone = everyone.take(sorted_indices(everyone, self.options.select.sort))
         return Found(everyone, kept_indices(everyone, self.options.select.keep))
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_core.faces.draw import draw_faces
-from ..gpen_core.faces.found import Faces
-from ..gpen_core.images.layouts import from_comfy, to_comfy
+from ..gpen_core.images.layouts import from_comfy
 from ..gpen_core.run import Run, Tools
-from . import crops, host, weights, widgets
+from . import boxes, crops, host, preview, weights, widgets
 from .say import say, warn
 from .schema import advanced, schema
-from .types import GPENFaces, GPENModel
-
-_PREVIEWED_FRAMES = 4
+from .types import BoundingBox, FaceLandmarks, GPENFaces, GPENModel, Segs
 
 
 class DetectFaces(io.ComfyNode):
@@ -58,6 +53,24 @@ class DetectFaces(io.ComfyNode):
                     optional=True,
                     tooltip="The model that will restore the crops. Sets their size and template.",
                 ),
+                BoundingBox.Input(
+                    id="bboxes",
+                    optional=True,
+                    tooltip="Boxes that another node has found, of faces or of persons, instead of "
+                    "a search; the landmarks are found in them.",
+                    extra_dict={"forceInput": True},
+                ),
+                FaceLandmarks.Input(
+                    id="landmarks",
+                    optional=True,
+                    tooltip="Landmarks that another node has found, instead of a search; from "
+                    "Detect Face Landmarks (MediaPipe).",
+                ),
+                Segs.Input(
+                    id="segs",
+                    optional=True,
+                    tooltip="Segments of the Impact Pack, used as boxes.",
+                ),
             ],
             outputs=[
                 GPENFaces.Output(id="faces", display_name="GPEN_FACES"),
@@ -66,17 +79,22 @@ class DetectFaces(io.ComfyNode):
                     display_name="crops",
                     tooltip="The aligned faces as a batch; one black picture if no face is found.",
                 ),
-                io.Mask.Output(
-                    id="boxes", display_name="boxes", tooltip="White inside the face boxes."
-                ),
+                widgets.boxes(),
                 io.Int.Output(id="count", display_name="count", tooltip="Number of faces kept."),
+                widgets.crop_masks(),
+                BoundingBox.Output(
+                    id="bounding_boxes",
+                    display_name="bboxes",
+                    tooltip="The boxes of the faces kept, for each picture.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, detector: str | None) -> bool | str:
-        return weights.problem("detector", detector, widgets.DETECTORS) or True
+    def validate_inputs(cls, keep: str | None) -> bool | str:
+        # The host holds each parameter named here for wrong, so there is only one.
+        return widgets.problem(keep=keep) or True
 
     @classmethod
     def execute(
@@ -85,8 +103,12 @@ class DetectFaces(io.ComfyNode):
         detector: str,
         crop_size: int,
         gpen_model: host.HostModel | None = None,
+        bboxes: object = None,
+        landmarks: object = None,
+        segs: object = None,
         **values: Any,
     ) -> io.NodeOutput:
+        given = boxes.given_in(image, bboxes, landmarks, segs)
         options = widgets.read(**values)
         images, _ = from_comfy(image)
         hooks = host.HostHooks(cls, len(images), stages=("detect",))
@@ -95,39 +117,32 @@ class DetectFaces(io.ComfyNode):
             tools = replace(tools, model=gpen_model.model)
             crop_size = gpen_model.model.input_size
         run = Run(tools, options, hooks)
-        found = run.find(images)
+        found = run.find(images) if given is None else run.take_given(images, given)
         faces = run.align(images, found.faces, crop_size)
-        _tell(cls, len(faces), len(found.everyone), len(images))
+        text = " ".join([_told(cls, len(faces), len(found.everyone), len(images)), *hooks.events])
         return io.NodeOutput(
             faces,
             crops.to_image(faces.crops),
-            box_masks(faces),
+            boxes.to_mask(faces),
             len(faces),
-            ui=ui.PreviewImage(preview(images, faces), cls=cls),
+            crops.masks_of(faces),
+            boxes.to_bounding_boxes(faces),
+            ui=preview.shown(text, preview.of_found(image, found)),
         )
 
 
-def _tell(cls: type[io.ComfyNode], kept: int, found: int, pictures: int) -> None:
+def _told(cls: type[io.ComfyNode], kept: int, found: int, pictures: int) -> str:
     if kept:
-        say(cls, f"{kept} face(s) in {pictures} picture(s).")
-    elif found:
-        warn(cls, f"{found} face(s) found, but none of them is kept; change keep.")
-    else:
-        warn(cls, "No face was found. Lower confidence or turn on rotations.")
+        return say(cls, f"{kept} face(s) in {pictures} picture(s).{_frames_shown(pictures)}")
+    if found:
+        return warn(
+            cls,
+            f"{found} face(s) found (gray in the preview), but none of them is kept; change keep.",
+        )
+    return warn(cls, "No face was found. Lower confidence or turn on rotations.")
 
 
-def box_masks(faces: Faces) -> Tensor:
-    """(B, H, W), 1 inside the boxes."""
-    height, width = faces.image_sizes[0]
-    masks = torch.zeros(len(faces.image_sizes), height, width)
-    corners = faces.boxes.round().to(torch.int64).clamp(min=0).tolist()
-    for source, (x0, y0, x1, y1) in zip(faces.source.tolist(), corners, strict=True):
-        masks[source, y0 : y1 + 1, x0 : x1 + 1] = 1
-    return masks
-
-
-def preview(images: Tensor, faces: Faces) -> Tensor:
-    """The first frames with boxes and indices, (B, H, W, 3)."""
-    shown = range(min(len(images), _PREVIEWED_FRAMES))
-    drawn = [draw_faces(images[i].float().cpu(), faces, i) for i in shown]
-    return to_comfy(torch.stack(drawn))
+def _frames_shown(pictures: int) -> str:
+    if pictures <= preview.FRAMES:
+        return ""
+    return f" The preview shows the first {preview.FRAMES} pictures."

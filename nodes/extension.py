@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import folders, host, samples
+from . import folders, host, replacements, samples
 from .degrade import DegradeImage
 from .detect import DetectFaces
 from .load_model import LoadGPENModel
@@ -16,6 +16,10 @@ from .select import SelectFaces
 
 class GPENExtension(ComfyExtension):
     """The seven nodes."""
+
+    async def on_load(self) -> None:
+        """Called by hosts that know more than nodes, before the list is asked for."""
+        await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """In the order of the menu."""

@@ -49,8 +49,12 @@ def find_model(name: str) -> Path | None:
     return next((Path(path) for path in found if path is not None), None)
 
 
-def model_path(name: str) -> Path:
+def model_path(name: str, instead: str = "choose another file") -> Path:
     """The file that the loader's widget names.
+
+    Args:
+        name: as it stands in the menu, with its folder where it lies in one.
+        instead: what else the user can do where the file is missing.
 
     Raises:
         InputError: the name has another extension than a model file.
@@ -65,7 +69,7 @@ def model_path(name: str) -> Path:
             return Path(path)
     raise MissingWeightsError(
         f"The model file {name!r} was not found. Put it into {model_downloads()} and refresh the "
-        f"page, or choose another file."
+        f"page, or {instead}."
     )
 
 

@@ -110,7 +110,7 @@ class HostModel(Managed):
         return int(_LIVE_MAPS * width * size**2 * item)
 
 
-def load_model(path: Path, precision: str, device: str) -> HostModel:
+def load_model(path: Path, precision: str = "auto", device: str = "auto") -> HostModel:
     """The network of a file, from the cache where the same file is loaded already.
 
     Raises:
@@ -122,7 +122,7 @@ def load_model(path: Path, precision: str, device: str) -> HostModel:
     return CACHE.get(key, lambda: _read(path, chosen, target), lambda model: model.bytes)
 
 
-def identity(path: Path, precision: str, device: str) -> str:
+def identity(path: Path, precision: str = "auto", device: str = "auto") -> str:
     """Changes when the file is replaced or the widgets are."""
     return repr((*file_identity(path), precision, device))
 
@@ -254,6 +254,9 @@ class HostHooks(Hooks):
         frames: pictures that will be searched.
         stages: those of the core that this node goes through; the bar counts them alone.
         model: whose memory the host manages, where the node restores.
+
+    Attributes:
+        events: sentences that the run told so far.
     """
 
     # What a picture or a face counts for on the bar.
@@ -277,6 +280,7 @@ class HostHooks(Hooks):
         self._total = frames * self._weight(of_frames=True)
         self._bar = ProgressBar(max(self._total, 1))
         self._finished, self._running = 0.0, 0.0
+        self.events: list[str] = []
 
     def _weight(self, *, of_frames: bool) -> int:
         """What a frame, or a face, counts for in this node's stages."""
@@ -307,7 +311,7 @@ class HostHooks(Hooks):
 
     def event(self, sentence: str) -> None:
         """Show it on the node, and in the log."""
-        warn(self._node, sentence)
+        self.events.append(warn(self._node, sentence))
 
 
 def fetched(entry: Entry, folder: Path) -> Path:

@@ -53,7 +53,7 @@ class LoadGPENModel(io.ComfyNode):
                 GPENModel.Output(
                     id="gpen_model",
                     display_name="GPEN_MODEL",
-                    tooltip="For Detect and Align Faces, Restore Faces and Restore Image.",
+                    tooltip="For Detect and Align Faces, Restore Faces and Face Restore.",
                 )
             ],
         )

@@ -13,15 +13,13 @@ from ..gpen_core.faces.found import Faces
 from ..gpen_core.run import Run, Tools, groups
 from . import background as backgrounds
 from . import crops as crop_pictures
-from . import host, weights, widgets
-from .say import warn
+from . import host, masks, preview, weights, widgets
+from .say import say, warn
 from .schema import schema
 from .types import GPENFaces
 
 # Their masks are held at the same time.
 _FACES_AT_ONCE = 8
-# Load Image's mask of a picture without alpha that nobody has painted on: black, of this size.
-_UNPAINTED = (64, 64)
 
 
 class PasteFaces(io.ComfyNode):
@@ -35,6 +33,7 @@ class PasteFaces(io.ComfyNode):
             description="Pastes restored faces back into their picture. Pixels outside the mask "
             "are not changed. Into a background or an upscale model's output, the faces are "
             "pasted with all their detail.",
+            has_intermediate_output=True,
             search_aliases=["face paste", "composite face", "uncrop face"],
             inputs=[
                 io.Image.Input(id="image", tooltip="The picture in which the faces were found."),
@@ -48,7 +47,8 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="Edited crops of these faces, to paste instead.",
+                    tooltip="Edited crops of these faces, to paste instead. Where they are "
+                    "transparent, nothing is pasted.",
                 ),
                 io.Image.Input(
                     id="background",
@@ -56,11 +56,7 @@ class PasteFaces(io.ComfyNode):
                     tooltip="The same picture, already enlarged, to paste into.",
                 ),
                 widgets.upscale_model(),
-                io.Mask.Input(
-                    id="mask",
-                    optional=True,
-                    tooltip="Faces are pasted only where this mask is white. Any size.",
-                ),
+                widgets.user_mask(),
             ],
             outputs=[
                 io.Image.Output(id="pasted", display_name="IMAGE"),
@@ -70,8 +66,9 @@ class PasteFaces(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, mask_type: str | None) -> bool | str:
-        return weights.problem("mask_type", mask_type, widgets.MASKS) or True
+    def validate_inputs(cls, exclude: str | None) -> bool | str:
+        # The host holds each parameter named here for wrong, so there is only one.
+        return widgets.problem(exclude=exclude) or True
 
     @classmethod
     def execute(
@@ -88,21 +85,27 @@ class PasteFaces(io.ComfyNode):
         if crops is not None:
             faces = crop_pictures.replaced(faces, crops)
         check_belonging(image, faces)
-        if len(faces) and faces.restored is None:
-            warn(
-                cls, "These faces are not restored (is Restore Faces bypassed?); nothing is pasted."
-            )
+        text = _told(cls, faces)
+        if faces.restored is None:
             faces = faces.take([])
-        elif len(faces) == 0:
-            warn(cls, "No face to paste; the picture is unchanged.")
         source = backgrounds.choose(image, background, upscale_model)
-        batch = Batch(image, source, painted(mask, image))
+        batch = Batch(image, source, masks.painted(mask, image))
         # Without a face the parser's file is not asked for.
         tools = Tools(parser=weights.parser(mask_type) if len(faces) else None)
         hooks = host.HostHooks(cls, stages=("paste",))
         hooks.found(len(faces))
         run = Run(tools, widgets.read(mask_type=mask_type, **values), hooks)
-        return io.NodeOutput(*paste_frames(run, batch, faces))
+        return io.NodeOutput(*paste_frames(run, batch, faces), ui=preview.shown(text))
+
+
+def _told(cls: type[io.ComfyNode], faces: Faces) -> str:
+    if len(faces) == 0:
+        return warn(cls, "No face to paste; the picture is unchanged.")
+    if faces.restored is None:
+        return warn(
+            cls, "These faces are not restored (is Restore Faces bypassed?); nothing is pasted."
+        )
+    return say(cls, f"{len(faces)} face(s) pasted.")
 
 
 def check_belonging(image: Tensor, faces: Faces) -> None:
@@ -120,16 +123,6 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
             f"px, but image has {len(image)} of {given[1]}x{given[0]} px; connect the same image "
             f"to Detect and Align Faces and to Paste Back, and an enlarged one to background."
         )
-
-
-def painted(mask: Tensor | None, image: Tensor) -> Tensor | None:
-    """The mask as the user means it: what Load Image gives where nobody painted is none."""
-    if mask is None:
-        return None
-    mask = mask.reshape(-1, *mask.shape[-2:])
-    size = tuple(mask.shape[-2:])
-    unpainted = size == _UNPAINTED and size != tuple(image.shape[1:3]) and not bool(mask.any())
-    return None if unpainted else mask
 
 
 def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,8 @@ from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.run import Run, Tools
 from . import crops as crop_pictures
-from . import host, widgets
-from .say import warn
+from . import host, preview, widgets
+from .say import say, warn
 from .schema import schema
 from .types import GPENFaces
 
@@ -27,6 +27,7 @@ class RestoreFaces(io.ComfyNode):
             display_name="Restore Faces",
             description="Restores aligned faces from Detect and Align Faces, or ready face crops. "
             "If both are connected, the crops replace those of the faces.",
+            has_intermediate_output=True,
             search_aliases=["gpen", "face restore", "deblur face", "enhance face"],
             inputs=[
                 widgets.gpen_model(),
@@ -37,7 +38,8 @@ class RestoreFaces(io.ComfyNode):
                 io.Image.Input(
                     id="crops",
                     optional=True,
-                    tooltip="Square pictures of one centered face each.",
+                    tooltip="Square pictures of one centered face each. Where they are "
+                    "transparent, nothing is pasted.",
                 ),
             ],
             outputs=[
@@ -45,6 +47,7 @@ class RestoreFaces(io.ComfyNode):
                 io.Image.Output(
                     id="restored_crops", display_name="crops", tooltip="The restored faces."
                 ),
+                widgets.crop_masks(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -61,9 +64,16 @@ class RestoreFaces(io.ComfyNode):
         hooks = host.HostHooks(cls, stages=("restore",), model=gpen_model)
         hooks.found(len(chosen))
         restored = Run(Tools(gpen_model.model), widgets.read(**values), hooks).restore(chosen)
-        if len(chosen) == 0:
-            warn(cls, "No face to restore.")
-        return io.NodeOutput(restored, crop_pictures.to_image(restored.restored))
+        if len(chosen):
+            text = say(cls, " ".join([f"{len(chosen)} face(s) restored.", *hooks.events]))
+        else:
+            text = warn(cls, "No face to restore.")
+        return io.NodeOutput(
+            restored,
+            crop_pictures.to_image(restored.restored),
+            crop_pictures.masks_of(restored),
+            ui=preview.shown(text),
+        )
 
 
 def _faces_to_restore(faces: Faces | None, crops: Tensor | None, model: host.HostModel) -> Faces:

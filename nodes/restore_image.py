@@ -1,18 +1,40 @@
-"""Restore Image (GPEN): the four nodes in one."""
+"""Face Restore (GPEN): the four nodes in one."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_core.arrays import Batch, restore_batch
+from ..gpen_core.arrays import Batch, Result, restore_batch
+from ..gpen_core.errors import GPENError
+from ..gpen_core.faces.found import Faces
 from ..gpen_core.run import Run, Tools
 from . import background as backgrounds
-from . import host, weights, widgets
+from . import boxes, crops, host, masks, preview, weights, widgets
 from .say import say, warn
-from .schema import schema
+from .schema import advanced, later, schema
+
+_ALIASES = [
+    "face",
+    "portrait",
+    "upscale face",
+    "detailer",
+    "face detailer",
+    "restore",
+    "face restoration",
+    "gpen",
+    "gfpgan",
+    "codeformer",
+    "restoreformer",
+    "reactor",
+    "restore old photo",
+    "人脸修复",
+    "人像修复",
+    "老照片修复",
+]
 
 
 class RestoreImage(io.ComfyNode):
@@ -22,12 +44,13 @@ class RestoreImage(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="GPEN_RestoreImage",
-            display_name="Restore Image (GPEN)",
+            display_name="Face Restore (GPEN)",
             description="Finds the faces in a picture, or in every frame of a batch, restores them "
             "and pastes them back. The single nodes do the same step by step.",
-            search_aliases=["face restore", "gpen", "codeformer", "gfpgan", "restore old photo"],
+            search_aliases=_ALIASES,
+            has_intermediate_output=True,
             inputs=[
-                widgets.gpen_model(),
+                later(widgets.gpen_model()),
                 widgets.image(),
                 widgets.strength(),
                 widgets.keep(),
@@ -38,6 +61,12 @@ class RestoreImage(io.ComfyNode):
                 widgets.confidence(),
                 widgets.batch_size(),
                 widgets.upscale_model(),
+                later(widgets.file()),
+                later(advanced(widgets.sort())),
+                later(advanced(widgets.min_size())),
+                later(advanced(widgets.max_size())),
+                later(widgets.rotations()),
+                widgets.user_mask(),
             ],
             outputs=[
                 io.Image.Output(id="restored", display_name="IMAGE"),
@@ -45,40 +74,85 @@ class RestoreImage(io.ComfyNode):
                 io.Int.Output(
                     id="count", display_name="count", tooltip="Number of faces restored."
                 ),
+                io.Image.Output(
+                    id="crops",
+                    display_name="crops",
+                    tooltip="The restored faces as a batch; one black picture if there is none.",
+                ),
+                widgets.boxes(),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, detector: str | None, mask_type: str | None) -> bool | str:
-        return (
-            weights.problem("detector", detector, widgets.DETECTORS)
-            or weights.problem("mask_type", mask_type, widgets.MASKS)
-            or True
-        )
+    def validate_inputs(cls, keep: str | None) -> bool | str:
+        # The host holds each parameter named here for wrong, so there is only one.
+        return widgets.problem(keep=keep) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None = None, **_: Any) -> str:
+        """Changes when the file is replaced on disk."""
+        try:
+            path = weights.model_file_here(_chosen(file))
+            return "" if path is None else host.identity(path)
+        except GPENError:
+            return ""  # nobody may need it; the run says so otherwise
 
     @classmethod
     def execute(
         cls,
-        gpen_model: host.HostModel,
         image: Tensor,
         detector: str,
         mask_type: str,
+        gpen_model: host.HostModel | None = None,
+        file: str | None = None,
         upscale_model: object | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        tools = Tools(gpen_model.model, weights.detector(detector), weights.parser(mask_type))
-        hooks = host.HostHooks(
-            cls, len(image), stages=("detect", "restore", "paste"), model=gpen_model
+        options = widgets.read(mask_type=mask_type, keep_crops=True, **values)
+        batch = Batch(
+            image,
+            backgrounds.choose(image, upscale_model=upscale_model),
+            masks.painted(mask, image),
         )
-        run = Run(tools, widgets.read(mask_type=mask_type, **values), hooks)
-        batch = Batch(image, backgrounds.choose(image, upscale_model=upscale_model))
-        result = restore_batch(run, batch)
-        report = result.report
-        if report.restored:
-            say(cls, f"{report.restored} face(s) restored in {len(image)} picture(s).")
-        elif report.found:
-            warn(cls, f"{report.found} face(s) found, but none of them is kept; change keep.")
-        else:
-            warn(cls, "No face was found; the picture is unchanged. Try a lower confidence.")
-        return io.NodeOutput(result.image, result.mask, report.restored)
+        model = gpen_model or host.load_model(weights.model_file(_chosen(file)))
+        tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
+        hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
+        pieces: list[Tensor] = []
+
+        def seen(faces: Faces) -> None:
+            if len(faces):
+                pieces.append(crops.to_image(faces.restored))
+
+        result = restore_batch(Run(tools, options, hooks), batch, seen)
+        black = crops.to_image(torch.zeros(0, 3, model.model.output_size, model.model.output_size))
+        return io.NodeOutput(
+            result.image,
+            result.mask,
+            result.report.restored,
+            torch.cat(pieces) if pieces else black,
+            boxes.to_mask(result.faces),
+            ui=preview.shown(_told(cls, result), preview.of_report(image, result.report.faces)),
+        )
+
+
+def _chosen(file: str | None) -> str:
+    """The file that the widget names; graphs saved before there was one mean the first."""
+    return weights.model_choices()[0] if file is None else file
+
+
+def _told(cls: type[io.ComfyNode], result: Result) -> str:
+    report, pictures = result.report, len(result.image)
+    if report.restored:
+        said = [f"{report.restored} face(s) restored in {pictures} picture(s)."]
+        if pictures > preview.FRAMES:
+            said.append(f"The preview shows the first {preview.FRAMES}.")
+        return say(cls, " ".join([*said, *report.events]))
+    if report.found:
+        return warn(
+            cls,
+            f"{report.found} face(s) found (gray in the preview), but none of them is kept; "
+            f"change keep.",
+        )
+    return warn(cls, "No face was found; the picture is unchanged. Try a lower confidence.")

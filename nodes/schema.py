@@ -23,3 +23,13 @@ def advanced(widget: Widget) -> Widget:
     """The widget, folded away until it is asked for, on hosts that fold."""
     widget.extra_dict["advanced"] = True
     return widget
+
+
+def later(widget: Widget) -> Widget:
+    """The widget of an option that came after the first release.
+
+    Optional, so that graphs saved without it are still taken, and below the older widgets, whose
+    places in a saved workflow stay the same.
+    """
+    widget.optional = True
+    return widget

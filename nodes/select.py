@@ -6,8 +6,8 @@ from comfy_api.latest import io
 
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.select import select
-from . import widgets
-from .say import warn
+from . import preview, widgets
+from .say import say, warn
 from .schema import schema
 from .types import GPENFaces
 
@@ -21,8 +21,9 @@ class SelectFaces(io.ComfyNode):
             node_id="GPEN_SelectFaces",
             display_name="Select Faces",
             description="Keeps some of the faces, in the order you choose. Paste Back does not "
-            "touch the others.",
+            "touch the others. The preview shows all faces, those left out dimmed.",
             search_aliases=["face index", "face filter", "sort faces"],
+            has_intermediate_output=True,
             inputs=[
                 GPENFaces.Input(id="faces", tooltip="From Detect and Align Faces."),
                 widgets.sort(default="detected"),
@@ -36,8 +37,22 @@ class SelectFaces(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, keep: str | None) -> bool | str:
+        return widgets.problem(keep=keep) or True
+
+    @classmethod
     def execute(cls, faces: Faces, sort: str, keep: str) -> io.NodeOutput:
-        selected = faces.take(select(faces, widgets.read(sort=sort, keep=keep).select))
-        if len(selected) == 0 and len(faces) > 0:
-            warn(cls, f"keep {keep!r} matches none of the {len(faces)} face(s); change it.")
-        return io.NodeOutput(selected, len(selected))
+        chosen = select(faces, widgets.read(sort=sort, keep=keep).select)
+        return io.NodeOutput(
+            faces.take(chosen),
+            len(chosen),
+            ui=preview.shown(_told(cls, faces, chosen, keep), preview.sheets(faces, chosen)),
+        )
+
+
+def _told(cls: type[io.ComfyNode], faces: Faces, chosen: list[int], keep: str) -> str:
+    if chosen:
+        return say(cls, f"{len(chosen)} of {len(faces)} face(s) kept.")
+    if len(faces) == 0:
+        return warn(cls, "No face to select from.")
+    return warn(cls, f"keep {keep!r} matches none of the {len(faces)} face(s); change it.")

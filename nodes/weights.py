@@ -14,14 +14,20 @@ from ..gpen_core.faces.weights import entry_of
 from ..gpen_core.weights.catalogue import Entry, list_entries, split_label
 from ..gpen_core.weights.verify import check
 from . import folders, host
+from .menu import Menu
 
 # --- restoration models --------------------------------------------------------------------------
 
 
-def model_choices() -> list[str]:
-    """Files that are there, the embedded models first, then what could be downloaded."""
+def model_choices() -> Menu:
+    """Files that are there, the embedded models first, then what could be downloaded.
+
+    Any name of a model file is taken: whether it is there is asked when it is needed, and what is
+    missing is named with its folder.
+    """
     here = folders.model_names()
-    return here + [entry.label for entry in downloadable() if entry.filename not in here]
+    labels = [entry.label for entry in downloadable() if entry.filename not in here]
+    return Menu(here + labels, lambda entry: entry.lower().endswith(folders.MODEL_SUFFIXES))
 
 
 def downloadable() -> list[Entry]:
@@ -34,8 +40,12 @@ def downloadable() -> list[Entry]:
 
 
 def model_entry(choice: str) -> Entry | None:
-    """The catalogue's entry that a label of the menu stands for; None for the name of a file."""
-    return next((entry for entry in downloadable() if entry.label == choice), None)
+    """The catalogue's entry that a label of the menu stands for; None for the name of a file.
+
+    Only the name counts: a workflow may have been saved when the label gave another size.
+    """
+    name, download = split_label(choice)
+    return next((entry for entry in downloadable() if download and entry.name == name), None)
 
 
 def model_file_here(choice: str) -> Path | None:
@@ -45,7 +55,18 @@ def model_file_here(choice: str) -> Path | None:
         GPENError: it is the name of a file, and no folder holds it.
     """
     entry = model_entry(choice)
-    return folders.model_path(choice) if entry is None else folders.find_model(entry.filename)
+    if entry is not None:
+        return folders.find_model(entry.filename)
+    return folders.model_path(choice, _instead_of(choice))
+
+
+def _instead_of(name: str) -> str:
+    """What to do where a model file is missing: its download, where there is one."""
+    filename = name.replace("\\", "/").rpartition("/")[2].lower()
+    for entry in downloadable():
+        if entry.filename.lower() == filename:
+            return f"choose {entry.label!r} to download it"
+    return "choose another file"
 
 
 def model_file(choice: str) -> Path:
@@ -66,9 +87,12 @@ def model_file(choice: str) -> Path:
 # --- detectors and the parser --------------------------------------------------------------------
 
 
-def choices(names: Sequence[str]) -> list[str]:
-    """A menu of detectors or masks; those whose file is not there say "download"."""
-    return [_choice(name) for name in names]
+def choices(names: Sequence[str]) -> Menu:
+    """A menu of detectors or masks; those whose file is not there say "download".
+
+    Entries are known by their name, whatever a workflow that was saved before the download says.
+    """
+    return Menu([_choice(name) for name in names], lambda entry: name_of(entry) in names)
 
 
 def _choice(name: str) -> str:
@@ -81,16 +105,6 @@ def _choice(name: str) -> str:
 def name_of(choice: str) -> str:
     """The detector or mask of a menu's entry, whether or not its file is there by now."""
     return split_label(choice)[0]
-
-
-def problem(widget: str, choice: str | None, names: Sequence[str]) -> str | None:
-    """Why the host must not run with this entry; None where it may, or where it is linked.
-
-    The host's own check would refuse entries of a workflow that was saved before the download.
-    """
-    if choice is None or name_of(choice) in names:
-        return None
-    return f"{widget} must be one of {', '.join(names)}, not {choice!r}."
 
 
 def detector(choice: str) -> host.HostDetector:

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..gpen_core.errors import InputError
+from ..gpen_core.faces.select import read_keep
 from ..gpen_core.options import (
     DETECTORS,
     MASKS,
@@ -75,6 +76,14 @@ def gpen_model() -> io.Input:
     return GPENModel.Input(id="gpen_model", tooltip="From Load GPEN Model.")
 
 
+def user_mask() -> io.Input:
+    return io.Mask.Input(
+        id="mask",
+        optional=True,
+        tooltip="Faces are pasted only where this mask is white. Any size.",
+    )
+
+
 def upscale_model() -> io.Input:
     return io.UpscaleModel.Input(
         id="upscale_model",
@@ -89,7 +98,30 @@ def changed() -> io.Output:
     )
 
 
+def crop_masks() -> io.Output:
+    return io.Mask.Output(
+        id="crop_masks",
+        display_name="crop_masks",
+        tooltip="White where a crop is pasted back. Crops with alpha (invert this mask for Join "
+        "Image with Alpha) are pasted where they are opaque.",
+    )
+
+
+def boxes() -> io.Output:
+    return io.Mask.Output(id="boxes", display_name="boxes", tooltip="White inside the face boxes.")
+
+
 # --- the options ---------------------------------------------------------------------------------
+
+
+def file() -> io.Input:
+    choices = weights.model_choices()
+    return io.Combo.Input(
+        id="file",
+        options=choices,
+        default=choices[0],
+        tooltip="The model file to use if no gpen_model is connected, as in Load GPEN Model.",
+    )
 
 
 def detector() -> io.Input:
@@ -210,6 +242,19 @@ def read(**values: Any) -> Options:
         return Options.of(**values)
     except InputError as error:
         raise InputError(_in_widgets(error), option=error.option) from error
+
+
+def problem(**constants: Any) -> str | None:
+    """What is wrong with values known before the run; None where nothing is.
+
+    A value that another node will give is None, and not looked at.
+    """
+    try:
+        options = read(**{name: value for name, value in constants.items() if value is not None})
+        read_keep(options.select.keep)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _in_widgets(error: InputError) -> str:

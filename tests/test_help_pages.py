@@ -6,6 +6,7 @@ with them, and the commands in code blocks with the commands there are.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 # Widgets that have another name than their option, or the name of an option that they are not.
 _OPTIONS_OF_WIDGETS = {"mask_type": "mask", "mask": "a picture"}
+_WIDGETS_MADE_BY = {"mask": "mask_type", "user_mask": "mask"}
 _NODES = {
     "GPEN_DegradeImage": "degrade",
     "GPEN_DetectFaces": "detect",
@@ -100,10 +102,31 @@ def test_a_help_page_has_the_defaults_and_ranges_of_the_options(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_help_page_lists_the_widgets_made_from_options(page):
     source = (ROOT / "nodes" / f"{_NODES[page.stem]}.py").read_text(encoding="utf-8")
-    made = set(re.findall(r"widgets\.(\w+)\((?:default=.*?)?\)", source)) - {"changed"}
-    own = set(re.findall(r'\b(?:Input)\(\s*id="(\w+)"', source)) - {"gray"}
-    expected = {"mask_type" if name == "mask" else name for name in made} | own
+    inputs = source[source.index("inputs=[") : source.index("outputs=[")]
+    made = set(re.findall(r"widgets\.(\w+)\((?:default=.*?)?\)", inputs))
+    own = set(re.findall(r'\b(?:Input)\(\s*id="(\w+)"', inputs)) - {"gray"}
+    expected = {_WIDGETS_MADE_BY.get(name, name) for name in made} | own
     assert set(rows(page, "input")) == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_chinese_page_says_the_same_under_the_labels_of_the_node(page):
+    """The same widgets, defaults and values, each under its translated label; the same outputs."""
+    twin = page.with_suffix("") / "zh.md"
+    texts = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    labels = texts[page.stem]
+    assert twin.read_text(encoding="utf-8").startswith(f"# {labels['display_name']}\n")
+    english, chinese = rows(page, "input"), rows(twin, "输入")
+    assert list(chinese) == [f"{labels['inputs'][key]['name']}** `{key}" for key in english]
+    for (default, values, _), (their_default, their_values, meaning) in zip(
+        english.values(), chinese.values(), strict=True
+    ):
+        assert their_default == {"on": "开", "off": "关"}.get(default, default)
+        assert their_values.replace(" 到 ", " to ") == values.replace("on, off", "开, 关")
+        assert meaning
+    outputs = rows(twin, "输出")
+    named = [labels["outputs"][str(place)]["name"] for place in range(len(outputs))]
+    assert list(outputs) == named and len(outputs) == len(rows(page, "output"))
 
 
 def test_degrade_image_lists_presets_and_limits():

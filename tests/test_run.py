@@ -62,7 +62,9 @@ def test_results_come_one_at_a_time_in_order(small_photo, small_model):
     assert asked == []
     first = next(results)
     assert asked == [0]
-    assert [first.report.restored, *(one.report.restored for one in results)] == [1, 0, 1]
+    found = [first, *results]
+    assert [one.report.restored for one in found] == [1, 0, 1]
+    assert [[face.image for face in one.report.faces] for one in found] == [[0], [], [2]]
 
 
 def test_hooks_hear_of_every_stage(small_photo, small_model):
@@ -97,6 +99,8 @@ def test_the_report_counts_frames_through_the_whole_batch(small_photo, small_mod
     result = gpen_core.restore_image(batch.permute(0, 2, 3, 1), small_model)
     assert [face.image for face in result.report.faces] == [5]
     assert result.faces.source.tolist() == [5]
+    none = gpen_core.restore_image(batch.permute(0, 2, 3, 1), small_model, max_size=40)
+    assert [(face.image, face.reason) for face in none.report.faces] == [(5, "too large")]
 
 
 def test_each_frame_has_its_own_mask_and_background(small_photo, small_model):
@@ -143,7 +147,18 @@ def test_a_step_whose_network_is_missing_says_so(small_photo):
         run.restored(Surface(small_photo))
 
 
-def test_ready_crops_are_checked_against_their_own_template(photo):
+class Exact:
+    """Finds one face a tenth of the crop below the place of the ffhq template: just near enough."""
+
+    name, device, network = "exact", torch.device("cpu"), None
+
+    def __call__(self, image, min_size, confidence, progress):
+        landmarks = template("ffhq", 256)[None].float() + torch.tensor([0.0, 0.0999 * 256])
+        low, high = landmarks.amin(1) - 40, landmarks.amax(1) + 40
+        return torch.cat([low, high], 1), torch.ones(1), landmarks
+
+
+def test_ready_crops_are_checked_against_their_own_template(photo, small_model):
     """The templates differ by 2.5 % of the crop: an exact detector tells them apart."""
     detector = load_detector()
     crop = (align(photo, detect(photo, detector), 256, "ffhq").crops + 1) / 2
@@ -151,17 +166,13 @@ def test_ready_crops_are_checked_against_their_own_template(photo):
     with pytest.raises(InputError, match="not centered as the ffhq template"):
         check_aligned(crop.roll(40, dims=-1), detector, "ffhq")
 
-    class Exact:
-        name, device, network = "exact", torch.device("cpu"), None
-
-        def __call__(self, image, min_size, confidence, progress):
-            landmarks = template("ffhq", 256)[None].float() + torch.tensor([0.0, 0.0999 * 256])
-            low, high = landmarks.amin(1) - 40, landmarks.amax(1) + 40
-            return torch.cat([low, high], 1), torch.ones(1), landmarks
-
     check_aligned(crop, Exact(), "ffhq")
     with pytest.raises(InputError, match="not centered as the gpen template"):
         check_aligned(crop, Exact(), "gpen")
+    tools = Tools(small_model, Exact())
+    assert Run(tools, Options.of(template="ffhq")).crops(crop).faces.template == "ffhq"
+    with pytest.raises(InputError, match="not centered as the gpen template"):
+        Run(tools, Options.of(template="gpen")).crops(crop)
 
 
 def test_ready_crops_and_aligned_faces_are_restored_alike(photo, small_model):

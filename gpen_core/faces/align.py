@@ -39,19 +39,15 @@ def estimate_similarity(landmarks: Tensor, template: Tensor) -> Tensor:
     x, y = (source - source_mean).unbind(-1)
     u, v = (target - target_mean).unbind(-1)
     spread = (x * x + y * y).sum(-1)
-    _refuse(~landmarks_usable(source, spread), "are not five distinct, finite points")
+    # NaN is not above anything, and infinite landmarks lie NaN away from their mean.
+    apart = spread > source.shape[-2] * _SMALLEST_SPREAD**2
+    _refuse(~apart, "are not five distinct, finite points")
     a = (x * u + y * v).sum(-1) / spread
     b = (x * v - y * u).sum(-1) / spread
     _refuse(torch.hypot(a, b) < _SMALLEST_SCALE, "do not resemble a face's")
     linear = torch.stack([torch.stack([a, -b], -1), torch.stack([b, a], -1)], -2)
     shift = target_mean.mT - linear @ source_mean.mT
     return torch.cat([linear, shift], -1)
-
-
-def landmarks_usable(source: Tensor, spread: Tensor) -> Tensor:
-    """(N,) bool: finite, and apart from one another; `spread` is the sum of squared distances."""
-    finite = source.isfinite().flatten(1).all(-1)
-    return finite & (spread > source.shape[-2] * _SMALLEST_SPREAD**2)
 
 
 def _refuse(bad: Tensor, why: str) -> None:

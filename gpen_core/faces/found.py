@@ -40,6 +40,7 @@ _PER_FACE = (
     "matrices",
     "crops",
     "restored",
+    "alpha",
 )
 
 
@@ -65,6 +66,8 @@ class Faces:
         matrices: (N, 2, 3) float32 similarity, image pixels to crop pixels, set by `align`.
         crops: (N, 3, S, S) float, RGB -1..1, the aligned input, set by `align`.
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
+        alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
+            None for all of it.
 
     Example:
         >>> faces = Faces(
@@ -90,6 +93,7 @@ class Faces:
     matrices: Tensor | None = None
     crops: Tensor | None = None
     restored: Tensor | None = None
+    alpha: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

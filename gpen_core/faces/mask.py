@@ -41,8 +41,8 @@ def crop_masks(
         parser: for "parsing": labels the restored faces.
 
     Returns:
-        (N, 1, T, T) float32, 0..1, exactly 0 along the border. Rectangles and ellipses are one
-        mask seen N times (`expand`): do not write to it.
+        (N, 1, T, T) float32, 0..1, exactly 0 along the border, times the faces' `alpha` where they
+        have one. Rectangles and ellipses are one mask seen N times (`expand`): do not write to it.
 
     Raises:
         InputError: faces that are not aligned, or "parsing" without a parser.
@@ -65,7 +65,12 @@ def crop_masks(
     masks = _shape(faces, pictures, work, options, parser).to(device)
     if size != work:
         masks = functional.interpolate(masks, (size, size), mode="bilinear")
-    return masks.expand(len(pictures), 1, size, size)
+    masks = masks.expand(len(pictures), 1, size, size)
+    if faces.alpha is None:
+        return masks
+    alpha = faces.alpha.to(device, torch.float32).clamp(0, 1)
+    shrinks = alpha.shape[-1] > size
+    return masks * functional.interpolate(alpha, (size, size), mode="bilinear", antialias=shrinks)
 
 
 def _shape(

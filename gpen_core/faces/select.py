@@ -144,6 +144,10 @@ def read_keep(keep: Keep) -> _Pick:
 
     Raises:
         InputError: it cannot be read.
+
+    Example:
+        >>> read_keep("0,-1")(torch.zeros(3, 4), 0)
+        [0, 2]
     """
     if isinstance(keep, bool):
         raise InputError(

@@ -28,7 +28,7 @@ _APP0, _APP15, _COM, _SCAN = 0xE0, 0xEF, 0xFE, 0xDA
 _APP1, _APP2, _ADOBE = 0xE1, 0xE2, 0xEE
 _STANDALONE = frozenset([0x01, *range(0xD0, 0xD8)])
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
-_SEVERAL = b"MPF\0"
+_SEVERAL, _RESTARTS = b"MPF\0", b"\xff\xdd\0\4"
 _LONGEST = 65533  # bytes of a segment behind its length
 # What is put behind a cut: libjpeg reads it as pixels only if pixels are still missing.
 _PROBES = (b"\x55" * 4096, b"\xb6" * 4096)
@@ -92,7 +92,7 @@ def _mend(data: bytes, name: str, rows_of_grace: int, error: OSError) -> Image.I
     image = _load(data + _END)
     plain = np.asarray(image)
     changed = np.zeros(plain.shape[0], bool)
-    for probe in _PROBES:
+    for probe in {begin + probe for begin in (b"", _next_restart(data)) for probe in _PROBES}:
         other = np.asarray(_load(data + probe + _END))
         changed |= (other != plain).reshape(plain.shape[0], -1).any(axis=1)
     missing = plain.shape[0] - int(changed.argmax()) if changed.any() else 0
@@ -103,6 +103,16 @@ def _mend(data: bytes, name: str, rows_of_grace: int, error: OSError) -> Image.I
         if missing else "its pixels are all there."
     )  # fmt: skip
     return image
+
+
+def _next_restart(data: bytes) -> bytes:
+    """The restart marker that follows, where the pixels are divided by such; a file may end just
+    before it, and no other bytes are read as pixels there."""
+    if _RESTARTS not in data:
+        return b""
+    places = {data.rfind(bytes([0xFF, 0xD0 + number])): number for number in range(8)}
+    last = max(places)
+    return bytes([0xFF, 0xD0 + (0 if last < 0 else (places[last] + 1) % 8)])
 
 
 def _split(data: bytes) -> tuple[_Segments, bytes]:

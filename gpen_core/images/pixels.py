@@ -21,7 +21,9 @@ def eight_bit_samples(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
     elif image.mode == "1":
         image = image.convert("L")
-    elif image.mode in ("PA", "La", "RGBa"):
+    elif image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode in ("PA", "RGBa"):
         image = image.convert("RGBA")
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         image = image.convert("RGB")

@@ -114,7 +114,7 @@ class Host:
     def __init__(self, folder: Path, base: Path) -> None:
         self.folder, self.base = folder, base
         self.values: dict[str, list] = {}
-        self.feeds: dict[str, torch.Tensor] = {}
+        self.feeds: dict[str, object] = {}
         self.sent: list[tuple[str, dict]] = []
         self.on_event = lambda event, data: None
         self.nodes, self.execution = self._import()
@@ -144,6 +144,9 @@ class Host:
             "nodes_mask",
             "nodes_rebatch",
             "nodes_preview_any",
+            "nodes_compositing",
+            "nodes_rtdetr",
+            "nodes_sdpose",
         ):
             path = self.folder / "comfy_extras" / f"{name}.py"
             if path.is_file():
@@ -172,14 +175,18 @@ class Host:
             def run(self, name: str) -> tuple:
                 return (host.feeds[name],)
 
-        class FeedMask(Feed):
-            RETURN_TYPES = ("MASK",)
-
-        self.nodes.NODE_CLASS_MAPPINGS |= {
-            "Test_Capture": Capture,
-            "Test_Feed": Feed,
-            "Test_FeedMask": FeedMask,
+        feeds = {
+            f"Test_Feed{name}": type(f"Feed{name}", (Feed,), {"RETURN_TYPES": (kind,)})
+            for name, kind in {
+                "": "IMAGE",
+                "Mask": "MASK",
+                "Boxes": "BOUNDING_BOX",
+                "Landmarks": "FACE_LANDMARKS",
+                "Segs": "SEGS",
+                "Pose": "POSE_KEYPOINT",
+            }.items()
         }
+        self.nodes.NODE_CLASS_MAPPINGS |= {"Test_Capture": Capture} | feeds
 
     def new_executor(self, ram_pressure: bool = False):
         """A fresh executor, as after a start of the host: nothing is cached."""

@@ -184,6 +184,41 @@ def test_scaled_picture_gives_scaled_landmarks(scale, detector, face_image, one_
     assert float((back - one_face.landmarks[0]).norm(dim=1).mean()) < 0.05 * eyes
 
 
+class Spots:
+    """Finds the centers of seven bright spots exactly: five landmarks and two corners of a box."""
+
+    name, device, network = "spots", torch.device("cpu"), None
+
+    def __init__(self, places: torch.Tensor, size: tuple[int, int]) -> None:
+        self.shares = (places + 0.5) / torch.tensor([size[1], size[0]])
+
+    def __call__(self, image, min_size, confidence, progress):
+        height, width = image.shape[-2:]
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        found = []
+        for share_x, share_y in self.shares.tolist():
+            near = ((x + 0.5 - share_x * width).abs() < 0.07 * width) & (
+                (y + 0.5 - share_y * height).abs() < 0.07 * height
+            )
+            light = image[0] * near
+            found.append(torch.stack([(light * x).sum(), (light * y).sum()]) / light.sum())
+        points = torch.stack(found)
+        return points[5:].reshape(1, 4), torch.ones(1), points[None, :5]
+
+
+@pytest.mark.parametrize(("size", "long_side"), [((640, 800), 400), ((800, 640), 100)])
+def test_places_in_a_reduced_picture_are_those_in_the_picture(size, long_side):
+    """To a quarter of a pixel; without the half pixel they would lie 0.5 and 3.5 px off."""
+    places = torch.tensor([[250.0, 300], [410, 310], [330, 400], [270, 480], [400, 490]])
+    places = torch.cat([places, torch.tensor([[170.0, 190], [490, 590]])])
+    y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    spots = [torch.exp(-((x - px) ** 2 + (y - py) ** 2) / 200) for px, py in places.tolist()]
+    image = torch.stack(spots).amax(0).expand(1, 3, *size)
+    faces = detect(image, Spots(places, size), DetectOptions(long_side=long_side))
+    torch.testing.assert_close(faces.landmarks[0], places[:5], rtol=0, atol=0.25)
+    torch.testing.assert_close(faces.boxes[0].view(2, 2), places[5:], rtol=0, atol=0.25)
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_turned_faces_are_found_on_request(turns, detector, face_image, one_face):
     turned = torch.rot90(face_image, turns, (-2, -1))

@@ -255,10 +255,57 @@ def test_wrong_options_say_what_would_be_right() -> None:
         MaskOptions(feather=-1)
     with pytest.raises(InputError, match="no face part 'beard'"):
         MaskOptions(exclude=("beard",))
-    with pytest.raises(InputError, match="needs a face parser"):
+    with pytest.raises(InputError) as caught:
         crop_masks(aligned(1, 64), MaskOptions(mask="parsing"))
-    with pytest.raises(InputError, match="align the faces"):
+    message = "The parsing mask needs a face parser; load one with `load_parser`."
+    assert str(caught.value) == message
+    with pytest.raises(InputError) as caught:
         crop_masks(Faces.empty([(9, 9)]), MaskOptions())
+    assert str(caught.value) == "Masks need face crops; align the faces first."
+    restored = aligned(1, 64, restored=64)
+    for part in ("matrices", "crops"):
+        with pytest.raises(InputError) as caught:
+            crop_masks(restored.with_(**{part: None}), MaskOptions(mask="hull"))
+        assert str(caught.value) == "A hull mask needs face crops; align the faces first."
+
+
+@pytest.mark.parametrize("kind", ["ellipse", "hull"])
+def test_without_a_feather_the_edge_is_one_pixel_wide(kind) -> None:
+    """A smoothstep across one pixel: of two that it lies between, no third one is soft."""
+    mask = crop_masks(aligned(1, 512), MaskOptions(mask=kind, border=0, feather=0))[0, 0]
+    rows = mask[200:300]
+    soft = ((rows > 0.001) & (rows < 0.999)).sum(1)
+    assert int(soft.max()) <= 4 and float(rows.sum(1).min()) > 100
+
+
+@pytest.mark.parametrize("feather", [0.0, 22.6])
+@pytest.mark.parametrize("size", [64, 512, 640])
+def test_parts_of_the_parsed_face_lie_where_the_labels_do(size, feather) -> None:
+    """The hat is the upper sixth of the face; its edge is at one half, blurred or not."""
+    excluded = ("background", "hat")
+    options = MaskOptions(mask="parsing", feather=feather, border=0, exclude=excluded)
+    mask = crop_masks(aligned(1, 64, restored=size), options, parser())[0, 0]
+    column = mask[:, size // 2]
+    rise, _ = crossings(column)
+    assert rise == pytest.approx(16 * size / 64 - 0.5, abs=0.6 * size / 64)
+    outside = MaskOptions(mask="parsing", feather=feather, border=0, exclude=("background",))
+    kept = crop_masks(aligned(1, 64, restored=size), outside, parser())[0, 0]
+    left, right = crossings(kept[size // 2])
+    assert left == pytest.approx(12 * size / 64 - 0.5, abs=0.6 * size / 64)
+    assert right == pytest.approx(52 * size / 64 - 0.5, abs=0.6 * size / 64)
+
+
+def test_small_parts_are_grown_by_the_blur_and_large_ones_are_not() -> None:
+    """An eye of 6 x 3 labels at a feather of 64 (a blur of 4 labels): untouched as a whole."""
+    options = MaskOptions(mask="parsing", feather=64, border=0, exclude=("eyes",))
+    mask = crop_masks(aligned(1, 64), options, parser())[0, 0]
+    assert float(mask[28:31, 22:28].max()) < 0.05
+    glasses = MaskOptions(mask="parsing", feather=64, border=0, exclude=("left_eye",))
+    assert torch.equal(crop_masks(aligned(1, 64), glasses, parser())[0, 0], mask)
+    excluded = ("background", "hat")
+    large = MaskOptions(mask="parsing", feather=64, border=0, exclude=excluded)
+    column = crop_masks(aligned(1, 64), large, parser())[0, 0, :, 32]
+    assert crossings(column)[0] == pytest.approx(15.5, abs=0.6)
 
 
 def test_class_names() -> None:

@@ -16,10 +16,10 @@ from gpen_core.faces.align import align
 from gpen_core.faces.color import match_color
 from gpen_core.faces.found import Faces
 from gpen_core.faces.mask import crop_masks
-from gpen_core.faces.paste import Canvas, Surface
+from gpen_core.faces.paste import Canvas, Surface, _binomial, _nearness
 from gpen_core.faces.templates import template
+from gpen_core.faces.warp import shift_matrix
 from gpen_core.hooks import Hooks
-from gpen_core.images import layouts
 from gpen_core.options import MaskOptions, PasteOptions
 
 
@@ -321,22 +321,6 @@ def test_progress_counts_every_face() -> None:
     assert steps == [("enlarge", 1, 1), ("paste", 1, 2), ("paste", 2, 2)]
 
 
-def test_enlarging_in_strips_is_enlarging_at_once_and_tells_on_the_way(monkeypatch) -> None:
-    images = torch.rand(2, 3, 53, 31)
-    told = []
-
-    class Telling(Hooks):
-        def progress(self, stage, done, total):
-            told.append((stage, done, total))
-
-    monkeypatch.setattr(layouts, "_STRIP_PIXELS", 2000)
-    for factor in (2, 4):
-        whole = torch.nn.functional.interpolate(images, scale_factor=factor, mode="bicubic")
-        assert torch.equal(layouts.enlarge(images, factor, Telling()), whole.clamp(0, 1))
-        assert len(told) > 4 and told[-1][1] == told[-1][2] == len(told)
-        told.clear()
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_float_types_come_back_as_they_went_in(dtype) -> None:
     images = smooth(64, 64).to(dtype)
@@ -349,17 +333,219 @@ def test_other_float_types_come_back_as_they_went_in(dtype) -> None:
     assert not torch.equal(pasted, images)
 
 
+def refusal(images: torch.Tensor, faces: Faces, masks: torch.Tensor, **surface) -> InputError:
+    with pytest.raises(InputError) as caught:
+        paste(images, faces, masks, **surface)
+    return caught.value
+
+
 def test_wrong_input_is_refused() -> None:
     images = torch.rand(1, 3, 40, 40)
-    faces = one_face(images)
-    with pytest.raises(InputError, match="align and restore them first"):
-        paste(images, faces, crop_masks(faces))
-    faces = faces.with_(restored=faces.crops)
-    with pytest.raises(InputError, match="one mask per face"):
-        paste(images, faces, torch.ones(2, 1, 64, 64))
-    with pytest.raises(InputError, match="belongs to image 4"):
-        paste(images, faces.with_(source=torch.tensor([4])), crop_masks(faces))
+    aligned = one_face(images)
+    faces = aligned.with_(restored=aligned.crops)
+    masks = crop_masks(faces)
+    message = "These faces are not restored yet; align and restore them first."
+    for part in ("restored", "matrices", "crops"):
+        assert str(refusal(images, faces.with_(**{part: None}), masks)) == message
+    for shape in ((2, 1, 64, 64), (1, 2, 64, 64), (1, 64, 64), (1, 1, 64), (0, 1, 64, 64)):
+        assert str(refusal(images, faces, torch.ones(shape))) == (
+            f"1 faces came with masks of shape {shape}; give one mask per face, (1, 1, size, size)."
+        )
+    for last in (1, 4):
+        other = faces.with_(source=torch.tensor([last]))
+        assert str(refusal(images, other, masks)) == (
+            f"A face belongs to image {last}, but the batch has 1 image(s); "
+            "pass the images in which the faces were detected."
+        )
     with pytest.raises(InputError, match="upscale must be one of 1, 2, 4, not 3"):
         PasteOptions(upscale=3)
     with pytest.raises(InputError, match="color_match must be from 0 to 1, not 2"):
         replace(PasteOptions(), color_match=2)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (1, 3, 40), (1, 4, 40, 40), (1, 3, 40, 40, 1)])
+def test_images_of_another_shape_are_refused(shape) -> None:
+    with pytest.raises(InputError) as caught:
+        Canvas(Surface(torch.rand(shape)))
+    assert str(caught.value) == f"Images must be (B, 3, H, W), not {shape}."
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 80, 80), (1, 4, 80, 80), (3, 80, 80), (3, 3, 80), (0, 3, 80, 80)]
+)
+def test_another_number_or_kind_of_backgrounds_is_refused(shape) -> None:
+    with pytest.raises(InputError) as caught:
+        Canvas(Surface(torch.rand(3, 3, 40, 40), torch.rand(shape)))
+    assert str(caught.value) == (
+        f"The background holds {shape[0]} picture(s) of {shape[1:]}; "
+        "give one RGB picture, or one for each of the 3 images."
+    )
+    assert caught.value.option == "background"
+
+
+def test_a_background_may_be_a_pixel_off_the_shape() -> None:
+    """What an upscaler rounds; one more is another picture."""
+    images = torch.rand(2, 3, 40, 60)
+    for size in ((80, 120), (79, 120), (80, 119), (81, 120), (100, 151), (67, 100)):
+        for count in (1, 2):
+            canvas = Canvas(Surface(images, torch.rand(count, 3, *size)))
+            assert canvas.images.shape == (2, 3, *size) and canvas.mask.shape == (2, 1, *size)
+    for tall, wide in ((80, 122), (78, 120), (82, 120), (80, 118), (120, 80)):
+        with pytest.raises(InputError) as caught:
+            Canvas(Surface(images, torch.rand(1, 3, tall, wide)))
+        assert str(caught.value) == (
+            f"The background is {wide}x{tall} and the image 60x40: their shapes differ; "
+            "use an enlarged version of the same picture."
+        )
+        assert caught.value.option == "background"
+
+
+def test_a_background_takes_the_type_of_the_images() -> None:
+    images = torch.rand(2, 3, 40, 60)
+    background = torch.rand(1, 3, 80, 120, dtype=torch.float64)
+    canvas = Canvas(Surface(images, background))
+    assert canvas.images.dtype == torch.float32
+    for image in canvas.images:
+        assert torch.equal(image, background[0].float())
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 40, 40), (1, 3, 40, 40), (2, 40, 40), (2, 1, 40)])
+def test_another_number_or_kind_of_user_masks_is_refused(shape) -> None:
+    with pytest.raises(InputError) as caught:
+        Canvas(Surface(torch.rand(2, 3, 40, 40), user_mask=torch.ones(shape)))
+    assert str(caught.value) == (
+        f"{shape[0]} masks came with 2 image(s); give one mask, or one per image."
+    )
+    assert caught.value.option == "user_mask"
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
+def test_a_user_mask_of_any_type_is_taken_from_0_to_1(dtype) -> None:
+    images = torch.rand(1, 3, 64, 64)
+    faces = one_face(images)
+    faces = faces.with_(restored=-faces.crops)
+    user = torch.zeros(1, 1, 64, 64)
+    user[..., 32:] = 1
+    expected = paste(images, faces, crop_masks(faces), user_mask=user)
+    given = user if dtype == torch.bool else user * 3 - (1 if dtype == torch.float64 else 0)
+    found = paste(images, faces, crop_masks(faces), user_mask=given.to(dtype))
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32 and torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 64), (64, 128), (128, 128), (32, 32)])
+def test_a_user_mask_of_another_size_is_antialiased_where_it_shrinks(height, width) -> None:
+    """One-pixel stripes become a gray, whichever side shrinks; where none does, they stay."""
+    stripes = (torch.arange(width) % 2).float().expand(1, 1, height, width)
+    if height > width:
+        stripes = (torch.arange(height) % 2).float()[:, None].expand(1, 1, height, width)
+    images = torch.rand(1, 3, 64, 64)
+    faces = one_face(images)
+    faces = faces.with_(restored=-faces.crops)
+    _, plain = paste(images, faces, crop_masks(faces))
+    _, mask = paste(images, faces, crop_masks(faces), user_mask=stripes)
+    share = mask[0, 0, 28:36, 28:36] / plain[0, 0, 28:36, 28:36]
+    if height == 32:
+        assert float(share.max()) > 0.7 and float(share.min()) < 0.3
+    else:
+        torch.testing.assert_close(share, torch.full((8, 8), 0.5), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("amount", [16, 128])
+def test_a_crop_mask_of_another_size_lies_over_the_face(amount) -> None:
+    """The left half of a mask covers the left half of the face; stripes too fine are gray."""
+    images = torch.zeros(1, 3, 64, 64)
+    faces = one_face(images, size=32, side=0.5, angle=0.0)
+    faces = faces.with_(restored=torch.ones(1, 3, 32, 32))
+    half = torch.zeros(1, 1, amount, amount)
+    half[..., : amount // 2] = 1
+    _, mask = paste(images, faces, half)
+    row = mask[0, 0, 32]
+    assert float(row[20:28].min()) > 0.95 and float(row[36:48].max()) < 0.05
+    stripes = (torch.arange(amount) % 2).float().expand(1, 1, amount, amount)
+    _, mask = paste(images, faces, stripes)
+    spread = float(mask[0, 0, 28:36, 28:36].std())
+    assert spread < 0.02 if amount == 128 else spread > 0.2
+
+
+def test_every_face_is_matched_with_its_own_crop() -> None:
+    images = torch.rand(1, 3, 80, 160)
+    found = [dict(x=x, y=0.5, side=0.8, angle=0.1) for x in (0.25, 0.75)]
+    faces = faces_in(images, found)
+    faces = faces.with_(
+        crops=torch.stack([torch.full((3, 64, 64), value) for value in (-0.5, 0.5)]),
+        restored=torch.zeros(2, 3, 64, 64),
+    )
+    options, masks = PasteOptions(color_match=1.0), crop_masks(faces)
+    pasted, _ = paste(images, faces, masks, options)
+    assert float(pasted[0, 0, 40, 40]) == pytest.approx(0.25, abs=0.01)
+    assert float(pasted[0, 0, 40, 120]) == pytest.approx(0.75, abs=0.01)
+    half, _ = paste(images, faces, masks, PasteOptions(color_match=0.5))
+    assert float(half[0, 0, 40, 120]) == pytest.approx(0.625, abs=0.01)
+
+
+def test_the_small_face_filter_is_the_binomial_of_its_docstring() -> None:
+    images = torch.rand(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = (kernel[:, None] * kernel).expand(3, 1, 3, 3)
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="reflect")
+    expected = torch.nn.functional.conv2d(padded, kernel, groups=3)
+    torch.testing.assert_close(_binomial(images), expected, rtol=0, atol=1e-6)
+
+
+def test_nearness_falls_with_the_distance_in_crop_pixels() -> None:
+    """1 at the center, 1/2 half a crop's side away, whatever the scale and the turn."""
+    for scale in (0.5, 2.0):
+        turn = torch.tensor(
+            [[0.0, -scale, 70.0], [scale, 0.0, 10.0], [0.0, 0.0, 1.0]], dtype=torch.float64
+        )
+        center = (70 - scale * 31.5, 10 + scale * 31.5)
+        found = _nearness(turn, 64, torch.zeros(4, 90, 120))
+        assert found.shape == (1, 90, 120)
+        y, x = torch.meshgrid(torch.arange(90.0), torch.arange(120.0), indexing="ij")
+        distance = ((x - center[0]) ** 2 + (y - center[1]) ** 2) / (32 * scale) ** 2
+        torch.testing.assert_close(found[0], 1 / (1 + distance), rtol=1e-4, atol=1e-6)
+
+
+def test_a_face_outside_of_its_picture_is_told_apart(caplog) -> None:
+    caplog.set_level("DEBUG", "gpen_core")
+    images = torch.rand(1, 3, 40, 40)
+    places = [dict(x=0.5, y=0.5, side=0.5, angle=0.0), dict(x=9, y=9, side=1, angle=0)]
+    faces = faces_in(images, places)
+    paste(images, faces.with_(restored=faces.crops), crop_masks(faces))
+    message = "Face 1 lies outside of its picture; nothing is pasted."
+    assert [record.getMessage() for record in caplog.records] == [message]
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [
+        ((0, 0), (0, 0, 11, 11)),
+        ((3, 5), (2, 4, 14, 16)),
+        ((3.2, 5), (2, 4, 14, 16)),
+        ((-4, -9), (0, 0, 7, 2)),
+        ((15, 18), (14, 17, 20, 20)),
+        ((-11, 3), None),
+        ((3, -11), None),
+        ((21, 3), None),
+        ((3, 21), None),
+    ],
+)
+def test_the_box_of_a_face_is_cut_at_the_picture(shift, expected) -> None:
+    """Of a face of 10 px; its outer pixels reach half a pixel beyond their centers."""
+    canvas = Canvas(Surface(torch.rand(1, 3, 20, 20)))
+    assert canvas._box(shift_matrix(*shift), 10) == expected
+
+
+def test_the_weaker_face_leaves_no_trace_where_a_user_mask_takes_the_stronger_away() -> None:
+    """Which face a pixel belongs to is settled before the user's mask."""
+    images = torch.zeros(1, 3, 64, 64)
+    faces = faces_in(images, [dict(x=0.5, y=0.5, side=0.8, angle=0.0)] * 2)
+    faces = faces.with_(restored=torch.tensor([1.0, 0.0])[:, None, None, None].expand(2, 3, 64, 64))
+    masks = crop_masks(faces).clone()
+    masks[0] *= 0.25
+    user = torch.zeros(1, 1, 64, 64)
+    pasted, mask = paste(images, faces, masks, user_mask=user)
+    assert torch.equal(pasted, images) and not mask.any()
+    _, mask = paste(images, faces, masks, user_mask=user + 0.5)
+    assert float(mask[0, 0, 32, 32]) == pytest.approx(0.5, abs=1e-3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -10,9 +12,12 @@ import torch
 
 from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.found import Faces
-from gpen_core.faces.restore import is_out_of_memory, restore, restore_crops
+from gpen_core.faces.restore import fit, is_out_of_memory, restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
+from gpen_core.images.layouts import from_network, to_network
+from gpen_core.images.monochrome import Tone
 from gpen_core.models.load import build_model
+from gpen_core.models.model import Model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.options import Options, RestoreOptions
 from gpen_core.run import Run, Tools
@@ -50,6 +55,44 @@ def test_strength_blends_with_the_aligned_input(small_model):
     assert torch.allclose(half, (full + faces.crops) / 2, atol=1e-5)
 
 
+def test_crops_of_another_size_are_resized(small_model):
+    """Through the images' range: what lies beyond -1..1 is clamped on the way."""
+    large = crops_of(2, 128) * 1.5
+    expected = torch.nn.functional.interpolate(
+        large.clamp(-1, 1), (64, 64), mode="bicubic", antialias=True
+    ).clamp(-1, 1)
+    torch.testing.assert_close(fit(large, 64), expected, rtol=0, atol=1e-5)
+    assert fit(large, 128) is large
+    none = restore(faces_of(2).with_(crops=large), small_model, RestoreOptions(strength=0))
+    torch.testing.assert_close(none.restored, expected, rtol=0, atol=1e-5)
+
+
+def test_a_second_restorer_improves_what_the_first_one_made(small_model):
+    once = restore(faces_of(2), small_model)
+    twice = restore(once, small_model)
+    alone = restore(faces_of(2).with_(crops=once.restored), small_model)
+    assert torch.equal(twice.restored, alone.restored)
+    assert not torch.equal(twice.restored, once.restored)
+
+
+def test_every_face_comes_back_in_its_own_tone(small_model):
+    """A gray picture, one in colors, a sepia one, two faces of each, in one batch."""
+    curve = torch.stack([torch.full((32,), 0.1), torch.full((32,), -0.1)])
+    tones = (Tone(), None, Tone(curve))
+    faces = faces_of(6).with_(
+        source=torch.tensor([0, 1, 2, 0, 1, 2]), image_sizes=((64, 64),) * 3, tones=tones
+    )
+    plain = restore(faces.with_(tones=()), small_model).restored
+    found = restore(faces, small_model, RestoreOptions(batch_size=6)).restored
+    for index in range(6):
+        tone = tones[index % 3]
+        expected = plain[index]
+        if tone is not None:
+            expected = to_network(tone.apply(from_network(plain[index : index + 1])))[0]
+        torch.testing.assert_close(found[index], expected, rtol=0, atol=1e-4)
+    assert torch.equal(found[0, 0], found[0, 1]) and not torch.equal(plain[0, 0], plain[0, 1])
+
+
 def test_no_face_is_no_work(small_model):
     restored = restore(faces_of(0), small_model).restored
     assert restored.shape == (0, 3, 64, 64)
@@ -83,7 +126,7 @@ class Limited:
         return self.model(crops.cpu(), seed=seed)
 
     def on(self, device):
-        return self.model
+        return self.model.on(device)
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(small_model, caplog):
@@ -93,8 +136,27 @@ def test_out_of_memory_halves_the_batch_and_says_so(small_model, caplog):
         restored = restore_crops(crops_of(7), limited, RestoreOptions(batch_size=6), hooks)
     assert limited.seen == [6, 3, 1, 1, 1, 1, 1, 1, 1]
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert "continuing with 3" in hooks.events[0]
+    assert hooks.events == [
+        "Out of memory with 6 faces at once; continuing with 3.",
+        "Out of memory with 3 faces at once; continuing with 1.",
+    ]
     assert "continuing with 3" in caplog.text
+
+
+def test_of_two_faces_that_do_not_fit_one_is_tried(small_model):
+    limited, hooks = Limited(small_model, 1), Recording()
+    restore_crops(crops_of(2), limited, RestoreOptions(batch_size=2), hooks)
+    assert limited.seen == [2, 1, 1]
+    assert hooks.events == ["Out of memory with 2 faces at once; continuing with 1."]
+
+
+def test_other_faults_pass_through(small_model):
+    class Broken(Limited):
+        def __call__(self, crops, seed=0):
+            raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        restore_crops(crops_of(2), Broken(small_model, 1), RestoreOptions(), Hooks())
 
 
 def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
@@ -105,12 +167,15 @@ def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
     restored = restore_crops(crops, limited, RestoreOptions(batch_size=1), hooks)
     reference = restore_crops(crops, small_model, RestoreOptions(), Hooks())
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert "continuing on the CPU" in hooks.events[-1]
+    assert hooks.events == ["Out of memory on meta with one face; continuing on the CPU."]
 
 
 def test_a_full_cpu_is_an_error(small_model):
-    with pytest.raises(GPENError, match="Not enough memory"):
+    with pytest.raises(GPENError) as caught:
         restore_crops(crops_of(1), Limited(small_model, 0), RestoreOptions(), Hooks())
+    message = "Not enough memory to restore a single face; use a smaller model."
+    assert str(caught.value) == message
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +185,7 @@ def test_a_full_cpu_is_an_error(small_model):
         (torch.OutOfMemoryError("x"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDNN: Not Enough Memory resources"), True),
         (RuntimeError("shape mismatch"), False),
         (ValueError("out of memory"), False),
     ],
@@ -140,24 +206,35 @@ def test_fp16_overflow_is_redone_in_fp32_and_said(small_state):
     assert "restored again in fp32" in hooks.events[0]
 
 
-class OneBadPixel(torch.nn.Module):
+def with_one_bad_pixel(model: Model, value: float) -> Model:
     """The real network, which gets one value of one face wrong: what a slight overflow does."""
 
-    def __init__(self, network, value: float) -> None:
-        super().__init__()
-        self.inner, self.value = network, value
+    class OneBadPixel(type(model.network)):
+        def forward(self, x, generator=None):
+            result = super().forward(x, generator).clone()
+            result[-1, 2, 5, 7] = value
+            return result
 
-    def forward(self, x, generator=None):
-        result = self.inner(x, generator).clone()
-        result[-1, 2, 5, 7] = self.value
-        return result
+    network = copy(model.network)
+    network.__class__ = OneBadPixel
+    return replace(model, network=network)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_one_bad_value_of_one_face_is_enough(small_model, value):
-    spoiled = replace(small_model, network=OneBadPixel(small_model.network, value))
-    with pytest.raises(GPENError, match="NaN or infinite"):
-        restore_crops(crops_of(2), spoiled, RestoreOptions(), Hooks())
+    spoiled = with_one_bad_pixel(small_model, value)
+    hooks = Recording()
+    with pytest.raises(GPENError, match=r"^The network returned NaN or infinite values in fp32; "):
+        restore_crops(crops_of(2), spoiled, RestoreOptions(), hooks)
+    assert hooks.events == [], "there is no second attempt in fp32"
+
+
+def test_one_bad_value_is_enough_after_the_second_attempt_too(small_model):
+    """fp16 gives a NaN, and so does the same network in fp32: the fault is in its weights."""
+    spoiled, hooks = with_one_bad_pixel(small_model.with_precision("fp16"), math.nan), Recording()
+    with pytest.raises(GPENError, match="NaN or infinite values in fp32"):
+        restore_crops(crops_of(2), spoiled, RestoreOptions(), hooks)
+    assert hooks.events == ["fp16 overflowed; 2 face(s) restored again in fp32."]
 
 
 def test_nan_in_fp32_is_an_error(small_state):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.faces.found import Faces
+from gpen_core.faces.select import read_keep, sorted_indices
 from gpen_core.faces.select import select as indices
 from gpen_core.options import SORTS, SelectOptions
 
@@ -93,24 +94,84 @@ def test_keep(keep, expected):
 
 
 @pytest.mark.parametrize(
-    "keep",
-    ["first", "0-", "1.5", "0,x", "0-99999999", "--1", -1, [1.5], [True], True, 1.5, None, b"0"],
+    ("keep", "message"),
+    [
+        *(
+            (
+                text,
+                "keep must be 'all', 'none', 'largest', 'smallest', or indices such as '0,2', "
+                f"'0-3' or '-1' for the last, not {text!r} ({part!r} is not an index).",
+            )
+            for text, part in (
+                ("first", "first"),
+                ("0-", "0-"),
+                ("1.5", "1.5"),
+                ("0,x", "x"),
+                ("--1", "--1"),
+                ("1234567890", "1234567890"),
+            )
+        ),
+        ("0-99999999", "keep has a range that is too long: '0-99999999'."),
+        ("20000-9999", "keep has a range that is too long: '20000-9999'."),
+        (-1, "keep, as a number of faces, must be 0 or more, not -1."),
+        ([1.5], "keep must list whole numbers; 1.5 is not one."),
+        ([0, True], "keep must list whole numbers; True is not one."),
+        (True, "keep must be text, a number or a list of indices, not True."),
+        (1.5, "keep must be text, a number or a list of indices, not float."),
+        (None, "keep must be text, a number or a list of indices, not NoneType."),
+        (b"0", "keep must be text, a number or a list of indices, not bytes."),
+    ],
 )
-def test_unreadable_keep(keep):
-    with pytest.raises(InputError, match="keep"):
+def test_unreadable_keep(keep, message):
+    with pytest.raises(InputError) as caught:
         select(THREE, keep=keep)
+    assert (str(caught.value), caught.value.option) == (message, "keep")
+
+
+def test_ranges_as_long_as_a_list_may_be():
+    assert read_keep("10000-0")(THREE.boxes, 0) == [2, 1, 0]
+    assert read_keep("0-10000, 1")(THREE.boxes, 0) == [0, 1, 2]
+    assert read_keep("2;1-0 0")(THREE.boxes, 0) == [2, 1, 0]
 
 
 def test_unknown_sort():
     with pytest.raises(InputError, match=r"sort must be one of .*left-right"):
         select(THREE, "size")
+    with pytest.raises(InputError) as caught:
+        sorted_indices(THREE, "size")
+    assert (
+        str(caught.value) == f"Faces cannot be sorted by 'size'; choose among {', '.join(SORTS)}."
+    )
+    assert caught.value.option == "sort"
+
+
+def test_the_center_is_that_of_the_pixels():
+    """Of a picture of 200 x 100 px it lies at 99.5, 49.5: half a pixel decides."""
+    middle = (99.5, 49.5)
+    for axis in (0, 1):
+        for sign in (-1, 1):
+            near, far = list(middle), list(middle)
+            near[axis] += 0.4 * sign
+            far[axis] -= 0.6 * sign
+            boxes = [[x - 5, y - 7, x + 5, y + 7] for x, y in (far, near)]
+            assert sorted_indices(make(boxes), "center") == [1, 0], (axis, sign)
+
+
+def test_equals_keep_their_order():
+    twins = make([[0, 0, 10, 10], [50, 20, 60, 30], [0, 0, 10, 10]] * 20)
+    for sort in ("area", "confidence", "small-large"):
+        assert sorted_indices(twins, sort) == list(range(60))
 
 
 def test_absent_indices_are_said_and_left_out(caplog):
+    frames = make([[0, 0, 5, 5], [0, 0, 9, 9]], source=[1, 1], sizes=((9, 9), (9, 9)))
     with caplog.at_level(logging.WARNING):
-        kept = select(THREE, "left-right", "0,7")
-    assert order(kept) == [0]
-    assert "7" in caplog.text
+        kept = select(frames, "area", "1,2,-3,-2")
+    assert kept.boxes[:, 2].tolist() == [5, 9]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Image 0 has 0 face(s), numbered from 0; there is no face 1, 2, -3, -2.",
+        "Image 1 has 2 face(s), numbered from 0; there is no face 2, -3.",
+    ]
 
 
 def test_each_image_for_itself():

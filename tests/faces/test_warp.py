@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from gpen_core.faces.warp import region_of, resize_matrix, shift_matrix, square, warp
+from gpen_core.faces.warp import (
+    _clamped,
+    _cut,
+    _needed_region,
+    region_of,
+    resize_matrix,
+    shift_matrix,
+    square,
+    warp,
+)
 
 
 def moved(matrix: torch.Tensor, x: float, y: float) -> list[float]:
@@ -155,9 +164,93 @@ def test_a_region_is_the_box_of_the_pixels_areas() -> None:
 
 
 def test_matrices_become_square_in_double_precision() -> None:
-    matrices = torch.arange(12.0).view(2, 2, 3)
+    matrices = torch.arange(12.0).view(2, 2, 3) / 7
     found = square(matrices)
     assert (found.dtype, found.shape) == (torch.float64, (2, 3, 3))
     assert torch.equal(found[:, :2], matrices.double())
     assert found[:, 2].tolist() == [[0, 0, 1]] * 2
     assert square(matrices[0])[2].tolist() == [0, 0, 1]
+    exact = torch.rand(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(square(exact)[:2], exact.detach()) and not square(exact).requires_grad
+
+
+@pytest.mark.parametrize("border", ["reflect", "replicate"])
+def test_a_part_cut_out_is_what_padding_by_hand_gives(border) -> None:
+    """Inside, over each edge, over all of them, and far outside; near ones go another way."""
+    image = torch.rand(2, 9, 7, generator=torch.Generator().manual_seed(0))
+    far = 40
+    index_y, index_x = (torch.arange(-far, length + far) for length in (9, 7))
+    if border == "reflect":
+        index_y, index_x = (
+            torch.minimum(index % (2 * length - 2), (2 * length - 2) - index % (2 * length - 2))
+            for index, length in ((index_y, 9), (index_x, 7))
+        )
+    whole = image[:, index_y.clamp(0, 8)][:, :, index_x.clamp(0, 6)]
+    for left, top, right, bottom in (
+        (1, 2, 5, 8),
+        (0, 0, 7, 9),
+        (-3, 1, 5, 8),
+        (1, -4, 5, 12),
+        (2, 3, 12, 9),
+        (-6, -8, 13, 17),
+        (-7, 0, 7, 9),
+        (0, -9, 7, 9),
+        (-30, -20, 30, 25),
+        (10, 2, 14, 6),
+        (2, -20, 6, -15),
+        (-9, 12, -2, 30),
+    ):
+        found = _cut(image, (left, top, right, bottom), border)
+        expected = whole[:, top + far : bottom + far, left + far : right + far]
+        assert torch.equal(found, expected), (left, top, right, bottom)
+    assert _cut(image, (1, 2, 5, 8), border).data_ptr() == image[:, 2:, 1:].data_ptr(), "no copy"
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((2.7, 5.2, 0, 100), (2, 7)),
+        ((-3.5, 5.0, 0, 100), (0, 6)),
+        ((90.0, 120.0, 0, 100), (90, 100)),
+        ((120.0, 130.0, 0, 100), (98, 100)),
+        ((-30.0, -20.0, 0, 100), (0, 2)),
+        ((97.5, 97.6, 0, 98), (96, 98)),
+    ],
+)
+def test_an_interval_holds_two_pixels_within_its_limits(interval, expected) -> None:
+    assert _clamped(*interval) == expected
+
+
+def test_a_target_sees_no_more_of_the_picture_than_its_filters_reach() -> None:
+    """Far outside one reach is enough of a replicated border, one picture and a reach of a
+    mirrored one."""
+    image, near, small = torch.rand(1, 50, 60), shift_matrix(-20, -10), (8, 10)
+    for border in ("reflect", "replicate"):
+        assert _needed_region(image, near, small, 1.0, border) == (14, 4, 36, 24)
+        assert _needed_region(image, near, small, 4.0, border) == (14, 4, 36, 24)
+    half = resize_matrix(0.5, 0.5)
+    assert _needed_region(image, half, (10, 10), 0.5, "reflect") == (-10, -10, 30, 30)
+    beyond = shift_matrix(500, 400)
+    assert _needed_region(image, beyond, small, 1.0, "replicate") == (-5, -5, -3, -3)
+    assert _needed_region(image, beyond, small, 1.0, "reflect") == (-65, -55, -63, -53)
+
+
+@pytest.mark.parametrize("size", [(3, 40), (40, 3)])
+def test_a_narrow_picture_is_shrunk_along_its_length_alone(size) -> None:
+    """Eight times smaller: no side of what is sampled falls below two pixels."""
+    image = waves(*size, period=30.0)
+    target = (max(1, size[0] // 8), max(1, size[1] // 8))
+    found = warp(image, resize_matrix(1 / 8, 1 / 8), target, "replicate")
+    assert found.shape == (2, *target)
+    expected = functional.interpolate(image[None], target, mode="area")[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 30), (30, 1)])
+def test_a_target_one_pixel_wide_shows_the_same_places(size) -> None:
+    image = waves(40, 40)
+    matrix = turned(0.9, 0.2, 3, 4)
+    whole = warp(image, matrix, (30, 30))
+    torch.testing.assert_close(
+        warp(image, matrix, size), whole[:, : size[0], : size[1]], rtol=0, atol=2e-3
+    )

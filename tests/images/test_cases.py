@@ -87,7 +87,7 @@ def test_metadata_of_the_cases_is_kept(shared, tmp_path):
 
 def test_postscript_and_what_webp_cannot_hold_are_refused(shared):
     files = cases(shared)
-    with pytest.raises(InputError, match="not a picture of a kind"):
+    with pytest.raises(InputError, match="not a picture this program"):
         read_picture(files["eps_named.jpg"])
     height, width = read_picture(files["wide.webp"]).size
     with pytest.raises(InputError, match="at most 16383 px"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_only_promised_formats_are_opened(tmp_path, monkeypatch, kind, suffix):
     monkeypatch.setattr(Image, "open", never)
     path = tmp_path / f"in{suffix}"
     path.write_bytes(NO_PICTURES[kind])
-    with pytest.raises(InputError, match="not a picture of a kind"):
+    with pytest.raises(InputError, match="not a picture this program"):
         read_picture(path)
 
 
@@ -261,6 +262,128 @@ def test_a_large_flat_picture_is_written_all_the_same(tmp_path, monkeypatch, cap
     write_picture(tmp_path / "out.webp", Picture(torch.zeros(3, 1024, 1024)))
     assert "too large to be opened again for a check" in caplog.text
     assert (tmp_path / "out.webp").exists()
+
+
+# --- known by their bytes ------------------------------------------------------------------------
+
+
+def box(*brands: bytes, size: int | None = None) -> bytes:
+    """The first box of an ISO media file: its size, major brand, version, compatible brands."""
+    major, *others = brands
+    body = b"ftyp" + major + bytes(4) + b"".join(others)
+    return struct.pack(">L", len(body) + 4 if size is None else size) + body
+
+
+HEADS = {
+    b"P1\n2 2": "PNM",
+    b"P6 2 2 255": "PNM",
+    b"P0\n2 2": None,
+    b"P7\nWIDTH 2": None,
+    b"P65 2 2": None,
+    b"Q6\n2 2": None,
+    b"P": None,
+    b"RIFF\1\2\3\4WEBPVP8 ": "WebP",
+    b"RIFF\1\2\3\4WAVEfmt ": None,
+    b"FORM\1\2\3\4WEBPVP8 ": None,
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\x89PNG\n\n\x1a\n": None,
+    b"\xff\xd8\xff\xe0": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF88a": None,
+    b"II*\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"BM": "BMP",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    box(b"avif"): "AVIF",
+    box(b"isom", b"miaf", b"avis"): "AVIF",
+    box(b"mif1", b"heic", b"avif"): "AVIF",
+    **{box(brand): "HEIF" for brand in (b"heic", b"heix", b"hevc", b"hevx")},
+    **{box(b"isom", brand): "HEIF" for brand in (b"heim", b"heis", b"mif1", b"msf1")},
+    box(b"isom", b"mp42"): None,
+    box(b"isom", b"xxav", b"ifxx"): None,
+    box(b"isom", b"avif", size=16): None,  # it lies behind the box
+    box(b"isom", b"avif", size=20): "AVIF",
+    box(b"avif", size=8): "AVIF",  # of a box too small for it the major brand is believed
+    box(b"isom", *[b"mp42"] * 59, b"avif", size=1 << 31): "AVIF",
+    box(b"isom", *[b"mp42"] * 60, b"avif", size=1 << 31): None,  # beyond 256 bytes
+    bytes(40) + b"TRUEVISION-XFILE.\0": "TGA",
+    b"TRUEVISION-XFILE.\0" + bytes(40): None,
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_format_is_known_by_its_first_bytes(head) -> None:
+    found = formats.by_content(head, Path("in.jpg"))
+    assert (None if found is None else found.title) == HEADS[head]
+    if HEADS[head] is None and head[4:8] != b"ftyp":  # a film is none, whatever its name
+        assert formats.by_content(head, Path("in.TGA")).title == "TGA"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("AVIF", "a.x: this Pillow knows no AVIF; install Pillow 11.3 or newer."),
+        ("WEBP", "a.x: this Pillow was built without WebP; reinstall it."),
+        ("JPEG2000", "a.x: this Pillow was built without JPEG 2000; reinstall it."),
+    ],
+)
+def test_a_pillow_without_a_format_is_said(monkeypatch, name, message) -> None:
+    known = {"AVIF": "avif", "WEBP": "webp", "JPEG2000": "jpg_2000"}
+    others = [feature for other, feature in known.items() if other != name]
+    monkeypatch.setattr(features, "get_supported", lambda: [*others, "jpg"])
+    with pytest.raises(MissingDependencyError) as caught:
+        formats.require(formats.by_name(name), Path("a.x"))
+    assert str(caught.value) == message
+    for other in {*known, "PNG"} - {name}:
+        formats.require(formats.by_name(other), Path("a.x"))
+
+
+@pytest.mark.parametrize(("name", "module"), [("HEIF", "pillow_heif"), ("JXL", "pillow_jxl")])
+def test_a_plugin_is_registered_where_it_has_to_be(monkeypatch, name, module) -> None:
+    registered = []
+    plugin = types.ModuleType(module)
+    plugin.register_heif_opener = lambda: registered.append(module)
+    monkeypatch.setitem(sys.modules, module, plugin)
+    formats.require(formats.by_name(name), Path("a.x"))
+    assert registered == (["pillow_heif"] if name == "HEIF" else [])
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=r"^a\.x: .* files need the package pillow-"):
+        formats.require(formats.by_name(name), Path("a.x"))
+
+
+def test_how_many_pixels_are_read() -> None:
+    most = formats.MAX_PIXELS
+    formats.check_pixels(1, most, 1 << 20)
+    with pytest.raises(Image.DecompressionBombError, match=f"^{most + 1}x1 px, more than {most} "):
+        formats.check_pixels(1, most + 1, 1 << 20)
+    formats.check_pixels(1 << 12, 1 << 12, 0)
+    with pytest.raises(Image.DecompressionBombError, match=r"^4097x4096 px in 4194 bytes$"):
+        formats.check_pixels(1 << 12, (1 << 12) + 1, 4194)
+    formats.check_pixels(1 << 12, (1 << 12) + 1, 4196)
+    formats.check_pixels(4000, 5000, 5000)
+    with pytest.raises(Image.DecompressionBombError, match="in 4999 bytes"):
+        formats.check_pixels(4000, 5000, 4999)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.heic", ".png"), ("a.gif", ".png"), ("a.pbm", ".png"), ("a.JPG", ".JPG"), ("a.tif", ".tif"),
+     ("a.xyz", ".xyz"), ("a", "")],
+)  # fmt: skip
+def test_the_suffix_of_a_result(name, suffix) -> None:
+    assert formats.written_suffix(Path(name)) == suffix
+
+
+def test_a_quality_is_taken_as_it_is(caplog) -> None:
+    jpeg, png = formats.by_name("JPEG"), formats.by_name("PNG")
+    for quality in (1, 50, 100):
+        assert formats.check_quality(quality, jpeg, Path("a.jpg")) == quality
+    assert formats.check_quality(None, png, Path("a.png")) == formats.DEFAULT_QUALITY
+    assert caplog.text == ""
+    assert formats.check_quality(50, png, Path("a.png")) == 50
+    assert caplog.records[0].getMessage() == (
+        "a.png: PNG has no quality; the one given has no effect."
+    )
 
 
 # --- what was encoded is opened again ------------------------------------------------------------

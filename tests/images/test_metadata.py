@@ -295,3 +295,171 @@ def test_the_transparent_gray_of_few_bits_becomes_alpha(tmp_path, depth):
     picture = read_picture(tmp_path / "in.png")
     assert picture.pixels[0, 0].tolist() == [1, 0]
     assert picture.alpha[0, 0].tolist() == [0, 1]
+
+
+# --- directories, without a file around them -----------------------------------------------------
+
+
+def directory_of(**values: tuple) -> ifd.Directory:
+    """tag_282=(kind, values), ..."""
+    directory = ifd.Directory()
+    for tag, (kind, content) in values.items():
+        directory.put(int(tag.removeprefix("tag_")), kind, content)
+    return directory
+
+
+def test_only_what_describes_the_picture_travels() -> None:
+    directory = ifd.Directory()
+    described = {269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, 33434, 33437}
+    described |= {33723, 34850, 34852, *range(34855, 34868), *range(36864, 42241)}
+    described -= {37724, 40965}
+    for tag in range(0, 65536):
+        directory.put(tag, ifd.SHORT, (1,))
+    directory.children = {meta.EXIF_IFD: ifd.Directory()}
+    kept = meta.travelling(directory)
+    assert set(kept.entries) == described
+    assert kept.children == directory.children and kept.children is not directory.children
+    assert kept.order == directory.order
+
+
+@pytest.mark.parametrize("value", range(11))
+def test_orientations_are_from_1_to_8(value) -> None:
+    found = meta.orientation_of(directory_of(tag_274=(ifd.SHORT, (value,))))
+    assert found == (value if 1 <= value <= 8 else 1)
+    assert meta.orientation_of(ifd.Directory()) == 1
+
+
+@pytest.mark.parametrize(
+    ("dpi", "kept"),
+    [
+        ((0.1, 1e6), True),
+        ((0.09, 72), False),
+        ((72, 1.1e6), False),
+        ((72, float("inf")), False),
+        ((float("nan"), 72), False),
+        ((0, 0), False),
+    ],
+)
+def test_absurd_resolutions_are_none(dpi, kept) -> None:
+    assert meta.plausible_dpi(dpi) == (dpi if kept else None)
+    assert meta.plausible_dpi(None) is None
+
+
+def test_resolutions_are_per_inch() -> None:
+    across, down = {"tag_282": (ifd.RATIONAL, (100, 1))}, {"tag_283": (ifd.RATIONAL, (301, 2))}
+    for unit, factor in ((None, 1), (2, 1), (3, 2.54)):
+        given = {} if unit is None else {"tag_296": (ifd.SHORT, (unit,))}
+        found = meta.resolution_of(directory_of(**across, **down, **given))
+        assert found == pytest.approx((100 * factor, 150.5 * factor))
+    assert meta.resolution_of(directory_of(**across, **down, tag_296=(ifd.SHORT, (1,)))) is None
+    assert meta.resolution_of(directory_of(**across)) is None
+    assert meta.resolution_of(directory_of(**down)) is None
+    directory = ifd.Directory()
+    meta.put_resolution(directory, None)
+    assert directory.entries == {}
+    meta.put_resolution(directory, (72.5, 1 / 3))
+    assert directory.values(282) == (72.5,)
+    assert directory.entries[283].data == struct.pack("<LL", 1, 3)
+    assert directory.values(296) == (2,)
+
+
+def test_an_empty_directory_is_no_exif() -> None:
+    directory = ifd.Directory()
+    assert meta.exif_bytes(directory) is None
+    directory.children[meta.GPS_IFD] = ifd.Directory()
+    assert meta.exif_bytes(directory) is not None
+    for block in (None, b"", b"Exif\0\0"):
+        assert meta.travelling_exif(block, "a.jpg") == (None, 1, None)
+
+
+def test_damaged_exif_is_named(caplog) -> None:
+    for block, reason in (
+        (b"Exif\0\0MM\0t" + bytes(40), "no TIFF header"),
+        (b"II*\0\xff\xff\xff\x7f", "a directory lies outside the file"),
+    ):
+        caplog.clear()
+        message = f"a.jpg: the EXIF data is damaged ({reason}) and dropped."
+        assert meta.travelling_exif(block, "a.jpg") == (None, 1, None)
+        directory = meta.directory_to_write(Metadata(exif=block), (4, 5), "a.jpg")
+        assert (directory.entries, directory.children) == ({}, {})
+        assert [record.getMessage() for record in caplog.records] == [message, message]
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_damaged_entries_are_said_wherever_they_lie(caplog, inner) -> None:
+    directory = meta.read_exif(camera())
+    place = directory.children[meta.EXIF_IFD] if inner else directory
+    place.entries[42000] = ifd.Entry(99, 1, bytes(4))  # no such type
+    kept, orientation, dpi = meta.travelling_exif(meta.exif_bytes(directory), "a.jpg")
+    assert [record.getMessage() for record in caplog.records] == [
+        "a.jpg: some of the EXIF data is damaged and dropped."
+    ]
+    assert (orientation, dpi) == (6, (240, 240))
+    assert b"A camera" in kept
+
+
+def test_pixel_dimensions_follow_the_new_size_where_they_stand() -> None:
+    directory = meta.directory_to_write(Metadata(exif=camera()), (40, 50), "a.jpg")
+    inner = directory.children[meta.EXIF_IFD]
+    assert (inner.number(40963), inner.number(40962)) == (40, 50)
+    del inner.entries[40962]
+    block = meta.exif_bytes(directory)
+    inner = meta.directory_to_write(Metadata(exif=block), (7, 8), "a").children[meta.EXIF_IFD]
+    assert inner.number(40963) == 7 and 40962 not in inner.entries
+    bare = meta.exif_bytes(directory_of(tag_271=(ifd.ASCII, b"A camera\0")))
+    assert meta.directory_to_write(Metadata(exif=bare), (7, 8), "a").children == {}
+
+
+def put(metadata: Metadata, has_comment: bool, **taken: tuple) -> tuple[dict, list[str]]:
+    directory = directory_of(**taken)
+    homeless = meta.put_texts(directory, metadata, has_comment)
+    return {tag: entry.data for tag, entry in directory.entries.items()}, homeless
+
+
+def test_texts_find_a_place_in_exif() -> None:
+    texts = Metadata(text=(("workflow", "{1}"), ("prompt", "{2}\0"), ("Other", "x")))
+    for has_comment in (False, True):
+        assert put(texts, has_comment) == (
+            {271: b"workflow:{1}\0", 272: b"prompt:{2}\0"},
+            ["Other"],
+        )
+    taken = {"tag_271": (ifd.ASCII, b"A camera\0")}
+    assert put(texts, False, **taken) == (
+        {271: b"A camera\0", 272: b"prompt:{2}\0"},
+        ["workflow", "Other"],
+    )
+
+
+def test_a_comment_becomes_the_description() -> None:
+    comment = Metadata(comment=b"scan")
+    assert put(comment, False) == ({270: b"scan\0"}, [])
+    assert put(comment, True) == ({}, [])
+    described = {"tag_270": (ifd.ASCII, b"old\0")}
+    assert put(comment, False, **described) == ({270: b"old\0"}, ["comment"])
+    for keyword in ("Comment", "Description"):
+        text = Metadata(text=((keyword, "of a PNG"),))
+        assert put(text, False) == ({270: b"of a PNG\0"}, [])
+        assert put(text, True) == ({}, [keyword])
+        both = replace(text, comment=b"scan")
+        assert put(both, False) == ({270: b"scan\0"}, [keyword])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "orientation"),
+    [
+        (b'a tiff:Orientation="6" b', b'a tiff:Orientation="1" b', 6),
+        (b"tiff:Orientation = '3'", b"tiff:Orientation = '1'", 3),
+        (b"<tiff:Orientation>8</x>", b"<tiff:Orientation>1</x>", 8),
+        (
+            b'tiff:Orientation="2" tiff:Orientation="7"',
+            b'tiff:Orientation="1" tiff:Orientation="1"',
+            2,
+        ),
+        (b'tiff:Orientation="9"', b'tiff:Orientation="9"', 1),
+        (b'exif:Orientation="6"', b'exif:Orientation="6"', 1),
+        (b"", None, 1),
+        (None, None, 1),
+    ],
+)
+def test_xmp_calls_the_picture_upright(before, after, orientation) -> None:
+    assert meta.upright_xmp(before) == (after, orientation)

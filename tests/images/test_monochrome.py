@@ -12,7 +12,7 @@ from PIL import Image
 import gpen_core
 from gpen_core.faces.paste import Surface
 from gpen_core.images.layouts import to_network
-from gpen_core.images.monochrome import luma, tone_of
+from gpen_core.images.monochrome import Tone, _blocks, _curve, luma, tone_of, tones_of
 from gpen_core.options import Options
 from gpen_core.run import Run, Tools
 
@@ -111,6 +111,15 @@ def test_a_colored_frame_beside_a_gray_one_keeps_its_colors(gray, portrait, smal
     assert not torch.equal(alone[0], alone[1])
 
 
+def test_each_of_several_ready_crops_keeps_its_own_tone(gray, small_model):
+    small = torch.nn.functional.interpolate(gray[None], (64, 64), mode="area")
+    crops = torch.cat([small, torch.rand(1, 3, 64, 64), small])
+    for order in ([0, 1, 2], [1, 0, 2]):
+        ready = Run(Tools(small_model)).crops(crops[order], check=False).images
+        is_gray = [torch.equal(one[0], one[1]) and torch.equal(one[1], one[2]) for one in ready]
+        assert is_gray == [index != 1 for index in order]
+
+
 def test_the_shared_examples(shared, small_model):
     for name, is_gray in (("almostgrey_weber.png", True), ("sepia.jpg", False)):
         picture = np.asarray(Image.open(shared / "cases" / "pictures" / name).convert("RGB"))
@@ -129,3 +138,130 @@ def test_pictures_of_any_shape_have_an_answer(size):
     assert tone_of(gray).is_gray
     nearly = (gray + torch.rand(3, *size) / 255).clamp(0, 1)
     assert tone_of(nearly).is_gray
+
+
+# --- the rule, in numbers ------------------------------------------------------------------------
+
+
+def flat(*color: float) -> torch.Tensor:
+    """(1, 3, 1, 1)."""
+    return torch.tensor(color).view(1, 3, 1, 1)
+
+
+def test_luma_is_that_of_jpeg():
+    for color, expected in (((1, 0, 0), 0.299), ((0, 1, 0), 0.587), ((0, 0, 1), 0.114)):
+        assert float(luma(flat(*map(float, color)))) == pytest.approx(expected)
+    assert luma(torch.rand(2, 3, 4, 5)).shape == (2, 1, 4, 5)
+
+
+def test_a_tone_gives_each_brightness_its_color():
+    """The curve stands at 1/64, 3/64, ...; between them it is linear, beyond them even."""
+    red = torch.linspace(-0.05, 0.1, 32)
+    tone = Tone(torch.stack([red, -0.5 * red]))
+    assert not tone.is_gray and Tone().is_gray
+    step = float(red[1] - red[0])
+    for light, expected in (
+        (1 / 64, -0.05),
+        (3 / 64, -0.05 + step),
+        (2 / 64, -0.05 + step / 2),
+        (31 / 64, -0.05 + 15 * step),
+        (0.004, -0.05),
+        (61 / 64, 0.1 - step),
+        (63 / 64, 0.1),
+    ):
+        found = tone.apply(flat(light, light, light))
+        assert float(found[0, 0]) == pytest.approx(min(max(light + expected, 0), 1), abs=1e-5)
+        assert float(found[0, 2]) == pytest.approx(min(light - 0.5 * expected, 1), abs=1e-5)
+    lights = torch.rand(2, 1, 6, 7) * 0.6 + 0.2
+    found = tone.apply(lights.expand(2, 3, 6, 7))
+    torch.testing.assert_close(luma(found), lights, rtol=0, atol=1e-6)
+    gray = Tone().apply(found)
+    assert torch.equal(gray, luma(found).expand(2, 3, 6, 7))
+    assert tone.apply(found.double()).dtype == torch.float64
+
+
+def picture(amount: float, share: float = 1.0) -> torch.Tensor:
+    """(3, 64, 64) grays of every brightness, a share of them off gray by an amount of 8-bit levels:
+    to red or to blue and back in turns, so that their mean is gray."""
+    light = torch.linspace(0.1, 0.9, 4096).view(64, 64)
+    sign = torch.ones(4096)
+    sign[::2] = -1
+    colored = torch.zeros(4096)
+    places = torch.linspace(0, 4095, round(4096 * share)).long() if share < 1 else slice(None)
+    colored[places] = 1
+    if share < 1:
+        sign = torch.ones(4096)
+        sign[places[::2]] = -1
+    off = (amount / 255 * sign * colored).view(64, 64)
+    red, blue = light + off, light + 0.4 * off
+    green = light - (0.299 * off + 0.114 * 0.4 * off) / 0.587
+    return torch.stack([red, green, blue])
+
+
+@pytest.mark.parametrize(
+    ("amount", "share", "expected"),
+    [
+        (1.8, 1.0, "gray"),
+        (2.2, 1.0, "toned"),
+        (3.3, 1.0, "toned"),
+        (3.8, 1.0, None),
+        (3.8, 0.95, None),
+        (6.0, 0.09, "toned"),
+        (6.0, 0.12, None),
+        (9.0, 0.05, None),
+        (90.0, 0.008, "gray"),
+        (90.0, 0.013, None),
+        (7.0, 0.05, "toned"),
+    ],
+)
+def test_how_far_from_its_tone_how_much_of_a_picture_may_be(amount, share, expected):
+    """90 % within 3.5 levels, 99 % within 8; gray is 99 % within 2."""
+    tone = tone_of(picture(amount, share))
+    assert {None: None, True: "gray", False: "toned"}[tone and tone.is_gray] == expected
+
+
+def test_three_equal_channels_are_gray_and_two_are_not():
+    gray = torch.rand(1, 40, 40).expand(3, -1, -1)
+    assert tone_of(gray).curve is None
+    for channel in range(3):
+        one = gray.clone()
+        one[channel] = torch.rand(40, 40)
+        assert tone_of(one) is None
+    tones = tones_of(torch.stack([gray, torch.rand(3, 40, 40), gray]))
+    assert [tone and tone.is_gray for tone in tones] == [True, None, True]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((64, 512), (64, 512)),
+        ((64, 513), (16, 128)),
+        ((65, 65), (16, 16)),
+        ((512, 64), (512, 64)),
+        ((100, 2048), (25, 512)),
+        ((100, 2049), (20, 409)),
+        ((2, 3000), (1, 500)),
+        ((3000, 1), (500, 1)),
+    ],
+)
+def test_large_pictures_are_looked_at_in_blocks(size, expected):
+    image = torch.rand(3, *size, dtype=torch.float64)
+    found = _blocks(image)
+    assert (found.dtype, tuple(found.shape)) == (torch.float32, (3, *expected))
+    tall, wide = size[0] // expected[0], size[1] // expected[1]
+    part = image[:, :tall, :wide] if expected != size else image[:, :1, :1]
+    torch.testing.assert_close(found[:, 0, 0], part.mean((1, 2)).float(), rtol=0, atol=1e-6)
+
+
+def test_brightnesses_that_do_not_occur_take_the_nearest_ones_color():
+    light = torch.tensor([0.01, 0.02, 0.35, 0.351, 1.0])
+    chroma = torch.tensor([[0.2, 0.4, -0.1, -0.3, 0.5], [0.0, 0.2, 0.1, 0.1, -1.0]])
+    curve = _curve(light, chroma)
+    assert curve.shape == (2, 32)
+    bins = [0] * 6 + [11] * 15 + [31] * 11  # 0, 11 and 31 are filled; 5 and 21 lie nearer below
+    means = {0: (0.3, 0.1), 11: (-0.2, 0.1), 31: (0.5, -1.0)}
+    for row in (0, 1):
+        expected = [means[place][row] for place in bins]
+        expected[21] = means[11][row]
+        assert curve[row, :21].tolist() == pytest.approx(expected[:21])
+        assert curve[row, 22:].tolist() == pytest.approx(expected[22:])

@@ -9,12 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from gpen_core.errors import InputError
-from gpen_core.images.layouts import from_comfy, from_network, to_comfy, to_network
 from gpen_core.images.picture import Picture
 from gpen_core.images.read import read_picture
 from gpen_core.images.write import write_picture
@@ -219,38 +216,3 @@ def test_a_folder_in_place_of_the_output_folder_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         write_picture(tmp_path / "file" / "out.png", Picture(torch.rand(3, 4, 4)))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3, 4]))
-def test_comfy_layout_round_trip_is_exact(batch, height, width, channels):
-    image = torch.rand(batch, height, width, channels)
-    images, alpha = from_comfy(image)
-    assert images.shape == (batch, 3, height, width)
-    back = to_comfy(images, alpha)
-    expected = image.expand(-1, -1, -1, 3) if channels == 1 else image
-    assert torch.equal(back, expected)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31))
-def test_network_range_round_trip(seed):
-    images = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
-    assert torch.allclose(from_network(to_network(images)), images, atol=1e-6)
-    assert to_network(images).abs().max() <= 1
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (torch.zeros(4, 4, 3), "shape"),
-        (torch.zeros(1, 4, 4, 2), "channels"),
-        (torch.zeros(0, 4, 4, 3), "empty"),
-        (torch.zeros(1, 0, 4, 3), "empty"),
-        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), "floating-point"),
-        (torch.full((2, 4, 4, 3), float("nan")), "Image 0 holds NaN"),
-    ],
-)
-def test_bad_images_are_refused(image, message):
-    with pytest.raises(InputError, match=message):
-        from_comfy(image)

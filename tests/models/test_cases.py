@@ -21,7 +21,7 @@ REFUSED = {
     "cycle.onnx": "in a circle",
     "ext_missing.onnx": r"nofile\.bin",
     "loop_forever.onnx": "loops or branches",
-    "meta_inf.safetensors": "no size in pixels",
+    "meta_inf.safetensors": "not a size in pixels",
     "nested_kernel.pth": "nested tensors",
     "own_mlp_bomb.onnx": "no convolution|n_mlp",
     "prefix1500.safetensors": "does not know",

@@ -121,7 +121,7 @@ def test_sizes_may_be_written_in_several_ways(state, value):
 def test_an_unstated_input_size_is_said_in_the_log(state, caplog):
     with caplog.at_level(logging.WARNING):
         assert load_model(dict(state)).input_size == 256
-    assert "256 px is taken" in caplog.text
+    assert "256 px is assumed" in caplog.text
 
 
 def test_a_missing_stage_a_wrong_shape_and_an_unknown_key_are_named(state):

@@ -312,7 +312,7 @@ def test_verify_tells_good_wrong_and_pinned_files(tmp_path, monkeypatch):
         "GPEN-BFR-256.pth": "unknown",
         "GPEN-BFR-1024.pth": "ok",
     }
-    with pytest.raises(InputError, match=r"no GPEN-BFR-2048\.pth"):
+    with pytest.raises(InputError, match=r"GPEN-BFR-2048\.pth was not found"):
         verification.verify("GPEN-BFR-2048")
 
 
