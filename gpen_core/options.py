@@ -404,22 +404,21 @@ class TrackOptions(Checked):
 
 
 @dataclass(frozen=True)
-class FilmOptions:
-    """What can be chosen about a film besides what can be about a picture.
+class FilmOptions(Checked):
+    """How a film is written.
 
     Attributes:
-        track: how faces are followed.
-        codec: what the film is encoded with; None: as it was.
         quality: 1 to 100; None: hardly to be told from the original.
         frames: first and last frame wanted, counted from 0; None: all.
 
     Example:
-        >>> FilmOptions(frames=(100, 250)).frames
+        >>> FilmOptions(codec="hevc", frames=(100, 250)).frames
         (100, 250)
     """
 
-    track: TrackOptions = field(default_factory=TrackOptions)
-    codec: str | None = None
+    codec: str | None = option(
+        None, "What films are encoded with: h264, hevc, ffv1 and so on.", unset="as the film was"
+    )
     quality: int | None = None
     frames: tuple[int, int] | None = None
 
@@ -430,6 +429,7 @@ class Options:
 
     Attributes:
         detect, select, restore, mask, paste: the options of the steps.
+        track: how faces are followed in films.
         template: alignment template, "gpen" or "ffhq"; None takes the model's own.
         keep_crops: hand the aligned and restored crops back; off, memory does not grow with the
             number of faces.
@@ -450,6 +450,7 @@ class Options:
     restore: RestoreOptions = field(default_factory=RestoreOptions)
     mask: MaskOptions = field(default_factory=MaskOptions)
     paste: PasteOptions = field(default_factory=PasteOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
     keep_crops: bool = False
 
     def __post_init__(self) -> None:
@@ -485,6 +486,7 @@ STEPS: Mapping[str, type[Checked]] = {
     "restore": RestoreOptions,
     "mask": MaskOptions,
     "paste": PasteOptions,
+    "track": TrackOptions,
 }
 """The option classes by their names in `Options`."""
 

@@ -1,4 +1,4 @@
-"""Which pictures files, folders and globs mean, and what in a folder is passed over, and why."""
+"""Which pictures and films names mean: files, folders, globs; what is passed over, and why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..films.formats import FORMATS, is_film
 from ..images.formats import READABLE
 from .source import Source
 from .targets import LABELS
@@ -18,7 +19,7 @@ class Inputs:
     """What the inputs mean.
 
     Attributes:
-        sources: pictures, in order, each once.
+        sources: pictures and films, in order, each once.
         skipped: files of the folders that are no inputs, with the reason.
     """
 
@@ -27,7 +28,7 @@ class Inputs:
 
 
 def find_inputs(patterns: Sequence[str], *, recursive: bool = False) -> Inputs:
-    """The pictures that files, folders and globs name.
+    """The pictures and films that files, folders and globs name.
 
     Of a folder every picture is taken except results of earlier runs (`NAME_restored`,
     `NAME_compare`, `NAME_faces`) and hidden files.
@@ -57,7 +58,8 @@ def _matches(pattern: str, recursive: bool, found: Inputs) -> Iterable[Source]:
         if not sources:
             where = "" if recursive else " (subfolders are not searched)"
             raise InputError(
-                f"{path}: no pictures in this folder{where}; formats: {', '.join(READABLE)}."
+                f"{path}: no pictures in this folder{where}; formats: "
+                f"{', '.join((*READABLE, *FORMATS))}."
             )
         return sources
     if path.exists() or path.is_symlink():
@@ -95,8 +97,8 @@ def _why_not(place: Path, path: Path) -> str | None:
     """Why a file of a folder is no input."""
     if any(part.startswith(".") for part in place.parts):
         return "hidden"
-    if path.suffix.lower() not in READABLE:
-        return "not a picture format"
+    if path.suffix.lower() not in READABLE and not is_film(path):
+        return "neither a picture nor a film"
     if path.stem.rpartition("_")[2] in LABELS:
         return "result of an earlier run"
     if not path.is_file():

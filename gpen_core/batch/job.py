@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import torch
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
 from ..files import shown
+from ..films.formats import is_film
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import read_picture
 from ..images.write import check_size, check_writable, write_picture
+from ..options import FilmOptions
 from ..run import Restored, Run
 from .companions import Companions, read_mask
+from .film import restore_one_film
 from .inputs import find_inputs
 from .outcome import Outcome
 from .targets import COMPARE, Naming, check_apart, plan_outputs, sibling
@@ -42,6 +45,7 @@ class Job:
         overwrite: replace files that exist.
         skip_existing: leave pictures whose result exists.
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
+        film: how films are written.
 
     Example:
         >>> import tempfile
@@ -62,6 +66,7 @@ class Job:
     overwrite: bool = False
     skip_existing: bool = False
     quality: int | None = None
+    film: FilmOptions = field(default_factory=FilmOptions)
 
     @classmethod
     def plan(
@@ -166,6 +171,9 @@ def restore_files(
 
 def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome) -> None:
     source, target = task
+    if is_film(source):
+        restore_one_film(job, run, task, outcome)
+        return
     start = time.perf_counter()
     # Before the work: a result that cannot be written should not cost minutes first.
     check_writable(target, job.overwrite)

@@ -10,6 +10,30 @@ from ..files import write_json
 from ..report import Face
 
 
+@dataclass(frozen=True)
+class TrackLine:
+    """What the report says of one face of a film, followed through its frames.
+
+    Attributes:
+        number: as `keep` counts them, unsorted.
+        first, last: indices of its frames, from 0.
+        score: the detector's, on average.
+        seen: in how many frames it was found, not followed.
+        restored: whether it was.
+
+    Example:
+        >>> TrackLine(0, 12, 240, 0.98, 46, restored=True).last
+        240
+    """
+
+    number: int
+    first: int
+    last: int
+    score: float
+    seen: int
+    restored: bool
+
+
 @dataclass
 class Outcome:
     """What became of one input file; one entry of the report.
@@ -19,6 +43,7 @@ class Outcome:
             already), "planned" (a rehearsal) or "failed".
         error: why it failed.
         size: width and height of the input, pixels.
+        frames, tracks: of a film: how many it has now, and the faces in them.
 
     Example:
         >>> Outcome("a.jpg", status="failed", error="a.jpg: no such file; check the path.").faces
@@ -33,6 +58,16 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     faces: list[Face] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    frames: int | None = None
+    tracks: list[TrackLine] = field(default_factory=list)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Faces restored and faces found; of a film each once, however many frames it is in."""
+        if self.frames is not None:
+            return sum(one.restored for one in self.tracks), len(self.tracks)
+        found = sum(one.index is not None for one in self.faces)
+        return sum(one.restored for one in self.faces), found
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..films.formats import FORMATS, is_film
 from ..images.formats import READABLE, WRITABLE, written_suffix
 from .source import Source
 
@@ -14,7 +15,8 @@ RESTORED, COMPARE, FACES = "restored", "compare", "faces"
 LABELS = (RESTORED, COMPARE, FACES)
 """What results are marked with; a folder's files marked so are no inputs."""
 
-_FORMATS = ", ".join(suffix.removeprefix(".") for suffix in WRITABLE)
+_SUFFIXES = (*WRITABLE, *FORMATS)
+_FORMATS = ", ".join(suffix.removeprefix(".") for suffix in _SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Naming:
     format: str | None = None
 
     def __post_init__(self) -> None:
-        if self.format is not None and f".{self.format.lower()}" not in WRITABLE:
+        if self.format is not None and f".{self.format.lower()}" not in _SUFFIXES:
             raise InputError(
                 f"format must be one of {_FORMATS}, not {self.format!r}.", option="format"
             )
@@ -73,13 +75,21 @@ def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> li
 def _check_folder(output: Path, many: bool) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file, but there are several inputs; give a folder.")
-    if many and output.suffix.lower() in READABLE and not output.is_dir():
+    if many and output.suffix.lower() in (*READABLE, *FORMATS) and not output.is_dir():
         raise InputError(f"{output} names one file, but there are several inputs; give a folder.")
 
 
 def _named(path: Path, suffix: str, file_format: str | None) -> Path:
-    extension = written_suffix(path) if file_format is None else f".{file_format.lower()}"
+    extension = _extension(path, None if file_format is None else f".{file_format.lower()}")
     return path.with_name(f"{path.stem}{'_' if suffix else ''}{suffix}{extension}")
+
+
+def _extension(path: Path, asked: str | None) -> str:
+    """That of the result; a format of pictures means no film, and the other way round."""
+    film = is_film(path)
+    if asked is not None and film == (asked in FORMATS):
+        return asked
+    return path.suffix if film else written_suffix(path)
 
 
 def check_apart(inputs: Iterable[Path], written: Iterable[tuple[Path, str]]) -> None:

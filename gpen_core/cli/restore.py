@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from ..errors import InputError
 from ..files import shown
@@ -16,11 +16,13 @@ from ..options import (
     DETECTORS,
     PRECISIONS,
     DetectOptions,
+    FilmOptions,
     MaskOptions,
     Options,
     PasteOptions,
     RestoreOptions,
     SelectOptions,
+    TrackOptions,
     default_of,
 )
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
@@ -33,7 +35,13 @@ if TYPE_CHECKING:
 
 
 @with_options(
-    DetectOptions, SelectOptions, RestoreOptions, MaskOptions, PasteOptions, template=True
+    DetectOptions,
+    SelectOptions,
+    RestoreOptions,
+    MaskOptions,
+    PasteOptions,
+    TrackOptions,
+    template=True,
 )
 def restore(
     options: Options,
@@ -103,10 +111,18 @@ def restore(
         int | None,
         flag(
             "quality",
-            f"Quality of JPEG, WebP and AVIF results. Default: {DEFAULT_QUALITY}.",
+            f"Quality of JPEG, WebP, AVIF and films. Default: {DEFAULT_QUALITY}; of films a "
+            "constant rate factor of 16.",
             min=1,
             max=100,
         ),
+    ] = None,
+    codec: Annotated[
+        str | None,
+        flag("codec", "Codec of films: h264, hevc, ffv1 and so on. Default: that of the input."),
+    ] = None,
+    frames: Annotated[
+        str | None, flag("frames", "Frames of a film to restore, such as 100-250. Default: all.")
     ] = None,
     skip_existing: Annotated[
         bool, flag("skip_existing", "Skip pictures whose result exists; use it to resume a folder.")
@@ -149,6 +165,7 @@ def restore(
         overwrite=overwrite,
         skip_existing=skip_existing,
         quality=quality,
+        film=FilmOptions(codec=codec, quality=quality, frames=_first_and_last(frames)),
     )
     for path, reason in job.skipped:
         say(f"Skipped: {shown(path)} ({reason})")
@@ -184,6 +201,18 @@ def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
             outcomes.append(outcome)
             progress.advance(pictures)
             _say(outcome)
+
+
+def _first_and_last(frames: str | None) -> tuple[int, int] | None:
+    """`100-250` as numbers."""
+    if frames is None:
+        return None
+    first, dash, last = frames.partition("-")
+    if not (first.isascii() and first.isdigit() and dash and last.isascii() and last.isdigit()):
+        raise InputError(f"--frames must be two numbers such as 100-250, not {shown(frames)!r}.")
+    if int(first) > int(last):
+        raise InputError(f"--frames {frames} ends before it begins; swap the numbers.")
+    return int(first), int(last)
 
 
 def _refuse_without_effect(options: Options) -> None:
@@ -232,13 +261,17 @@ def _check_size(tools: Tools, size: int | None) -> None:
         )
 
 
+_FILM_STAGES = {"survey": "frames looked through", "film": "frames restored"}
+
+
 class _Bars(Hooks):
-    """A bar of faces, filled as they are restored."""
+    """A bar of faces, filled as they are restored, and one of frames where there is a film."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._faces = progress.add_task("faces", total=0)
         self._before = 0
+        self._frames: TaskID | None = None
 
     def found(self, faces: int) -> None:
         task = self._progress.tasks[self._faces]
@@ -248,18 +281,24 @@ class _Bars(Hooks):
     def progress(self, stage: str, done: int, total: int) -> None:
         if stage == "restore":
             self._progress.update(self._faces, completed=self._before + done)
+        elif stage in _FILM_STAGES:
+            if self._frames is None:
+                self._frames = self._progress.add_task("frames", total=total)
+            self._progress.update(
+                self._frames, description=_FILM_STAGES[stage], completed=done, total=total
+            )
 
 
 def _say(outcome: Outcome) -> None:
     if outcome.error:
         say(f"Failed: {outcome.error}")
         return
-    restored = sum(face.restored for face in outcome.faces)
-    found = sum(face.index is not None for face in outcome.faces)
+    restored, found = outcome.counts
+    kind = "picture" if outcome.frames is None else "film"
     what = {
         "restored": f"{restored} of {found} faces restored",
         "aligned": "crop restored",
-        "unchanged": "no face restored, picture unchanged",
+        "unchanged": f"no face restored, {kind} unchanged",
         "skipped": "skipped, the result exists",
         "planned": "would be restored",
     }[outcome.status]

@@ -1,8 +1,8 @@
 """A restored face held still: averaged with itself in the frames around, where it did not change.
 
-Noise differs from frame to frame, and with it what a network paints. Aligned along its track a face
-lies still, so its neighbors in time show the same points; where the input itself changed (a blink, a
-word), they do not count.
+Noise differs from frame to frame, and with it what a network paints. Aligned along its track a
+face lies still, so its neighbors in time show the same points; where the input itself changed (a
+blink, a word), they do not count.
 """
 
 from __future__ import annotations

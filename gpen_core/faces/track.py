@@ -128,8 +128,8 @@ def tracks(
     Example:
         >>> points = torch.tensor([[[8.0, 8], [24, 8], [16, 16], [10, 24], [22, 24]]])
         >>> def face(x):
-        ...     zero = torch.zeros(1, dtype=torch.int64)
-        ...     return Faces(torch.tensor([[x, 0.0, x + 32, 32]]), torch.ones(1), points + x, zero, ((99, 99),))
+        ...     box, zero = torch.tensor([[x, 0.0, x + 32, 32]]), torch.zeros(1, dtype=torch.int64)
+        ...     return Faces(box, torch.ones(1), points + x, zero, ((99, 99),))
         >>> (one,) = tracks({0: face(0.0), 5: face(10.0)}, [], 25.0, TrackOptions(smoothing=0))
         >>> one.first, one.last, one.boxes[2].tolist()
         (0, 5, [4.0, 0.0, 36.0, 32.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Iterable[T], count: int = 4) -> Iterator[T]:
+def ahead(items: Iterable[T], count: int = 4) -> Generator[T]:
     """The same items, up to `count` of them made before they are asked for, in a thread.
 
     What making them raises is raised where it is asked for. Closing the iterator stops the thread.

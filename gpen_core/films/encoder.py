@@ -168,17 +168,15 @@ def _samples(name: str) -> str:
         return name
 
 
-
-
 class Part:
     """Some frames in a row, encoded into a file of their own.
 
     Example:
         >>> import tempfile
-        >>> encoding = Encoding.choose("ffv1", "yuv420p")
+        >>> encoding, frame = Encoding.choose("ffv1", "yuv420p"), av.VideoFrame(64, 48)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with Part.writing(Path(folder, "part.mkv"), encoding, av.VideoFrame(64, 48)) as part:
-        ...         part.add(av.VideoFrame(64, 48), 0)
+        ...     with Part.writing(Path(folder, "part.mkv"), encoding, frame) as part:
+        ...         part.add(frame, 0)
         ...     Path(folder, "part.mkv").stat().st_size > 0
         True
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,9 +18,6 @@ from ..errors import InputError
 from ..files import shown
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv")
-"""Extensions of files that are films; what is inside is read from the file."""
 
 # Damaged packets in a row after which nothing more is to be had.
 _HOPELESS = 300
@@ -88,7 +85,7 @@ class Film:
                 frames_said=said,
             )
 
-    def frames(self, start: int | None = None) -> Iterator[av.VideoFrame]:
+    def frames(self, start: int | None = None) -> Generator[av.VideoFrame]:
         """Frame after frame, each with its time `pts` in units of `time_base`.
 
         Args:
@@ -163,7 +160,7 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Vide
             damaged, in_a_row = damaged + 1, in_a_row + 1
             continue
         in_a_row = 0
-        yield from frames  # type: ignore[misc]
+        yield from frames
     if damaged:
         log.warning("%s: %d damaged packets passed over.", shown(container.name), damaged)
 

@@ -1,4 +1,4 @@
-"""The finished film: the parts of its new picture in a row, and everything else packet for packet."""
+"""The finished film: the parts of its new picture in a row, the rest packet for packet."""
 
 from __future__ import annotations
 
@@ -13,26 +13,12 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from ..errors import InputError
 from ..files import shown
 from .film import Film, opened
-
-_FORMATS = {
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".mkv": "matroska",
-    ".webm": "webm",
-    ".avi": "avi",
-    ".mpg": "mpeg",
-    ".mpeg": "mpeg",
-    ".ts": "mpegts",
-    ".mts": "mpegts",
-    ".wmv": "asf",
-}
-WRITABLE = tuple(_FORMATS)
-"""Extensions that a finished film can have."""
+from .formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -75,11 +61,13 @@ def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:
             source = stack.enter_context(opened(film.path))
             parts = [stack.enter_context(opened(part)) for part in picture.parts[:1]]
             target = stack.enter_context(
-                av.open(f"file:{scratch}", "w", format=_FORMATS[suffix], options=_AS_GIVEN)
+                av.open(f"file:{scratch}", "w", format=FORMATS[suffix], options=_AS_GIVEN)
             )
             streams = _streams(source, film, parts[0].streams.video[0], target, remarks)
             if picture.rotation:
-                streams[film.stream].set_display_rotation(picture.rotation)
+                own = streams[film.stream]
+                assert isinstance(own, VideoStream)
+                own.set_display_rotation(picture.rotation)
             _describe(source, target, film, picture)
             for packet in _in_order(source, film, picture, streams):
                 target.mux(packet)

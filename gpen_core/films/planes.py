@@ -53,8 +53,9 @@ class PlanarFormat:
         shifts: how many times the chroma is halved across and down.
 
     Example:
-        >>> PlanarFormat.of("yuv420p10le")
-        PlanarFormat(name='yuv420p10le', bits=10, rgb=False, gray=False, planes=(0, 1, 2), shifts=(1, 1))
+        >>> ten = PlanarFormat.of("yuv420p10le")
+        >>> ten.bits, ten.planes, ten.shifts
+        (10, (0, 1, 2), (1, 1))
         >>> PlanarFormat.of("nv12").name, PlanarFormat.of("bgr24").name
         ('yuv420p', 'gbrp')
     """

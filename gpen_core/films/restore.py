@@ -3,23 +3,23 @@
     survey -> for each part: decode -> align -> restore -> hold still -> paste -> encode -> join
 
 A part is some hundred frames that depend on no other part, finished atomically in a folder beside
-the result. What is there already is not done again, so a run that was ended in any way goes on where
-it stood, and gives the bytes that an unbroken one gives.
+the result. What is there already is not done again, so a run that was ended in any way goes on
+where it stood, and gives the bytes that an unbroken one gives.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import av
 import torch
 from torch import Tensor
 
@@ -40,7 +40,8 @@ from ..run import Run
 from .ahead import Behind, ahead
 from .encoder import Encoding, Part, Timing
 from .film import Film
-from .join import WRITABLE, Picture, join
+from .formats import FORMATS
+from .join import Picture, join
 from .planes import Box, Planes
 from .survey import Survey, survey, times_between
 
@@ -58,12 +59,14 @@ class FilmReport:
 
     Attributes:
         frames: how many the result has.
+        size: (height, width) of the film, upright.
         touched: in how many of them a face was restored.
         survey: scenes and tracks.
         events: a sentence each.
     """
 
     frames: int = 0
+    size: tuple[int, int] = (0, 0)
     touched: int = 0
     survey: Survey = field(default_factory=lambda: Survey([]))
     events: list[str] = field(default_factory=list)
@@ -102,7 +105,7 @@ def restore_film(
         hooks.event(remark)
     folder = target.with_name(f".{target.name}.gpen")
     with _Work.of(folder, _plan(film, encoding, run, options), hooks) as work:
-        report.survey = work.survey(film, run, options, hooks)
+        report.survey = work.survey(film, run, hooks)
         wanted = _wanted(report.survey, options.frames)
         parts = _parts(report.survey, wanted)
         maker = _PartMaker(film, encoding, run, options, report.survey)
@@ -110,13 +113,13 @@ def restore_film(
         for number, frames in enumerate(parts):
             maker.hooks, maker.done, maker.total = hooks, done, len(wanted)
             try:
-                work.part(number, lambda path, frames=frames: maker.make(path, frames))
+                work.part(number, functools.partial(maker.make, frames))
             except KeyboardInterrupt:
                 _save_what_is_done(film, work, parts[:number], report.survey, target)
                 raise
             done += len(frames)
             hooks.progress("film", done, len(wanted))
-        report.frames = len(wanted)
+        report.frames, report.size = len(wanted), film.size
         report.touched = sum(bool(len(report.survey.faces_of(i, (1, 1)))) for i in wanted)
         with replacing(target) as scratch:
             remarks = join(
@@ -128,10 +131,10 @@ def restore_film(
 
 
 def _check(run: Run, target: Path) -> None:
-    if target.suffix.lower() not in WRITABLE:
+    if target.suffix.lower() not in FORMATS:
         raise InputError(
             f"{shown(target)}: a film cannot be written as {target.suffix or 'this'}; "
-            f"formats: {', '.join(WRITABLE)}."
+            f"formats: {', '.join(FORMATS)}."
         )
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
@@ -240,14 +243,14 @@ class _Work:
             write_json(known, plan)
         yield cls(folder)
 
-    def survey(self, film: Film, run: Run, options: FilmOptions, hooks: Hooks) -> Survey:
+    def survey(self, film: Film, run: Run, hooks: Hooks) -> Survey:
         path = self.folder / "survey.json"
         if not path.exists():
 
             def find(images: Tensor) -> Faces:
                 return detect(images, run.detector, run.options.detect, hooks)
 
-            survey(film, find, options.track, run.options.select, hooks).save(path)
+            survey(film, find, run.options, hooks).save(path)
         return Survey.load(path)
 
     def path(self, number: int) -> Path:
@@ -288,9 +291,9 @@ class _PartMaker:
         self.hooks = Hooks()
         self.done, self.total = 0, 1
 
-    def make(self, path: Path, frames: range) -> None:
+    def make(self, frames: range, path: Path) -> None:
         """Encode these frames into `path`."""
-        radius = self.options.track.steadiness
+        radius = self.run.options.track.steadiness
         around = range(
             max(frames.start - radius, 0), min(frames.stop + radius, len(self.known.times))
         )
@@ -300,7 +303,7 @@ class _PartMaker:
             first = next(shot for shot in restored if shot.index in frames)
             with (
                 Part.writing(path, self.encoding, first.planes.frame, timing) as part,
-                Behind.feeding(lambda shot: self._write(part, shot)) as behind,
+                Behind.feeding(functools.partial(self._write, part)) as behind,
             ):
                 behind.put(self._pasted(first))
                 for number, shot in enumerate(restored, start=2):
@@ -312,7 +315,7 @@ class _PartMaker:
     def _write(self, part: Part, shot: _Shot) -> None:
         part.add(shot.planes.frame, self.known.times[shot.index])
 
-    def _read(self, frames: range) -> Iterator[_Shot]:
+    def _read(self, frames: range) -> Generator[_Shot]:
         """The frames, with the faces that the survey knows."""
         stored = self.film.frames(self.known.times[frames.start])
         with closing(stored):

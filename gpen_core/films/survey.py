@@ -1,12 +1,13 @@
 """A film looked through once before anything is restored: its frames' times, its scenes, its faces.
 
-So that a face's whole way is known when its first frame is restored: false faces that flicker up are
-gone, gaps are closed, landmarks are smoothed without lag. It also makes every part of a film
+So that a face's whole way is known when its first frame is restored: false faces that flicker up
+are gone, gaps are closed, landmarks are smoothed without lag. It also makes every part of a film
 independent of the others.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,16 +25,20 @@ from ..faces.track import Track, match, tracks
 from ..files import shown, write_json
 from ..hooks import Hooks
 from ..images.monochrome import Tone
-from ..options import SelectOptions, TrackOptions
+from ..options import Options, SelectOptions
 from .film import Film
 from .planes import Planes
 
 # A scene ends where the colors of two frames in a row share less than this.
 _SAME_SCENE = 0.55
 _THUMBNAIL, _BINS = (64, 36), 16
-# In eye distances: up to here faces between two frames are interpolated unseen, and how far they may
-# then lie from where one in the middle is found.
+# In eye distances: up to here faces between two frames are interpolated unseen, and how far they
+# may then lie from where one in the middle is found.
 _TRUSTED, _OFF_THE_LINE = 0.08, 0.05
+
+
+# What is numbers and text already.
+_PLAIN = ("times", "keys", "cuts", "kept", "looked", "last_duration", "rotation", "remarks")
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,7 @@ class Survey:
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
         here = [
-            one
-            for one in self.tracks
-            if one.number in self.kept and one.first <= frame <= one.last
+            one for one in self.tracks if one.number in self.kept and one.first <= frame <= one.last
         ]
         faces = Faces.empty([size], [self._tone(frame)])
         if not here:
@@ -93,7 +96,16 @@ class Survey:
         """As JSON, exactly."""
         content = {
             name: getattr(self, name)
-            for name in ("times", "keys", "cuts", "kept", "looked", "last_duration", "rotation", "remarks")
+            for name in (
+                "times",
+                "keys",
+                "cuts",
+                "kept",
+                "looked",
+                "last_duration",
+                "rotation",
+                "remarks",
+            )
         }
         content["tracks"] = [
             {
@@ -143,8 +155,7 @@ def _tensor(values: list[list[float]] | None) -> Tensor | None:
 def survey(
     film: Film,
     find: Callable[[Tensor], Faces],
-    options: TrackOptions,
-    select: SelectOptions,
+    options: Options,
     hooks: Hooks,
 ) -> Survey:
     """Look a film through.
@@ -152,15 +163,14 @@ def survey(
     Args:
         film: whose frames are decoded, all of them.
         find: faces of images (1, 3, H, W) 0..1.
-        options: how often faces are looked for, how they are followed.
-        select: which tracks are restored: sorted and kept as the faces of a picture are, by the
-            middle of their way.
+        options: how often faces are looked for, how they are followed; and which tracks are
+            restored: sorted and kept as the faces of a picture are, by the middle of their way.
         hooks: told about the stage "survey".
 
     Raises:
         InputError: a film without a single frame.
     """
-    watch = _Watch(find, options.detect_every)
+    watch = _Watch(find, options.track.detect_every)
     times, keys, duration, corrupt, rotation = list[int](), list[int](), 0, 0, 0
     for index, frame in enumerate(film.frames()):
         assert frame.pts is not None
@@ -175,13 +185,13 @@ def survey(
     watch.finish()
     if not times:
         raise InputError(f"{shown(film.path)}: not a single frame can be decoded.")
-    found = tracks(watch.seen, watch.cuts, float(film.rate), options)
+    found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
     return Survey(
         times=times,
         keys=keys,
         cuts=watch.cuts,
         tracks=found,
-        kept=_kept(found, select, watch.size),
+        kept=_kept(found, options.select, watch.size),
         tones=[(index, faces.tones[0]) for index, faces in sorted(watch.seen.items())],
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
@@ -310,6 +320,6 @@ def _colors(frame: av.VideoFrame) -> np.ndarray:
 
 def times_between(times: Sequence[int], last_duration: int) -> Iterator[int]:
     """How long each frame is shown."""
-    for time, following in zip(times, times[1:], strict=False):
+    for time, following in itertools.pairwise(times):
         yield following - time
     yield last_duration

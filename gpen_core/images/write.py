@@ -65,6 +65,21 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> Path:
             f"use one of {known}."
         )
     require(chosen, path)
+    return check_place(path, overwrite)
+
+
+def check_place(path: Path, overwrite: bool) -> Path:
+    """The path, if a file of any kind may be written there.
+
+    Raises:
+        InputError: as `check_writable`, but for the extension.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     check_place(Path(folder, "film.mp4"), overwrite=False).name
+        'film.mp4'
+    """
     mode = _mode_of(path)
     if mode is None:
         _check_folder(path)

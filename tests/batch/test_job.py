@@ -60,7 +60,7 @@ def test_a_tree_is_mirrored_and_what_is_passed_over_is_said(tree, tmp_path, rest
     assert restore(tree, "-o", out, "--recursive") == 0
     assert files(out) == ["a.png", "album/c.png", "b.png"]
     text = said(capsys)
-    assert "notes.txt (not a picture format)" in text
+    assert "notes.txt (neither a picture nor a film)" in text
     assert "a_restored.png (result of an earlier run)" in text
     assert "hidden" in text
 

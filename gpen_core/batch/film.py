@@ -1,0 +1,55 @@
+"""A film among the files of a job."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..films.formats import require_reader
+from ..images.write import check_place
+from ..run import Run
+from .outcome import Outcome, TrackLine
+
+if TYPE_CHECKING:
+    from .job import Job
+
+
+def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome) -> None:
+    """The film of a task restored; what became of it is written into `outcome`.
+
+    Raises:
+        GPENError: options that films do not have, and as `films.restore.restore_film`.
+    """
+    require_reader()
+    from ..films.restore import restore_film
+
+    source, target = task
+    for name, given in (
+        ("aligned", job.aligned),
+        ("background", job.background is not None),
+        ("user_mask", job.user_mask is not None),
+        ("compare", job.compare),
+    ):
+        if given:
+            raise InputError("films do not have this option.", option=name)
+    start = time.perf_counter()
+    check_place(target, job.overwrite)
+    report = restore_film(source, target, run, job.film, run.hooks)
+    outcome.output, outcome.events = str(target), report.events
+    outcome.size = [report.size[1], report.size[0]]
+    outcome.frames = report.frames
+    outcome.tracks = [
+        TrackLine(
+            number=one.number,
+            first=one.first,
+            last=one.last,
+            score=round(one.score, 4),
+            seen=one.seen,
+            restored=one.number in report.survey.kept,
+        )
+        for one in report.survey.tracks
+    ]
+    outcome.status = "restored" if report.touched else "unchanged"
+    outcome.seconds = {"film": time.perf_counter() - start}
