@@ -161,7 +161,8 @@ def test_a_file_without_a_scan_has_no_pixels() -> None:
             jpeg.decode(PLAIN[:cut], "a.jpg", 18)
 
 
-def test_inks_become_colors_without_their_profile() -> None:
+def test_inks_become_colors_without_their_profile(caplog) -> None:
+    caplog.set_level("INFO", "gpen_core")
     buffer = io.BytesIO()
     Image.new("CMYK", (16, 16), (0, 255, 0, 0)).save(buffer, "JPEG", quality=100, comment=b"press")
     profile = segment(0xE2, b"ICC_PROFILE\0\1\1no profile")
@@ -170,6 +171,7 @@ def test_inks_become_colors_without_their_profile() -> None:
     assert found.samples.shape == (16, 16, 3)
     assert np.abs(found.samples[8, 8].astype(int) - [255, 0, 255]).max() < 6
     assert found.metadata == meta.Metadata(comment=b"press")
+    assert [record.getMessage()[:6] for record in caplog.records] == ["a.jpg:", "a.jpg:"]
 
 
 def in_rows(height: int) -> tuple[bytes, list[int]]:
