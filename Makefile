@@ -8,8 +8,8 @@ TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 PIP_OPTIONS ?=
 PYTEST_OPTIONS ?=
-# All of it takes hours; what is done is kept, and the next call goes on from there.
-MUTATION_SECONDS ?= 5400
+# Breaks of each module that `make mutation` tries, always the same; 0 tries all, for hours.
+EACH ?= 80
 MUTANTS ?=
 
 RUN = $(VENV)/bin/python
@@ -46,13 +46,13 @@ lint: $(VENV)/ready
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-# Breaks each line of some modules (see pyproject.toml) and counts how often the tests notice.
-# One module alone:  make mutation MUTANTS="gpen_core.faces.warp.*"
+# Breaks some modules (see pyproject.toml) in small ways and counts how often the tests notice.
+# What is done is kept in mutants/, and the next call goes on from there.
+# All breaks of one module:         make mutation EACH=0 MUTANTS="gpen_core.faces.warp.*"
+# Those missed again, with a list:  make mutation MUTANTS="--again --missed"
 mutation: $(VENV)/ready
 	$(PIP) "$(TORCH)" "$(TORCHVISION)" --editable ".[dev,mutation]"
-	-OMP_NUM_THREADS=1 timeout --signal=INT $(MUTATION_SECONDS) \
-		$(VENV)/bin/mutmut run --max-children 1 $(MUTANTS)
-	$(RUN) .ci/mutation_score.py
+	OMP_NUM_THREADS=1 $(RUN) .ci/mutation.py --each $(EACH) $(MUTANTS)
 
 format: $(VENV)/ready
 	$(RUN) -m ruff check --fix .

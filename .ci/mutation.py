@@ -1,6 +1,6 @@
 """Break the code of some modules, one small break at a time, and see whether the tests notice.
 
-python .ci/mutation.py [--each N] [--again] [PATTERN ...]       # at the top of the repository
+python .ci/mutation.py [--each N] [--again] [--missed] [PATTERN ...]  # at the top of the repository
 
 mutmut makes the breaks and finds which tests reach which function (see [tool.mutmut] in
 pyproject.toml). Its own run collects the tests anew for every break, which takes longer than most
@@ -9,7 +9,6 @@ done is kept in mutants/ and the next call goes on from there.
 """
 
 import argparse
-import fnmatch
 import gc
 import json
 import os
@@ -19,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -46,23 +46,25 @@ def make() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def chosen(patterns: list[str], each: int, seed: int, again: bool) -> dict[Path, list[str]]:
-    """The breaks to try, by the file that keeps their results.
+def drawn(patterns: list[str], each: int, seed: int) -> dict[Path, list[str]]:
+    """The breaks asked for, by the file that keeps their results.
 
     Of each module at most `each` (0: all), drawn by `seed`; a larger number adds to the same ones.
-    Those tried before are left out but, with `again`, those that were missed.
     """
-    wanted = (None, MISSED, UNREACHED) if again else (None,)
     found = {}
     for path in sorted(MUTANTS.rglob("*.py.meta")):
-        codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        keys = [key for key in codes if any(fnmatch.fnmatch(key, one) for one in patterns)]
+        keys = sorted(key for key in results(path) if any(fnmatch(key, one) for one in patterns))
         if each:
-            keys.sort()
             random.Random(f"{path.name} {seed}").shuffle(keys)
             keys = keys[:each]
-        found[path] = [key for key in keys if codes[key] in wanted]
+        if keys:
+            found[path] = keys
     return found
+
+
+def results(path: Path) -> dict[str, int | None]:
+    """The code of every break of a module, None where it was not tried yet."""
+    return json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
 
 
 class Trials:
@@ -160,24 +162,64 @@ def keep(path: Path, key: str, code: int) -> None:
     path.write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("patterns", nargs="*", default=["*"], help="breaks, gpen_core.faces.warp.*")
-parser.add_argument("--each", type=int, default=0, help="at most so many of each module; 0: all")
-parser.add_argument("--seed", type=int, default=0, help="which ones these are")
-parser.add_argument("--again", action="store_true", help="try those again that were missed")
-arguments = parser.parse_args()
+def table(breaks: dict[Path, list[str]], missed: bool) -> None:
+    """Print the share of breaks that were noticed in each module, and which were missed."""
+    tried_in_all = noticed_in_all = 0
+    for path, keys in breaks.items():
+        codes = results(path)
+        tried = [key for key in keys if codes[key] is not None]
+        lost = [key for key in tried if codes[key] in (MISSED, UNREACHED)]
+        tried_in_all += len(tried)
+        noticed_in_all += len(tried) - len(lost)
+        name = path.relative_to(MUTANTS).as_posix().removesuffix(".py.meta")
+        print(f"{name:32} {len(codes):5} breaks {_score(len(tried), len(tried) - len(lost))}")
+        for key in lost if missed else ():
+            print(f"    mutmut show {key}")
+    print(f"{'in all':44} {_score(tried_in_all, noticed_in_all)}")
 
-make()
-trials = Trials(
-    chosen(arguments.patterns or ["*"], arguments.each, arguments.seed, arguments.again)
-)
-os.chdir(MUTANTS)
-sys.path.insert(0, str(Path.cwd()))
-set_mutant_under_test("")
-# The same examples every time; a failure is enough, its smallest form is not looked for.
-settings.register_profile(
-    "mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
-)
-settings.load_profile("mutation")
-options = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
-sys.exit(pytest.main(["--rootdir=.", "-q", "-o", "timeout=60", *options], plugins=[trials]))
+
+def _score(tried: int, noticed: int) -> str:
+    share = f"{100 * noticed / tried:5.1f} %" if tried else "      -"
+    return f"{tried:5} tried {noticed:5} noticed {share}"
+
+
+def run(breaks: dict[Path, list[str]]) -> int:
+    """Try breaks, in the folder where mutmut put the broken code."""
+    top = Path.cwd()
+    trials = Trials(breaks)
+    os.chdir(MUTANTS)
+    sys.path.insert(0, str(Path.cwd()))
+    set_mutant_under_test("")
+    # The same examples every time; a failure is enough, its smallest form is not looked for.
+    settings.register_profile(
+        "mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    )
+    settings.load_profile("mutation")
+    options = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
+    options += ["--rootdir=.", "-q", "-o", "timeout=60", "-W", "ignore::pytest.PytestWarning"]
+    try:
+        return int(pytest.main(options, plugins=[trials]))
+    finally:
+        os.chdir(top)
+
+
+def main() -> int:
+    """Make, try, count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("patterns", nargs="*", default=["*"], help="such as gpen_core.faces.warp.*")
+    parser.add_argument("--each", type=int, default=0, help="so many of each module; 0: all")
+    parser.add_argument("--seed", type=int, default=0, help="which ones these are")
+    parser.add_argument("--again", action="store_true", help="try those again that were missed")
+    parser.add_argument("--missed", action="store_true", help="list those that were missed")
+    arguments = parser.parse_args()
+    make()
+    breaks = drawn(arguments.patterns, arguments.each, arguments.seed)
+    due = (None, MISSED, UNREACHED) if arguments.again else (None,)
+    untried = {path: [k for k in keys if results(path)[k] in due] for path, keys in breaks.items()}
+    code = run(untried) if any(untried.values()) else 0
+    table(breaks, arguments.missed)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

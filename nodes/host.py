@@ -33,6 +33,7 @@ from ..gpen_core.weights import transfer
 from ..gpen_core.weights.catalogue import Entry
 from ..gpen_core.weights.download import download_entry
 from .say import warn
+from .searches import Searches
 
 log = logging.getLogger(__name__)
 
@@ -144,11 +145,14 @@ def _read(path: Path, precision: str, device: torch.device) -> HostModel:
 
 
 class HostDetector(Managed):
-    """A face detector in the host's care; a `gpen_core.faces.detect.Detector`."""
+    """A face detector in the host's care; a `gpen_core.faces.detect.Detector`.
+
+    It remembers what it has found, until the host frees it.
+    """
 
     def __init__(self, detector: detect.Detector, device: torch.device) -> None:
         super().__init__(detector.network, device)
-        self._detector = detector
+        self._detector, self._searches = detector, Searches()
         self.name, self.network = detector.name, detector.network
 
     @property
@@ -160,8 +164,11 @@ class HostDetector(Managed):
         self, image: Tensor, min_size: float, confidence: float, progress: detect.Progress
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Detector`."""
-        call = functools.partial(_call_detector, image, (min_size, confidence), progress)
-        return _or_on_cpu(self, self._detector, call, _DETECTOR_BYTES)
+        limits = (min_size, confidence)
+        call = functools.partial(_call_detector, image, limits, progress)
+        return self._searches.get(
+            image, limits, lambda: _or_on_cpu(self, self._detector, call, _DETECTOR_BYTES)
+        )
 
 
 def _call_detector(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gpen_core.errors import InputError
@@ -121,6 +122,29 @@ def test_an_unknown_option_and_an_unknown_template() -> None:
         Options.of(template="arcface")
     with pytest.raises(InputError, match="strength must be from 0 to 1, not 2"):
         Options.of(strength=2)
+
+
+def test_values_as_callers_have_them() -> None:
+    """NumPy's integers, lists from JSON, texts of a command line."""
+    for keep, kept in ((np.int64(2), 2), ([0, 2], (0, 2)), ((1,), (1,)), ("0-3", "0-3"), (3, 3)):
+        found = SelectOptions(keep=keep).keep
+        assert found == kept and type(found) is type(kept)
+    assert MaskOptions(exclude=" eyes, hat ,,").exclude == ("eyes", "hat")
+    assert MaskOptions(exclude="").exclude == ()
+    with pytest.raises(InputError, match="no face part 'beard'"):
+        MaskOptions(exclude="hair,beard")
+
+
+def test_a_range_in_words() -> None:
+    assert spec_of(RestoreOptions, "seed").limits == "0 to 4294967295"
+    assert spec_of(DetectOptions, "confidence").limits == "0.1 to 1"
+    for spec in (
+        Spec("x."),
+        Spec("x.", low=1),
+        Spec("x.", high=1),
+        spec_of(PasteOptions, "upscale"),
+    ):
+        assert spec.limits == ""
 
 
 def test_no_name_belongs_to_two_steps() -> None:

@@ -127,7 +127,9 @@ def _in_order(
     source: InputContainer, film: Film, picture: Picture, streams: dict[int, Stream]
 ) -> Iterator[Packet]:
     """All packets by the time at which they are decoded."""
-    own = ((_seconds(packet), 0, packet) for packet in _new(film, picture, streams[film.stream]))
+    stream = streams[film.stream]
+    assert isinstance(stream, VideoStream)
+    own = ((_seconds(packet), 0, packet) for packet in _new(film, picture, stream))
     rest = (
         (_seconds(packet), 1, packet) for packet in _others(source, film, picture.window, streams)
     )
@@ -173,7 +175,7 @@ def _moved(packet: Packet, unit: Fraction, window: tuple[int, int]) -> bool:
     return True
 
 
-def _new(film: Film, picture: Picture, stream: Stream) -> Iterator[Packet]:
+def _new(film: Film, picture: Picture, stream: VideoStream) -> Iterator[Packet]:
     """The picture's packets, with the film's own times.
 
     What has to be decoded before it is shown gets a time of decoding as many frames ahead as the

@@ -15,31 +15,35 @@ def to_rgb(image: Image.Image, icc: bytes | None, name: str) -> Image.Image:
 
     The result is sRGB, so the profile must not travel on. A profile that cannot be used is said in
     the log, and the plain conversion taken.
+
+    Raises:
+        OSError: Lab pixels that cannot be converted.
     """
-    try:
-        if image.mode == "LAB":
-            return _convert(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-        if image.mode == "CMYK" and icc:
+    if image.mode == "LAB":
+        return _convert(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+    if image.mode == "CMYK" and icc:
+        try:
             converted = _convert(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)))
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("%s: the color profile cannot be used (%s); it is left out.", name, error)
+        else:
             log.info("%s: CMYK pixels are converted to RGB by their profile.", name)
             return converted
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        if image.mode == "LAB":
-            raise OSError(f"Lab pixels cannot be converted: {error}") from error
-        log.warning("%s: the color profile cannot be used (%s); it is left out.", name, error)
     log.info("%s: %s pixels are converted to RGB.", name, image.mode)
     return image.convert("RGB")
 
 
 def _convert(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
     target = ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(
-        image,
-        profile,
-        ImageCms.ImageCmsProfile(target),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
-    )
-    if converted is None:
-        raise OSError("no result")
+    try:
+        converted = ImageCms.profileToProfile(
+            image,
+            profile,
+            ImageCms.ImageCmsProfile(target),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+        )
+    except ImageCms.PyCMSError as error:
+        raise OSError(str(error)) from error
+    assert converted is not None  # only a conversion in place gives none
     return converted

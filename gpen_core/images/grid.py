@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..errors import InputError
@@ -39,11 +39,10 @@ def grid(rows: Sequence[Sequence[Tensor]], titles: Sequence[str]) -> Tensor:
 
 def _head(titles: Sequence[str], width: int) -> Tensor:
     """A white line (3, 24, C W) with a title over each column."""
-    font = ImageFont.load_default()
     cells = []
     for title in titles:
         cell = Image.new("RGB", (width, HEAD), "white")
-        ImageDraw.Draw(cell).text((4, 6), title, fill="black", font=font)
+        ImageDraw.Draw(cell).text((4, 6), title, fill="black")
         cells.append(np.asarray(cell))
     line = torch.from_numpy(np.concatenate(cells, axis=1))
     return line.permute(2, 0, 1).float() / 255

@@ -191,7 +191,7 @@ def write_directory(directory: Directory, start: int) -> bytes:
     for tag in directory.children:
         entries[tag] = Entry(LONG, 1, bytes(4))
     table_end = start + 2 + 12 * len(entries) + 4
-    table, behind = [struct.pack(order + "H", len(entries))], b""
+    table = [struct.pack(order + "H", len(entries))]
     parts: list[bytes] = []
     position = table_end
     for tag in sorted(entries):

@@ -273,3 +273,85 @@ def _rank(wanted: str, key: str, info: dict) -> tuple[float, ...] | None:
 def test_the_search_in_chinese_finds_it_by_its_name(server):
     name = server.get("/i18n")["zh"]["nodeDefs"]["GPEN_RestoreImage"]["display_name"]
     assert name.startswith("人脸修复")
+
+
+# --- searched once -------------------------------------------------------------------------------
+
+
+def watched(fresh) -> list[int]:
+    """Grows with the passes of the detector's first network, as it is loaded now."""
+    passes: list[int] = []
+    detector = fresh.module("nodes.host").load_detector("mtcnn")
+    detector.network.pnet.register_forward_hook(lambda *_: passes.append(1))
+    return passes
+
+
+@pytest.fixture
+def searched(fresh):
+    """Runs a graph; gives whether the searching node ran, and how often its network did."""
+    fresh.module("nodes.host").CACHE.clear()
+    passes = watched(fresh)
+
+    def run(prompt: dict) -> tuple[bool, int]:
+        del passes[:]
+        outcome = fresh.run(prompt)
+        assert outcome.success, outcome.errors
+        return "all" in outcome.ran or "detect" in outcome.ran, len(passes)
+
+    return run
+
+
+def test_another_model_precision_or_strength_does_not_search_again(searched, model_files):
+    ran, first = searched(with_model(graph(GROUP)))
+    assert ran and first > 0
+    other = with_model(graph(GROUP), model_files["elsewhere"])
+    half = with_model(graph(GROUP))
+    half["model"]["inputs"]["precision"] = "bf16"
+    for prompt in (other, half, graph(GROUP, file="small.pth", strength=0.3)):
+        assert searched(prompt) == (True, 0)
+    assert searched(with_model(graph(PORTRAIT)))[1] > 0, "another picture is another search"
+
+
+def test_detect_does_not_search_again_for_another_model(searched):
+    prompt = with_model(graph(GROUP, file="small.pth"))
+    del prompt["all"]
+    prompt = {key: one for key, one in prompt.items() if not key.startswith("c-")}
+    detect = _every_node()["detect"]["inputs"] | {"gpen_model": ["model", 0]}
+    prompt |= {
+        "detect": node("GPEN_DetectFaces", **detect),
+        "c": node("Test_Capture", name="crops", value=["detect", 1]),
+    }
+    assert searched(prompt)[1] > 0
+    prompt["model"]["inputs"]["precision"] = "bf16"
+    assert searched(prompt) == (True, 0)
+    prompt["detect"]["inputs"]["rotations"] = True
+    assert searched(prompt)[1] > 0
+
+
+def test_what_was_found_is_forgotten_with_the_hosts_memory(fresh, searched):
+    import comfy.model_management as memory
+
+    assert searched(with_model(graph(GROUP)))[1] > 0
+    memory.unload_all_models()
+    passes = watched(fresh)
+    done(fresh.run(with_model(graph(GROUP, strength=0.4))))
+    assert passes, "nothing is left of the search before"
+
+
+def test_only_so_many_pictures_are_remembered(fresh):
+    searches = fresh.module("nodes.searches").Searches(limit=2)
+    asked = []
+
+    def find(value: float) -> None:
+        def search():
+            asked.append(value)
+            return (torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, 5, 2))
+
+        searches.get(torch.full((3, 4, 5), value), (16.0, 0.5), search)
+
+    for value in (0.1, 0.2, 0.1, 0.3, 0.1, 0.2):
+        find(value)
+    assert asked == [0.1, 0.2, 0.3, 0.2], "0.1 was used last when 0.3 came"
+    searches.get(torch.full((3, 5, 4), 0.1), (16.0, 0.5), lambda: asked.append("shape") or ())
+    searches.get(torch.full((3, 4, 5), 0.1), (20.0, 0.5), lambda: asked.append("limits") or ())
+    assert asked[-2:] == ["shape", "limits"]

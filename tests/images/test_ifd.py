@@ -227,6 +227,10 @@ def test_a_chain_ends_at_damage_and_where_it_bites_its_tail() -> None:
     assert chain(places[1], 5000) == 2
     assert chain(places[1], places[1]) == 2
     assert chain(places[1], places[2], places[1]) == 3
+    # In a BigTIFF a directory without entries is 16 bytes long.
+    wide = b"".join(struct.pack("<QQ", 0, link) for link in (32, 48, 0))
+    data = bytes(16) + wide
+    assert count_chain(data, read_directory(data, 16, "<", True), True) == 3
 
 
 def test_an_entry_of_no_directory() -> None:

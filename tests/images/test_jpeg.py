@@ -52,7 +52,7 @@ def read(*segments: bytes, base: bytes | None = None, jfif: bytes = b""):
     return found
 
 
-def test_what_lies_between_segments_is_passed_over() -> None:
+def test_what_lies_between_segments_is_passed_over(caplog) -> None:
     """Fill bytes, stray bytes, markers without a body, and segments nobody knows."""
     for stray in (
         b"\xff\xff\xff",
@@ -64,12 +64,17 @@ def test_what_lies_between_segments_is_passed_over() -> None:
         segment(0xEF, b""),
         segment(0xE1, b"neither"),
         segment(0xE2, b"neither"),
+        segment(0xE3, b"MPF\0" + bytes(20)),
+        segment(0xE3, b"ICC_PROFILE\0\1\1profile"),
+        segment(0xE3, b"Exif\0\0II*\0"),
+        segment(0xE3, b"http://ns.adobe.com/xap/1.0/\0<packet/>"),
         segment(0xE2, b"ICC_PROFILE\0\1\1"),
         b"\xff\xe5\0\0",  # claims to be shorter than its own length
     ):
         found = read(stray)
         assert (found.metadata, found.orientation) == (meta.Metadata(), 1), stray
     assert found.bits == 8
+    assert caplog.text == ""
 
 
 def test_what_the_pixels_need_is_kept() -> None:
@@ -156,7 +161,8 @@ def test_a_file_without_a_scan_has_no_pixels() -> None:
             jpeg.decode(PLAIN[:cut], "a.jpg", 18)
 
 
-def test_inks_become_colors_without_their_profile() -> None:
+def test_inks_become_colors_without_their_profile(caplog) -> None:
+    caplog.set_level("INFO", "gpen_core")
     buffer = io.BytesIO()
     Image.new("CMYK", (16, 16), (0, 255, 0, 0)).save(buffer, "JPEG", quality=100, comment=b"press")
     profile = segment(0xE2, b"ICC_PROFILE\0\1\1no profile")
@@ -165,34 +171,38 @@ def test_inks_become_colors_without_their_profile() -> None:
     assert found.samples.shape == (16, 16, 3)
     assert np.abs(found.samples[8, 8].astype(int) - [255, 0, 255]).max() < 6
     assert found.metadata == meta.Metadata(comment=b"press")
+    assert [record.getMessage()[:6] for record in caplog.records] == ["a.jpg:", "a.jpg:"]
 
 
-@pytest.mark.parametrize("end", [0, 1, 2, 20])
-def test_as_many_rows_may_be_missing_as_are_forgiven(end, caplog) -> None:
-    """Cut before, in and behind the last restart mark: the last row of blocks is not all there."""
+def in_rows(height: int) -> tuple[bytes, list[int]]:
+    """A gray picture with a restart mark behind each row of blocks, and where these marks lie."""
     buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 255, (64, 48), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (height, 48), np.uint8)
     Image.fromarray(noise).save(buffer, "JPEG", quality=90, restart_marker_rows=1)
     data = buffer.getvalue()
     marks = [at for at in range(len(data) - 1) if data[at] == 0xFF and 0xD0 <= data[at + 1] < 0xD8]
-    assert len(marks) == 7
+    assert len(marks) == height // 8 - 1
+    return data, marks
+
+
+@pytest.mark.parametrize("end", [0, 1, 2, 20])
+@pytest.mark.parametrize("height", [16, 64, 168])
+def test_as_many_rows_may_be_missing_as_are_forgiven(height, end, caplog) -> None:
+    """Cut before, in and behind the last restart mark: the last row of blocks is not all there."""
+    data, marks = in_rows(height)
     cut = data[: marks[-1] + end]
     found = jpeg.decode(cut, "a.jpg", 8)
     [record] = caplog.records
     assert record.getMessage() == "a.jpg lacks its end; its last 8 row(s) are incomplete."
     whole = np.asarray(Image.open(io.BytesIO(data)))
-    assert np.array_equal(found.samples[:56, :, 0], whole[:56])
+    assert np.array_equal(found.samples[:-8, :, 0], whole[:-8])
     with pytest.raises(OSError, match="truncated"):
         jpeg.decode(cut, "a.jpg", 7)
 
 
 def test_of_half_a_picture_the_other_half_is_not_forgiven() -> None:
     """Whatever is asked for: 4 of 8 rows of blocks may be missing, 5 may not."""
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 255, (64, 48), np.uint8)
-    Image.fromarray(noise).save(buffer, "JPEG", quality=90, restart_marker_rows=1)
-    data = buffer.getvalue()
-    marks = [at for at in range(len(data) - 1) if data[at] == 0xFF and 0xD0 <= data[at + 1] < 0xD8]
+    data, marks = in_rows(64)
     assert jpeg.decode(data[: marks[3]], "a.jpg", 64).samples.shape == (64, 48, 1)
     with pytest.raises(OSError, match="truncated"):
         jpeg.decode(data[: marks[2]], "a.jpg", 64)
