@@ -13,7 +13,7 @@ from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.stream import VideoStream
 
 from ..errors import InputError
-from .planes import PlanarFormat
+from .planes import PlanarFormat, converted
 
 # What FFmpeg calls the quantizer of MPEG-like encoders, in its own fixed-point steps.
 _LAMBDA = 118
@@ -214,7 +214,7 @@ class Part:
         """The next frame, shown at `time`; its samples are those encoded, if the encoder can."""
         self._start = time if self._start is None else self._start
         if frame.format.name != self._encoding.pixel_format:
-            frame = frame.reformat(format=self._encoding.pixel_format)
+            frame = converted(frame, self._encoding.pixel_format)
         frame.pts, frame.time_base = time - self._start, self._stream.codec_context.time_base
         frame.pict_type = 0  # the encoder decides, not the one before it
         for packet in self._stream.encode(frame):

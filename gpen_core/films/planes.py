@@ -151,7 +151,7 @@ class Planes:
         if frame.format.name == self.format.name:
             self.frame, self._shared = frame, True
         else:  # the same samples in another order
-            self.frame, self._shared = _like(frame.reformat(format=self.format.name), frame), False
+            self.frame, self._shared = converted(frame, self.format.name), False
         self._turns = round(frame.rotation / 90) % 4
         self._weights = (
             (0.0, 0.0)
@@ -326,11 +326,20 @@ def _weights(matrix: int, height: int) -> tuple[float, float]:
     return _WEIGHTS[matrix]
 
 
-def _like(frame: av.VideoFrame, other: av.VideoFrame) -> av.VideoFrame:
-    frame.pts = other.pts
-    if other.time_base is not None:
-        frame.time_base = other.time_base
-    return frame
+def converted(frame: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
+    """The frame in another pixel format, with its time.
+
+    In one thread: with several, FFmpeg's conversion between some formats differs from run to run.
+
+    Example:
+        >>> converted(av.VideoFrame(64, 48, "yuv420p"), "gray").format.name
+        'gray'
+    """
+    made = frame.reformat(format=pixel_format, threads=1)
+    made.pts = frame.pts
+    if frame.time_base is not None:
+        made.time_base = frame.time_base
+    return made
 
 
 def _floats(samples: np.ndarray) -> Tensor:

@@ -312,7 +312,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
 
 def _colors(frame: av.VideoFrame) -> np.ndarray:
     """A histogram of a small copy's colors, summing to 1."""
-    small = frame.reformat(*_THUMBNAIL, "rgb24", interpolation="AREA").to_ndarray()
+    small = frame.reformat(*_THUMBNAIL, "rgb24", interpolation="AREA", threads=1).to_ndarray()
     counts = [np.bincount(one.ravel() // (256 // _BINS), minlength=_BINS) for one in small.T]
     joined = np.concatenate(counts).astype(np.float64)
     return joined / joined.sum()
