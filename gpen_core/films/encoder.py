@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import torch
 from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.stream import VideoStream
 
@@ -30,9 +31,14 @@ class _Kind:
     options: dict[str, str] = field(default_factory=dict)
 
 
+# With AVX-512, x264 (core 165) gives a few other bytes from run to run (in `mbtree`), and what is
+# done again would not equal what an unbroken run makes.
+_REPEATABLE = (
+    {"x264-params": "asm=AVX2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
+)
 _QUIET = {"x265-params": "log-level=error"}
 _KINDS = {
-    "h264": _Kind("libx264", "crf"),
+    "h264": _Kind("libx264", "crf", options=_REPEATABLE),
     "hevc": _Kind("libx265", "crf", options=_QUIET),
     "vp8": _Kind("libvpx", "crf", 63, {"b:v": "0", "cpu-used": "4"}),
     "vp9": _Kind("libvpx-vp9", "crf", 63, {"b:v": "0", "cpu-used": "4", "row-mt": "1"}),
@@ -111,7 +117,7 @@ class Encoding:
         kind = _KINDS[wanted]
         offered = _formats_of(kind.name)
         if kind.name == "libx264" and planar.rgb:
-            kind = _Kind("libx264rgb", kind.scale, kind.worst)
+            kind = _Kind("libx264rgb", kind.scale, kind.worst, _REPEATABLE)
             offered = _formats_of(kind.name)
         chosen, loss = _closest(planar.name, offered)
         if loss:
@@ -228,7 +234,6 @@ class Timing:
     time_base: Fraction = Fraction(1, 25)
     rate: Fraction = Fraction(25)
     sample_aspect: Fraction | None = None
-    threads: int = 0
 
 
 def _configure(
@@ -242,7 +247,7 @@ def _configure(
     context.color_primaries, context.color_trc = int(like.color_primaries), int(like.color_trc)
     if timing.sample_aspect:
         context.sample_aspect_ratio = timing.sample_aspect
-    context.thread_count = timing.threads
+    context.thread_count = 0  # as many as suit
     context.options = dict(encoding.options)
     if encoding.qscale is not None:
         context.flags |= _QSCALE_FLAG

@@ -71,8 +71,8 @@ class Film:
             assert stream.time_base is not None
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             said = stream.frames
-            if not said and stream.duration:
-                said = round(stream.duration * stream.time_base * rate)
+            if not said:
+                said = round(_duration(container, stream) * rate)
             return cls(
                 path=path,
                 stream=stream.index,
@@ -142,6 +142,13 @@ def _picture_of(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic:
             return stream
     raise InputError(f"{shown(path)}: this file has no moving picture.")
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Seconds, 0 where the file does not say."""
+    if stream.duration and stream.time_base is not None:
+        return stream.duration * stream.time_base
+    return Fraction(container.duration or 0, av.time_base)
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

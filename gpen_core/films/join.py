@@ -79,8 +79,8 @@ def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:
     return remarks + _read_back(scratch, picture, film)
 
 
-# Times stay as they are, even those before 0 that decoding needs.
-_AS_GIVEN = {"avoid_negative_ts": "disabled"}
+# Times stay as they are, even those before 0 that decoding needs; no random identifiers.
+_AS_GIVEN = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
 
 
 def _streams(

@@ -1,0 +1,280 @@
+"""Films restored, file to file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gpen_core.errors import InputError
+from gpen_core.hooks import Hooks
+from gpen_core.options import FilmOptions, Options
+from gpen_core.run import Run, Tools
+
+av = pytest.importorskip("av", reason="films need PyAV", exc_type=ImportError)
+
+from gpen_core.films import restore as module  # noqa: E402
+from gpen_core.films.film import Film  # noqa: E402
+from gpen_core.films.restore import restore_film  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def walk(portrait, count, size=(176, 144), seed=None):
+    """A face that moves to and fro; with a seed each frame has noise of its own."""
+    width, height = size
+    photo = Image.fromarray(portrait)
+    noise = np.random.default_rng(seed)
+    frames = []
+    for i in range(count):
+        x, y = 70 + 14 * np.sin(i / 5), 10 + 5 * np.cos(i / 7)
+        box = (x, y, x + 280 * width / height, y + 280)
+        frame = np.asarray(photo.resize(size, Image.Resampling.BICUBIC, box=box)).astype(float)
+        if seed is not None:
+            frame = frame + noise.normal(0, 12, frame.shape)
+        frames.append(frame.clip(0, 255).astype(np.uint8))
+    return frames
+
+
+@pytest.fixture
+def run(small_model):
+    return Run(Tools(small_model), Options.of(shortest=1))
+
+
+@pytest.fixture
+def short_parts(monkeypatch):
+    monkeypatch.setattr(module, "_SHORTEST", 4)
+    monkeypatch.setattr(module, "_LONGEST", 8)
+
+
+def test_a_film_without_a_face_keeps_every_sample(make_film, samples, look, tmp_path, run):
+    source = make_film("film.mkv", codec="ffv1", pixel_format="yuv422p10le")
+    report = restore_film(source, tmp_path / "out.mkv", run)
+    assert (report.frames, report.touched, report.survey.tracks) == (12, 0, [])
+    for one, other in zip(samples(source), samples(tmp_path / "out.mkv"), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert look(tmp_path / "out.mkv") == look(source)
+
+
+def test_only_the_face_changes(make_film, samples, tmp_path, run, portrait):
+    source = make_film("film.mkv", frames=walk(portrait, 10), codec="ffv1", sound=0)
+    report = restore_film(source, tmp_path / "out.mkv", run)
+    assert report.touched == 10
+    (face,) = report.survey.tracks
+    for index, (before, after) in enumerate(
+        zip(samples(source), samples(tmp_path / "out.mkv"), strict=True)
+    ):
+        changed = np.argwhere(before[0] != after[0])
+        assert len(changed) > 500
+        x0, y0, x1, y1 = face.boxes[index].tolist()
+        middle = changed.mean(0)
+        assert abs(middle[1] - (x0 + x1) / 2) < 15 and abs(middle[0] - (y0 + y1) / 2) < 25
+        assert np.array_equal(before[0][:, -12:], after[0][:, -12:])
+
+
+def test_a_turned_film_is_looked_at_upright(make_film, look, tmp_path, run, portrait):
+    lying = [np.ascontiguousarray(np.rot90(frame, -1)) for frame in walk(portrait, 6)]
+    source = make_film("film.mp4", frames=lying, rotation=90)
+    report = restore_film(source, tmp_path / "out.mp4", run)
+    assert report.touched == 6
+    assert look(tmp_path / "out.mp4")["rotation"] == 90
+
+
+def test_parts_and_times_of_an_uneven_film(make_film, look, tmp_path, run, portrait, short_parts):
+    times = [Fraction(40 * i + 15 * (i % 3), 1000) for i in range(20)]
+    source = make_film("film.mp4", frames=walk(portrait, 20), times=times)
+    restore_film(source, tmp_path / "out.mp4", run)
+    assert look(tmp_path / "out.mp4") == look(source)
+    assert not list(tmp_path.glob(".*"))
+
+
+class Stop(Exception):
+    pass
+
+
+class StopsAt(Hooks):
+    def __init__(self, stage, frame, error=Stop):
+        self.at, self.error = (stage, frame), error
+
+    def progress(self, stage, done, total):
+        if (stage, done) == self.at:
+            raise self.error
+
+
+@pytest.mark.parametrize("stage, frame", [("survey", 9), ("film", 3), ("film", 11)])
+def test_a_stopped_run_goes_on_and_ends_the_same(
+    make_film, tmp_path, run, portrait, short_parts, stage, frame
+):
+    source = make_film("film.mkv", frames=walk(portrait, 18, seed=1))
+    restore_film(source, tmp_path / "whole.mkv", run)
+    target = tmp_path / "again.mkv"
+    with pytest.raises(Stop):
+        restore_film(source, target, run, hooks=StopsAt(stage, frame))
+    assert not target.exists()
+    kept = sorted(path.name for path in (tmp_path / ".again.mkv.gpen").iterdir())
+    assert len(kept) == {"survey": 1, "film": 2 + frame // 8}[stage]
+    restore_film(source, target, run)
+    assert target.read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+    assert not (tmp_path / ".again.mkv.gpen").exists()
+
+
+def test_ctrl_c_leaves_what_is_done(make_film, look, tmp_path, run, portrait, short_parts):
+    source = make_film("film.mkv", frames=walk(portrait, 18))
+    with pytest.raises(KeyboardInterrupt):
+        restore_film(
+            source, tmp_path / "out.mkv", run, hooks=StopsAt("film", 13, KeyboardInterrupt)
+        )
+    assert not (tmp_path / "out.mkv").exists()
+    assert look(tmp_path / "out_partial.mkv")["times"] == look(source)["times"][:8]
+
+
+def test_other_options_do_not_mix(make_film, tmp_path, run, small_model, portrait, short_parts):
+    source = make_film("film.mkv", frames=walk(portrait, 18))
+    half = Run(Tools(small_model), Options.of(shortest=1, strength=0.5))
+    restore_film(source, tmp_path / "whole.mkv", half)
+    told = StopsAt("film", 13)
+    with pytest.raises(Stop):
+        restore_film(source, tmp_path / "again.mkv", run, hooks=told)
+    restore_film(source, tmp_path / "again.mkv", half)
+    assert (tmp_path / "again.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+
+
+def test_some_frames_alone(make_film, look, tmp_path, run):
+    source = make_film("film.mkv", count=20, sound=1)
+    report = restore_film(source, tmp_path / "out.mkv", run, FilmOptions(frames=(5, 11)))
+    assert report.frames == 7
+    found = look(tmp_path / "out.mkv")
+    assert found["times"] == [Fraction(i, 25) for i in range(7)]
+    heard = [start for start, _ in found["packets"][1]]
+    assert -0.03 < heard[0] < 0.03 and 0.22 < heard[-1] < 0.28
+
+
+def test_frames_that_are_not_there(make_film, tmp_path, run):
+    with pytest.raises(InputError, match="frame 12 is not one of them"):
+        restore_film(make_film("f.mkv"), tmp_path / "o.mkv", run, FilmOptions(frames=(12, 14)))
+
+
+def test_tracks_are_kept_as_faces_are(make_film, samples, tmp_path, small_model, portrait):
+    source = make_film("film.mkv", frames=walk(portrait, 6), codec="ffv1", sound=0)
+    run = Run(Tools(small_model), Options.of(shortest=1, keep="none"))
+    report = restore_film(source, tmp_path / "out.mkv", run)
+    assert len(report.survey.tracks) == 1 and report.survey.kept == [] and report.touched == 0
+    for one, other in zip(samples(source), samples(tmp_path / "out.mkv"), strict=True):
+        assert np.array_equal(one[0], other[0])
+
+
+def test_one_frame_and_odd_sizes(make_film, look, tmp_path, run):
+    for name, count, size in (("one.mkv", 1, (96, 64)), ("odd.mkv", 5, (97, 63))):
+        source = make_film(name, count=count, size=size, codec="ffv1", sound=0)
+        assert restore_film(source, tmp_path / name, run).frames == count
+        assert look(tmp_path / name) == look(source)
+
+
+def test_a_truncated_film_gives_what_is_there(make_film, look, tmp_path, run):
+    source = make_film("film.mkv", count=60)
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) // 2])
+    there = len(look(source)["times"])
+    assert 0 < there < 60
+    assert restore_film(source, tmp_path / "out.mkv", run).frames == there
+
+
+def test_a_film_that_changes_size_is_named(make_film, tmp_path, run):
+    one = make_film("one.ts", count=10, codec="libx264", sound=0).read_bytes()
+    two = make_film("two.ts", count=10, size=(64, 48), codec="libx264", sound=0).read_bytes()
+    source = tmp_path / "both.ts"
+    source.write_bytes(one + two)
+    with pytest.raises(InputError, match=r"changes from 96x64 to 64x48 after 0\.\d s"):
+        restore_film(source, tmp_path / "out.ts", run)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a film", b"\0" * 5000])
+def test_what_is_no_film_is_said(tmp_path, run, content):
+    source = tmp_path / "film.mp4"
+    source.write_bytes(content)
+    with pytest.raises(InputError, match="no film that can be read"):
+        restore_film(source, tmp_path / "out.mp4", run)
+
+
+def test_sound_alone_is_no_film(tmp_path, run):
+    source = tmp_path / "song.mkv"
+    with av.open(str(source), "w") as container:
+        track = container.add_stream("aac", rate=48000)
+        track.layout = "mono"
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), "s16", "mono")
+        samples.rate, samples.pts = 48000, 0
+        container.mux(track.encode(samples))
+        container.mux(track.encode())
+    with pytest.raises(InputError, match="no moving picture"):
+        restore_film(source, tmp_path / "out.mkv", run)
+
+
+def test_names_that_mean_other_things_to_ffmpeg(make_film, tmp_path, run):
+    source = make_film("concat:a|b.mkv")
+    assert Film.open(source).frames_said in (12, 13)  # the sound is longer
+    assert restore_film(source, tmp_path / "x:y%d.mkv", run).frames == 12
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def gpen(*arguments, **how):
+    command = [sys.executable, "-m", "gpen_core", "restore", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **how)
+
+
+def test_the_command_and_its_report(make_film, tmp_path, portrait):
+    source = make_film("film.mp4", frames=walk(portrait, 8))
+    report = tmp_path / "report.json"
+    done = gpen(source, "-o", tmp_path / "out.mp4", "--report", report, "--frames", "0-5")
+    said = done.communicate()[1]
+    assert done.returncode == 0, said
+    assert "1 of 1 faces restored" in said
+    (line,) = json.loads(report.read_text())
+    assert (line["status"], line["frames"], line["size"]) == ("restored", 6, [176, 144])
+    (track,) = line["tracks"]
+    assert (track["number"], track["first"], track["last"], track["restored"]) == (0, 0, 7, True)
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--upscale", "2"], "--upscale"),
+        (["--compare"], "--compare"),
+        (["--codec", "h263"], "--codec must be one of"),
+        (["--frames", "8-5"], "swap the numbers"),
+        (["--frames", "5"], "two numbers such as 100-250"),
+    ],
+)
+def test_options_that_films_do_not_have(make_film, tmp_path, flags, said):
+    done = gpen(make_film("film.mkv"), "-o", tmp_path / "out.mkv", *flags)
+    text = done.communicate()[1]
+    assert done.returncode == 2 and said in text, text
+    assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_and_gone_on_with(make_film, tmp_path, portrait, small_model_file):
+    source = make_film("film.mkv", frames=walk(portrait, 130, size=(96, 80)), sound=0)
+    flags = ("--detect_every", "20", "--min_size", "16", "--model_path", small_model_file)
+    assert gpen(source, "-o", tmp_path / "whole.mkv", *flags).wait() == 0
+    target, folder = tmp_path / "again.mkv", tmp_path / ".again.mkv.gpen"
+    running = gpen(source, "-o", target, *flags)
+    while not (folder / "part-00000.mkv").exists() and running.poll() is None:
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    first = (folder / "part-00000.mkv").stat().st_mtime_ns
+    assert not target.exists()
+    assert gpen(source, "-o", target, *flags).wait() == 0
+    assert target.read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+    assert first and not folder.exists()
