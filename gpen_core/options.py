@@ -242,6 +242,11 @@ class SelectOptions(Checked):
         'Faces to restore: "all", "none", "largest", "smallest", or indices such as "0,2", "0-3" '
         'or "-1" for the last.',
     )
+    skip_sharp: bool = option(
+        False,
+        "Leave faces as they are that have more pixels than the model makes of them; restored, "
+        "they come back softer.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
