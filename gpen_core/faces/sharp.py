@@ -32,11 +32,21 @@ def pixel_scales(faces: Faces, size: int, template: str) -> Tensor:
 
     Raises:
         InputError: unusable landmarks.
+
+    Example:
+        >>> face = Faces.empty([(1024, 1024)])
+        >>> pixel_scales(face, 512, "gpen").shape
+        torch.Size([0])
     """
     matrices = estimate_similarity(faces.landmarks, template_points(template, size))
     return 1 / torch.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
 
 
 def are_sharper(scales: Tensor) -> Tensor:
-    """(N,) bool: which faces have more pixels than are made of them; see `pixel_scales`."""
+    """(N,) bool: which faces have more pixels than are made of them; see `pixel_scales`.
+
+    Example:
+        >>> are_sharper(torch.tensor([0.8, 1.05, 1.76])).tolist()
+        [False, False, True]
+    """
     return scales > _MORE
