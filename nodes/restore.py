@@ -63,7 +63,9 @@ class RestoreFaces(io.ComfyNode):
         chosen = _faces_to_restore(faces, crops, gpen_model)
         hooks = host.HostHooks(cls, stages=("restore",), model=gpen_model)
         hooks.found(len(chosen))
-        restored = Run(Tools(gpen_model.model), widgets.read(**values), hooks).restore(chosen)
+        run = Run(Tools(gpen_model.model), widgets.read(**values), hooks)
+        run.say_softer(chosen)
+        restored = run.restore(chosen)
         if len(chosen):
             text = say(cls, " ".join([f"{len(chosen)} face(s) restored.", *hooks.events]))
         else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..gpen_core.arrays import Batch, Result, restore_batch
 from ..gpen_core.errors import GPENError
 from ..gpen_core.faces.found import Faces
+from ..gpen_core.faces.sharp import REASON as SHARPER
 from ..gpen_core.run import Run, Tools
 from . import background as backgrounds
 from . import boxes, crops, host, masks, preview, weights, widgets
@@ -66,6 +67,7 @@ class RestoreImage(io.ComfyNode):
                 later(advanced(widgets.min_size())),
                 later(advanced(widgets.max_size())),
                 later(widgets.rotations()),
+                later(widgets.skip_sharp()),
                 widgets.user_mask(),
             ],
             outputs=[
@@ -149,6 +151,8 @@ def _told(cls: type[io.ComfyNode], result: Result) -> str:
         if pictures > preview.FRAMES:
             said.append(f"The preview shows the first {preview.FRAMES}.")
         return say(cls, " ".join([*said, *report.events]))
+    if any(face.reason == SHARPER for face in report.faces):
+        return warn(cls, f"{report.found} face(s) found; they are left as they are ({SHARPER}).")
     if report.found:
         return warn(
             cls,

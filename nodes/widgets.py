@@ -159,6 +159,10 @@ def keep() -> io.Input:
     return of(SelectOptions, "keep", tooltip=tooltip)
 
 
+def skip_sharp() -> io.Input:
+    return advanced(of(SelectOptions, "skip_sharp"))
+
+
 def template() -> io.Input:
     widget = io.Combo.Input(
         id="template",
