@@ -364,6 +364,13 @@ class PasteOptions(Checked):
     small_face_filter: bool = option(
         False, "Smooth faces under 100 px slightly, as the official pipeline does."
     )
+    grain: float = option(
+        0.0,
+        "Give the face the film grain or noise of what lies around it: 0 none, 1 as much.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
 
 
 @dataclass(frozen=True)

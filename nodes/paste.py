@@ -15,7 +15,7 @@ from . import background as backgrounds
 from . import crops as crop_pictures
 from . import host, masks, preview, weights, widgets
 from .say import say, warn
-from .schema import schema
+from .schema import later, schema
 from .types import GPENFaces
 
 # Their masks are held at the same time.
@@ -57,6 +57,7 @@ class PasteFaces(io.ComfyNode):
                 ),
                 widgets.upscale_model(),
                 widgets.user_mask(),
+                later(widgets.grain()),
             ],
             outputs=[
                 io.Image.Output(id="pasted", display_name="IMAGE"),

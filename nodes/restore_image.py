@@ -68,6 +68,7 @@ class RestoreImage(io.ComfyNode):
                 later(advanced(widgets.max_size())),
                 later(widgets.rotations()),
                 later(widgets.skip_sharp()),
+                later(widgets.grain()),
                 widgets.user_mask(),
             ],
             outputs=[

@@ -213,6 +213,10 @@ def small_face_filter() -> io.Input:
     return advanced(of(PasteOptions, "small_face_filter"))
 
 
+def grain() -> io.Input:
+    return advanced(of(PasteOptions, "grain"))
+
+
 def upscale() -> io.Input:
     tooltip = (
         f"{spec_of(PasteOptions, 'upscale').help} No effect if a background or an upscale model "

@@ -309,6 +309,7 @@ def test_damaged_weights_do_not_paint_the_picture(tmp_path, photo, small_state, 
         ["--keep", "none"],
         ["--max_size", "40"],
         ["--skip_sharp"],
+        ["--grain", "1"],
         ["--small_face_filter"],
     ],
 )
