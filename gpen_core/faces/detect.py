@@ -129,6 +129,7 @@ def detect(
         (0, ((48, 64), (48, 64)))
     """
     options, hooks = options or DetectOptions(), hooks or Hooks()
+    hooks.may_stop()
     _check(images)
     groups = []
     for index, image in enumerate(images):
@@ -174,8 +175,10 @@ def _detect_one(
     image: Tensor, detector: Detector, options: DetectOptions, progress: _Progress
 ) -> Faces:
     """One image (3, H, W)."""
+    progress.hooks.may_stop()
     size = (int(image.shape[-2]), int(image.shape[-1]))
     finds = _in_image(search(image, detector, options, progress), size)
+    progress.hooks.may_stop()
     least = options.min_size or SMALLEST * reduction(size, options)
     if least > _LARGE and not options.min_size:
         progress.hooks.event(

@@ -91,7 +91,9 @@ class Canvas:
         images = surface.images
         self._input_size = (int(images.shape[-2]), int(images.shape[-1]))
         self._background = _background_of(surface, self.options.upscale, self._hooks)
+        self._hooks.may_stop()
         self.images = self._background.clone()
+        self._hooks.may_stop()
         height, width = self.images.shape[-2:]
         self._scale = (width / self._input_size[1], height / self._input_size[0])
         self._user_mask = _user_mask_of(surface, (int(height), int(width)))

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import io
 import json
+import os
 import shutil
 import sys
 import time
@@ -312,6 +313,39 @@ def test_wrong_requests_get_an_answer_and_no_traceback(server):
     graph[restore]["inputs"]["confidence"] = 7
     status, answer = server.post("/prompt", {"prompt": graph})
     assert status == 400 and "confidence" in json.dumps(answer)
+
+
+def test_a_start_makes_the_model_folders_and_writes_nothing_else(server, host_folder, tmp_path):
+    """Beside the samples that the templates load; compared with a start without the pack."""
+
+    def started(base: Path, *packs: Path) -> set[str]:
+        for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
+            (base / name).mkdir(parents=True)
+        for pack in packs:
+            (base / "custom_nodes" / "gpen").symlink_to(pack, target_is_directory=True)
+        running = type(server)(host_folder, base)
+        try:
+            running.wait()
+            assert ("GPEN_DetectFaces" in running.get("/object_info")) is bool(packs)
+        finally:
+            running.stop()
+        found = (
+            Path(each) / name
+            for each, folders, files in os.walk(base)
+            for name in [*folders, *files]
+        )
+        return {path.relative_to(base).as_posix() for path in found}
+
+    without, ours = started(tmp_path / "without"), started(tmp_path / "with", ROOT)
+    samples = {f"input/{path.name}" for path in (ROOT / "docs" / "samples").iterdir()}
+    written = {path for path in ours - without if path not in samples}
+    assert written == {
+        "custom_nodes/gpen",
+        "models/gpen",
+        "models/facedetection",
+        "user/gpen",
+        "user/gpen/samples-offered",
+    }
 
 
 def test_help_templates_and_locales_are_served(server):
