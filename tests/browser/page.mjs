@@ -181,7 +181,7 @@ export async function frame(page, kind, margin = 14) {
       const { canvas, graph } = window.app
       const nodes = graph._nodes.filter((node) => !kind || node.type === kind)
       const boxes = (kind ? nodes.slice(0, 1) : nodes).map((node) => node.getBounding())
-      if (!kind) boxes.push(...graph._groups.map((group) => [...group.pos, ...group.size]))
+      if (!kind && graph._groups.length) boxes.push(...graph._groups.map((group) => [...group.pos, ...group.size]))
       const left = Math.min(...boxes.map((box) => box[0])) - margin
       const top = Math.min(...boxes.map((box) => box[1])) - margin
       const right = Math.max(...boxes.map((box) => box[0] + box[2])) + margin
