@@ -55,6 +55,14 @@ def test_a_path_without_a_picture_is_one_sentence(tmp_path, monkeypatch) -> None
         assert str(caught.value) == message
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no /proc")
+def test_a_file_that_fails_while_it_is_read_is_named() -> None:
+    """The memory of this process looks like a regular file; its beginning cannot be read."""
+    with pytest.raises(InputError) as caught:
+        read_picture("/proc/self/mem")
+    assert str(caught.value) == "/proc/self/mem: cannot be read (Input/output error)."
+
+
 def test_a_file_that_is_too_long_is_not_read(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(Image.new("L", (8, 8)), "PNG"))
@@ -194,6 +202,14 @@ def test_graymaps_of_sixteen_bits(caplog) -> None:
     data = b"P5 3 2 65535\n" + values.astype(">u2").tobytes()
     found = decode_samples(data, Path("a.pgm"))
     assert found.samples.dtype == np.uint16 and found.samples[..., 0].tolist() == values.tolist()
+    assert said(caplog) == []
+
+
+def test_jpeg_2000_of_sixteen_bits(caplog) -> None:
+    values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    data = encoded(Image.fromarray(values), "JPEG2000", irreversible=False)
+    found = decode_samples(data, Path("a.jp2"))
+    assert found.samples.dtype == np.uint16 and np.array_equal(found.samples[..., 0], values)
     assert said(caplog) == []
 
 
