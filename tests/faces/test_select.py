@@ -171,8 +171,8 @@ def test_absent_indices_are_said_and_left_out(caplog):
         kept = select(frames, "area", "1,2,-3,-2")
     assert kept.boxes[:, 2].tolist() == [5, 9]
     assert [record.getMessage() for record in caplog.records] == [
-        "Image 0 has 0 face(s), numbered from 0; there is no face 1, 2, -3, -2.",
-        "Image 1 has 2 face(s), numbered from 0; there is no face 2, -3.",
+        "Image 0 has 0 faces, numbered from 0; there is no face 1, 2, -3, -2.",
+        "Image 1 has 2 faces, numbered from 0; there is no face 2, -3.",
     ]
 
 

@@ -46,8 +46,7 @@ def test_a_path_without_a_picture_is_one_sentence(tmp_path, monkeypatch) -> None
         "empty.png": "empty.png is empty (0 bytes); copy or download it again.",
         "loop": "loop: cannot be read (Too many levels of symbolic links).",
         "a\0b": "a\\x00b: this is no file name (it holds a NUL or cannot be encoded).",
-        "text.png": "text.png is not a picture of a kind this program reads "
-        f"({', '.join(READABLE)}).",
+        "text.png": f"text.png is not a picture this program can read ({', '.join(READABLE)}).",
     }
     for name, message in messages.items():
         with pytest.raises(InputError) as caught:
@@ -115,7 +114,7 @@ def test_a_name_that_lies_is_said(caplog) -> None:
     for name, lies in (("a.png", True), ("a.bmp", False), ("a.dib", False), ("a.xyz", False)):
         caplog.clear()
         assert decode(data, Path(name)).size == (8, 8)
-        assert said(caplog) == [f"{name} is BMP in spite of its name; it is read as that."] * lies
+        assert said(caplog) == [f"{name} is BMP in spite of its name; it is read as such."] * lies
 
 
 def test_what_pillow_warns_of_names_the_file(caplog) -> None:
