@@ -57,10 +57,10 @@ class SelectFaces(io.ComfyNode):
 
 def _told(cls: type[io.ComfyNode], faces: Faces, chosen: list[int], options: SelectOptions) -> str:
     if chosen:
-        return say(cls, f"{len(chosen)} of {len(faces)} face(s) kept.")
+        return say(cls, f"{len(chosen)} of {len(faces)} faces kept.")
     if len(faces) == 0:
         return warn(cls, "No face to select from.")
     also = " and skip_sharp is on" if options.skip_sharp else ""
     return warn(
-        cls, f"keep {options.keep!r} matches none of the {len(faces)} face(s){also}; change it."
+        cls, f"keep {options.keep!r} matches no face{also}; there are {len(faces)}. Change keep."
     )
