@@ -103,7 +103,7 @@ def test_select_keeps_the_numbers_of_detect_and_shows_them(fresh, shown):
 
 def test_select_says_when_nobody_is_kept(shown):
     files, said = shown(graph(load(GROUP), kept="99"))["select"]
-    assert "keep '99' matches none" in said and len(files) == 1
+    assert "keep '99' matches no face" in said and len(files) == 1
     files, said = shown(graph(load(NO_FACE)))["select"]
     assert said == "No face to select from." and files == []
 
