@@ -143,8 +143,8 @@ def specs(options: type | object) -> Iterator[tuple[str, Any, Spec]]:
     """(name, default, spec) of every field of an option class.
 
     Example:
-        >>> [name for name, default, spec in specs(SelectOptions)]
-        ['sort', 'keep']
+        >>> [name for name, default, spec in specs(RestoreOptions)]
+        ['strength', 'batch_size', 'seed']
     """
     return ((one.name, one.default, one.metadata["spec"]) for one in _option_fields(options))
 

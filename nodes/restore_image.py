@@ -155,7 +155,7 @@ def _told(cls: type[io.ComfyNode], result: Result) -> str:
             said.append(f"The preview shows the first {preview.FRAMES}.")
         return say(cls, " ".join([*said, *report.events]))
     if any(face.reason == SHARPER for face in report.faces):
-        return warn(cls, f"{report.found} face(s) found; they are left as they are ({SHARPER}).")
+        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({SHARPER}).")
     if report.found:
         return warn(
             cls,
