@@ -43,7 +43,9 @@ def make() -> None:
         "m.create_mutants(1); "
         "m.collect_or_load_stats(m.get_mutant_runner(1), apply_config_invalidation=True)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if made.returncode:
+        sys.exit(f"{made.stdout}\n{made.stderr}\nThe breaks could not be made.")
 
 
 def drawn(patterns: list[str], each: int, seed: int) -> dict[Path, list[str]]:

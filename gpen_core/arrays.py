@@ -87,10 +87,10 @@ class Batch:
             mask = (mask if len(mask) == 1 else mask[chosen])[:, None].float()
         return Surface(images.float(), self.background(chosen), mask)
 
-    def pictures(self, images: Tensor, chosen: slice) -> Tensor:
+    def pictures(self, images: Tensor, chosen: slice, hooks: Hooks | None = None) -> Tensor:
         """Results (b, 3, H', W') of the frames `chosen` in the layout and type of `image`."""
-        _, alpha = from_comfy(self.image[chosen])
-        return to_comfy(images, alpha).to(self.image.dtype)
+        alpha = self.image[chosen][..., 3:].permute(0, 3, 1, 2)
+        return to_comfy(images, alpha if alpha.shape[1] else None, hooks).to(self.image.dtype)
 
 
 class Assembled:
@@ -142,8 +142,9 @@ def restore_batch(run: Run, batch: Batch, seen: Callable[[Faces], None] | None =
     count = len(batch.image)
     images, masks, faces, report = Assembled(count), Assembled(count), [], Report()
     for chosen in groups(count):
+        run.hooks.may_stop()
         restored = run.restored(batch.surface(chosen), chosen.start)
-        images.put(chosen, batch.pictures(restored.images, chosen))
+        images.put(chosen, batch.pictures(restored.images, chosen, run.hooks))
         masks.put(chosen, restored.mask[:, 0])
         if seen is None:
             faces.append(restored.faces)

@@ -8,9 +8,11 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import filelock
 
 from .errors import InputError
 
@@ -70,6 +72,50 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(
+    path: Path, patience: float, waiting: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """One process at a time for what is done to `path`; nothing is left in its folder.
+
+    The system frees the lock when a process dies; the file of its lock goes with the next holder.
+
+    Args:
+        path: need not exist; its folder does.
+        patience: seconds to wait for another process.
+        waiting: called when that is necessary.
+
+    Raises:
+        filelock.Timeout: the other process took longer.
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with locked(Path(folder, "weights.pth"), patience=1):
+        ...         during = os.listdir(folder)
+        ...     during, os.listdir(folder)
+        (['.weights.pth.lock'], [])
+    """
+    file = path.with_name(f".{path.name}.lock")
+    lock = filelock.FileLock(file)
+    while True:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            waiting()
+            lock.acquire(timeout=patience)
+        if file.exists():
+            break
+        # Whoever had it before has removed the file between our opening and our locking it.
+        lock.release()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file; there the lock itself does
+            file.unlink()
+        lock.release()
 
 
 def _permissions(target: Path) -> int:

@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 class Hooks:
     """What a run calls; every method does nothing useful until it is overridden.
 
-    Raising from `prepare` or `progress` stops the run, and the exception passes through unchanged:
-    that is how a host interrupts. `progress` is called at least every second or so.
+    Raising from `prepare`, `progress` or `may_stop` stops the run, and the exception passes through
+    unchanged: that is how a host interrupts. One of them is called at least every second or so, on
+    pictures of up to 48 megapixels.
 
     Example:
         >>> from gpen_core.images.layouts import enlarge
@@ -36,6 +37,9 @@ class Hooks:
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """`done` of `total` steps of a stage: detect, align, restore, paste or enlarge."""
+
+    def may_stop(self) -> None:
+        """Between two computations over a whole picture, where there is no progress to tell."""
 
     def event(self, sentence: str) -> None:
         """Something the user should know: a fall-back, a limit; logged as a warning."""
@@ -70,6 +74,9 @@ class Recording(Hooks):
 
     def progress(self, stage: str, done: int, total: int) -> None:
         self._inner.progress(stage, done, total)
+
+    def may_stop(self) -> None:
+        self._inner.may_stop()
 
     def event(self, sentence: str) -> None:
         self._inner.event(sentence)

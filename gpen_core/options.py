@@ -143,8 +143,8 @@ def specs(options: type | object) -> Iterator[tuple[str, Any, Spec]]:
     """(name, default, spec) of every field of an option class.
 
     Example:
-        >>> [name for name, default, spec in specs(SelectOptions)]
-        ['sort', 'keep']
+        >>> [name for name, default, spec in specs(RestoreOptions)]
+        ['strength', 'batch_size', 'seed']
     """
     return ((one.name, one.default, one.metadata["spec"]) for one in _option_fields(options))
 
@@ -203,15 +203,20 @@ class DetectOptions(Checked):
         step=1,
         unset="no limit",
     )
-    long_side: int = option(
-        1280,
+    long_side: int | None = option(
+        None,
         "Reduce larger pictures to this long side for the search; raise it to find small faces in "
-        "large pictures.",
+        "large pictures, which are then searched in tiles.",
         low=64,
-        high=8192,
+        high=16384,
         step=64,
+        unset="1280 px, and more for panoramas",
     )
-    rotations: bool = option(False, "Also search the picture turned by 90, 180 and 270 degrees.")
+    rotations: bool = option(
+        False,
+        "Also search the picture turned by every 45 degrees, and keep the best view of each face; "
+        "the search takes nine times as long.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -241,6 +246,11 @@ class SelectOptions(Checked):
         "all",
         'Faces to restore: "all", "none", "largest", "smallest", or indices such as "0,2", "0-3" '
         'or "-1" for the last.',
+    )
+    skip_sharp: bool = option(
+        False,
+        "Leave faces as they are that have more pixels than the model makes of them; restored, "
+        "they come back softer.",
     )
 
     def __post_init__(self) -> None:
@@ -353,6 +363,13 @@ class PasteOptions(Checked):
     )
     small_face_filter: bool = option(
         False, "Smooth faces under 100 px slightly, as the official pipeline does."
+    )
+    grain: float = option(
+        0.0,
+        "Give the face the film grain or noise of what lies around it: 0 none, 1 as much.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
     )
 
 

@@ -21,6 +21,8 @@ class Face:
         landmarks: five points: left eye, right eye, nose, mouth corners.
         restored: whether it was.
         reason: why not.
+        scale: pixels of the picture for each pixel that the model makes of the face; above 1, it
+            comes back softer. None where it was not counted, or without a model.
 
     Example:
         >>> box, points = [8.0, 8.0, 40.0, 48.0], [[16.0, 20.0]] * 5
@@ -35,6 +37,7 @@ class Face:
     landmarks: list[list[float]]
     restored: bool
     reason: str | None = None
+    scale: float | None = None
 
 
 @dataclass

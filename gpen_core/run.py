@@ -28,6 +28,8 @@ from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
+from .faces.sharp import REASON as SHARPER
+from .faces.sharp import are_sharper, pixel_scales
 from .hooks import Hooks, Recording
 from .images.layouts import from_network
 from .models.model import Model
@@ -67,6 +69,8 @@ class Found:
     Attributes:
         everyone: sorted; a face's place among those of its image is its index.
         chosen: indices into `everyone`.
+        sharp: those that would be chosen, but are left for being sharper than the model.
+        scales: of everyone, see `faces.sharp.pixel_scales`; None without a model.
 
     Example:
         >>> len(Found(Faces.empty([(48, 64)]), []).faces)
@@ -75,6 +79,8 @@ class Found:
 
     everyone: Faces
     chosen: list[int]
+    sharp: tuple[int, ...] = ()
+    scales: Tensor | None = None
 
     @cached_property
     def faces(self) -> Faces:
@@ -87,7 +93,8 @@ class Found:
         Args:
             first: index of the first of these images in the whole batch.
         """
-        chosen, count = set(self.chosen), dict[int, int]()
+        reasons = dict.fromkeys(self.chosen) | dict.fromkeys(self.sharp, SHARPER)
+        count = dict[int, int]()
         lines = []
         for i, image in enumerate(self.everyone.source.tolist()):
             count[image] = count.get(image, -1) + 1
@@ -98,8 +105,9 @@ class Found:
                     box=_rounded(self.everyone.boxes[i].tolist()),
                     score=round(float(self.everyone.scores[i]), 4),
                     landmarks=[_rounded(point) for point in self.everyone.landmarks[i].tolist()],
-                    restored=i in chosen,
-                    reason=None if i in chosen else "not selected",
+                    restored=i in reasons and reasons[i] is None,
+                    reason=reasons.get(i, "not selected"),
+                    scale=None if self.scales is None else round(float(self.scales[i]), 3),
                 )
             )
         return lines + [
@@ -198,6 +206,7 @@ class Run:
             found = run.find(source.images)
         run.hooks.found(len(found.chosen))
         report.faces = found.lines(first)
+        run.say_softer(found.faces)
         with report.stage("paste"):
             canvas = run.canvas(source)
         parts = [found.faces.take([])]
@@ -258,7 +267,25 @@ class Run:
     def choose(self, everyone: Faces) -> Found:
         """Select: which of the faces of some images, in which order."""
         everyone = everyone.take(sorted_indices(everyone, self.options.select.sort))
-        return Found(everyone, kept_indices(everyone, self.options.select.keep))
+        kept = kept_indices(everyone, self.options.select.keep)
+        if self.tools.model is None:
+            return Found(everyone, kept)
+        scales = self._scales(everyone)
+        sharp = are_sharper(scales) if self.options.select.skip_sharp else scales < 0
+        chosen = [face for face in kept if not sharp[face]]
+        return Found(everyone, chosen, tuple(face for face in kept if sharp[face]), scales)
+
+    def say_softer(self, faces: Faces) -> None:
+        """Tell the hooks where faces to be restored have more pixels than the model makes."""
+        if bool(are_sharper(self._scales(faces)).any()):
+            self.hooks.event(
+                f"Some faces have more pixels than the {self.model.output_size} px that the model "
+                f"makes, and come back softer; use a larger model, or set skip_sharp to leave "
+                f"them as they are."
+            )
+
+    def _scales(self, faces: Faces) -> Tensor:
+        return pixel_scales(faces, self.model.output_size, self.template)
 
     def align(self, images: Tensor, faces: Faces, size: int | None = None) -> Faces:
         """Cut the faces out; `size` is the model's input unless given."""

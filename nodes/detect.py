@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..gpen_core.images.layouts import from_comfy
 from ..gpen_core.run import Run, Tools
+from ..gpen_core.text import counted
 from . import boxes, crops, host, preview, weights, widgets
 from .say import say, warn
 from .schema import advanced, schema
@@ -133,11 +134,12 @@ class DetectFaces(io.ComfyNode):
 
 def _told(cls: type[io.ComfyNode], kept: int, found: int, pictures: int) -> str:
     if kept:
-        return say(cls, f"{kept} face(s) in {pictures} picture(s).{_frames_shown(pictures)}")
+        faces, where = counted(kept, "face"), counted(pictures, "picture")
+        return say(cls, f"{faces} in {where}.{_frames_shown(pictures)}")
     if found:
         return warn(
             cls,
-            f"{found} face(s) found (gray in the preview), but none of them is kept; change keep.",
+            f"{counted(found, 'face')} found (gray in the preview), but none is kept; change keep.",
         )
     return warn(cls, "No face was found. Lower confidence or turn on rotations.")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import folder_paths
 
 from ..gpen_core.errors import InputError, MissingWeightsError
+
+log = logging.getLogger(__name__)
 
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
 EMBEDDED = Path(__file__).resolve().parents[1] / "weights"
@@ -16,12 +19,20 @@ _DETECTORS = "facedetection_models"
 
 
 def register() -> None:
-    """Tell the host our folders. Entries that other packs made are appended to, never replaced."""
+    """Tell the host our folders, and make those that files are put into.
+
+    Entries that other packs made are appended to, never replaced.
+    """
     models = Path(folder_paths.models_dir)
     folder_paths.add_model_folder_path("gpen", str(model_downloads()))
     folder_paths.add_model_folder_path("gpen", str(EMBEDDED))
     folder_paths.add_model_folder_path("facerestore_models", str(models / "facerestore_models"))
     folder_paths.add_model_folder_path(_DETECTORS, str(detector_downloads()))
+    for folder in (model_downloads(), detector_downloads()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            log.warning("%s could not be made: %s.", folder, error)
 
 
 def model_downloads() -> Path:

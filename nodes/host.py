@@ -306,7 +306,7 @@ class HostHooks(Hooks):
     def progress(self, stage: str, done: int, total: int) -> None:
         """Raises the host's interruption when the user asked for it."""
         # Asked directly too: newer hosts skip updates that come in quick succession.
-        memory.throw_exception_if_processing_interrupted()
+        self.may_stop()
         if stage not in self._stages or total == 0:
             return
         # A detector counts hundredths of a picture, the other stages count faces.
@@ -315,6 +315,10 @@ class HostHooks(Hooks):
         self._bar.update_absolute(round(self._finished + self._running), max(self._total, 1))
         if done == total:
             self._finished, self._running = self._finished + self._running, 0.0
+
+    def may_stop(self) -> None:
+        """Raises the host's interruption when the user asked for it."""
+        memory.throw_exception_if_processing_interrupted()
 
     def event(self, sentence: str) -> None:
         """Show it on the node, and in the log."""

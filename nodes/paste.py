@@ -11,11 +11,12 @@ from ..gpen_core.arrays import Assembled, Batch
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.run import Run, Tools, groups
+from ..gpen_core.text import counted
 from . import background as backgrounds
 from . import crops as crop_pictures
 from . import host, masks, preview, weights, widgets
 from .say import say, warn
-from .schema import schema
+from .schema import later, schema
 from .types import GPENFaces
 
 # Their masks are held at the same time.
@@ -57,6 +58,7 @@ class PasteFaces(io.ComfyNode):
                 ),
                 widgets.upscale_model(),
                 widgets.user_mask(),
+                later(widgets.grain()),
             ],
             outputs=[
                 io.Image.Output(id="pasted", display_name="IMAGE"),
@@ -105,7 +107,7 @@ def _told(cls: type[io.ComfyNode], faces: Faces) -> str:
         return warn(
             cls, "These faces are not restored (is Restore Faces bypassed?); nothing is pasted."
         )
-    return say(cls, f"{len(faces)} face(s) pasted.")
+    return say(cls, f"{counted(len(faces), 'face')} pasted.")
 
 
 def check_belonging(image: Tensor, faces: Faces) -> None:
@@ -119,9 +121,10 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
     if len(faces.image_sizes) != len(image) or found != {given}:
         height, width = faces.image_sizes[0]
         raise InputError(
-            f"These faces were found in {len(faces.image_sizes)} picture(s) of {width}x{height} "
-            f"px, but image has {len(image)} of {given[1]}x{given[0]} px; connect the same image "
-            f"to Detect and Align Faces and to Paste Back, and an enlarged one to background."
+            f"These faces were found in {counted(len(faces.image_sizes), 'picture')} of "
+            f"{width}x{height} px, but image has {len(image)} of {given[1]}x{given[0]} px; connect "
+            f"the same image to Detect and Align Faces and to Paste Back, and an enlarged one to "
+            f"background."
         )
 
 
@@ -134,6 +137,6 @@ def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:
         for few in groups(len(group), _FACES_AT_ONCE):
             part = group.take(range(few.start, few.stop))
             canvas.add(part, run.masks(part))
-        pasted.put(chosen, batch.pictures(canvas.images, chosen))
+        pasted.put(chosen, batch.pictures(canvas.images, chosen, run.hooks))
         changed.put(chosen, canvas.mask[:, 0])
     return pasted.tensor, changed.tensor

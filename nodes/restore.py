@@ -10,6 +10,7 @@ from torch import Tensor
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.run import Run, Tools
+from ..gpen_core.text import counted
 from . import crops as crop_pictures
 from . import host, preview, widgets
 from .say import say, warn
@@ -63,9 +64,11 @@ class RestoreFaces(io.ComfyNode):
         chosen = _faces_to_restore(faces, crops, gpen_model)
         hooks = host.HostHooks(cls, stages=("restore",), model=gpen_model)
         hooks.found(len(chosen))
-        restored = Run(Tools(gpen_model.model), widgets.read(**values), hooks).restore(chosen)
+        run = Run(Tools(gpen_model.model), widgets.read(**values), hooks)
+        run.say_softer(chosen)
+        restored = run.restore(chosen)
         if len(chosen):
-            text = say(cls, " ".join([f"{len(chosen)} face(s) restored.", *hooks.events]))
+            text = say(cls, " ".join([f"{counted(len(chosen), 'face')} restored.", *hooks.events]))
         else:
             text = warn(cls, "No face to restore.")
         return io.NodeOutput(

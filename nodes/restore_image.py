@@ -11,7 +11,9 @@ from torch import Tensor
 from ..gpen_core.arrays import Batch, Result, restore_batch
 from ..gpen_core.errors import GPENError
 from ..gpen_core.faces.found import Faces
+from ..gpen_core.faces.sharp import REASON as SHARPER
 from ..gpen_core.run import Run, Tools
+from ..gpen_core.text import counted
 from . import background as backgrounds
 from . import boxes, crops, host, masks, preview, weights, widgets
 from .say import say, warn
@@ -66,6 +68,8 @@ class RestoreImage(io.ComfyNode):
                 later(advanced(widgets.min_size())),
                 later(advanced(widgets.max_size())),
                 later(widgets.rotations()),
+                later(widgets.skip_sharp()),
+                later(widgets.grain()),
                 widgets.user_mask(),
             ],
             outputs=[
@@ -145,14 +149,17 @@ def _chosen(file: str | None) -> str:
 def _told(cls: type[io.ComfyNode], result: Result) -> str:
     report, pictures = result.report, len(result.image)
     if report.restored:
-        said = [f"{report.restored} face(s) restored in {pictures} picture(s)."]
+        faces, where = counted(report.restored, "face"), counted(pictures, "picture")
+        said = [f"{faces} restored in {where}."]
         if pictures > preview.FRAMES:
             said.append(f"The preview shows the first {preview.FRAMES}.")
         return say(cls, " ".join([*said, *report.events]))
+    if any(face.reason == SHARPER for face in report.faces):
+        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({SHARPER}).")
     if report.found:
         return warn(
             cls,
-            f"{report.found} face(s) found (gray in the preview), but none of them is kept; "
+            f"{counted(report.found, 'face')} found (gray in the preview), but none is kept; "
             f"change keep.",
         )
     return warn(cls, "No face was found; the picture is unchanged. Try a lower confidence.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.select import select
+from ..gpen_core.options import SelectOptions
 from . import preview, widgets
 from .say import say, warn
-from .schema import schema
+from .schema import later, schema
 from .types import GPENFaces
 
 
@@ -28,6 +31,7 @@ class SelectFaces(io.ComfyNode):
                 GPENFaces.Input(id="faces", tooltip="From Detect and Align Faces."),
                 widgets.sort(default="detected"),
                 widgets.keep(),
+                later(widgets.skip_sharp()),
             ],
             outputs=[
                 GPENFaces.Output(id="selected", display_name="GPEN_FACES"),
@@ -41,18 +45,22 @@ class SelectFaces(io.ComfyNode):
         return widgets.problem(keep=keep) or True
 
     @classmethod
-    def execute(cls, faces: Faces, sort: str, keep: str) -> io.NodeOutput:
-        chosen = select(faces, widgets.read(sort=sort, keep=keep).select)
+    def execute(cls, faces: Faces, keep: str, **values: Any) -> io.NodeOutput:
+        options = widgets.read(keep=keep, **values).select
+        chosen = select(faces, options)
         return io.NodeOutput(
             faces.take(chosen),
             len(chosen),
-            ui=preview.shown(_told(cls, faces, chosen, keep), preview.sheets(faces, chosen)),
+            ui=preview.shown(_told(cls, faces, chosen, options), preview.sheets(faces, chosen)),
         )
 
 
-def _told(cls: type[io.ComfyNode], faces: Faces, chosen: list[int], keep: str) -> str:
+def _told(cls: type[io.ComfyNode], faces: Faces, chosen: list[int], options: SelectOptions) -> str:
     if chosen:
-        return say(cls, f"{len(chosen)} of {len(faces)} face(s) kept.")
+        return say(cls, f"{len(chosen)} of {len(faces)} faces kept.")
     if len(faces) == 0:
         return warn(cls, "No face to select from.")
-    return warn(cls, f"keep {keep!r} matches none of the {len(faces)} face(s); change it.")
+    also = " and skip_sharp is on" if options.skip_sharp else ""
+    return warn(
+        cls, f"keep {options.keep!r} matches no face{also}; there are {len(faces)}. Change keep."
+    )

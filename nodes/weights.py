@@ -22,12 +22,16 @@ from .menu import Menu
 def model_choices() -> Menu:
     """Files that are there, the embedded models first, then what could be downloaded.
 
-    Any name of a model file is taken: whether it is there is asked when it is needed, and what is
-    missing is named with its folder.
+    Any name of a model file is taken, and any label by its name: whether the file is there is asked
+    when it is needed, and what is missing is named with its folder.
     """
     here = folders.model_names()
     labels = [entry.label for entry in downloadable() if entry.filename not in here]
-    return Menu(here + labels, lambda entry: entry.lower().endswith(folders.MODEL_SUFFIXES))
+    return Menu(here + labels, _means_model)
+
+
+def _means_model(entry: str) -> bool:
+    return entry.lower().endswith(folders.MODEL_SUFFIXES) or model_entry(entry) is not None
 
 
 def downloadable() -> list[Entry]:

@@ -159,6 +159,10 @@ def keep() -> io.Input:
     return of(SelectOptions, "keep", tooltip=tooltip)
 
 
+def skip_sharp() -> io.Input:
+    return advanced(of(SelectOptions, "skip_sharp"))
+
+
 def template() -> io.Input:
     widget = io.Combo.Input(
         id="template",
@@ -207,6 +211,10 @@ def color_match() -> io.Input:
 
 def small_face_filter() -> io.Input:
     return advanced(of(PasteOptions, "small_face_filter"))
+
+
+def grain() -> io.Input:
+    return advanced(of(PasteOptions, "grain"))
 
 
 def upscale() -> io.Input:

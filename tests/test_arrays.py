@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 import gpen_core
 from gpen_core.errors import InputError
+from gpen_core.hooks import Hooks
 from gpen_core.options import Options
 
 
@@ -247,3 +249,46 @@ def test_too_many_companions_are_refused(portrait, small_model, values, message)
 def test_a_picture_without_colors_dimension_is_named(portrait, small_model):
     with pytest.raises(InputError, match=r"shape \(H, W, 3\)"):
         gpen_core.restore_image(portrait[..., 0], small_model)
+
+
+# --- where a host may stop -----------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    pass
+
+
+class Stopping(Hooks):
+    """Notes who asks, and raises when asked for the n-th time."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit, self.asked = limit, []
+
+    def may_stop(self) -> None:
+        caller = sys._getframe(1)
+        while caller.f_code.co_name in ("may_stop", "progress", "__call__"):
+            caller = caller.f_back
+        self.asked.append(caller.f_code.co_name)
+        if self.limit is not None and len(self.asked) > self.limit:
+            raise Stopped
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        self.may_stop()
+
+
+def test_a_host_may_stop_between_any_two_computations_over_a_whole_picture(portrait, small_model):
+    """Each of them takes up to half a second on 48 megapixels."""
+    hooks = Stopping()
+    gpen_core.restore_image(batch_of(portrait), small_model, upscale=2, hooks=hooks)
+    names = hooks.asked
+    counted = {name: names.count(name) for name in names}
+    assert counted["restore_batch"] == 1 and counted["detect"] == 1
+    assert counted["_detect_one"] == 2 and counted["search"] == 2, "around the search and in it"
+    assert counted["__init__"] == 2, "before and after the canvas copies its background"
+    assert counted["enlarge"] == 1 and counted["to_comfy"] == 1
+    assert {"align", "restore_crops", "add"} <= set(names)
+    for limit in range(len(names)):
+        with pytest.raises(Stopped):
+            gpen_core.restore_image(
+                batch_of(portrait), small_model, upscale=2, hooks=Stopping(limit)
+            )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
 
-from gpen_core.files import replacing, sha256, wheel_file, write_json
+from gpen_core.files import locked, replacing, sha256, wheel_file, write_json
 from gpen_core.images.picture import Picture
 from gpen_core.images.write import write_picture
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and inodes are POSIX's")
@@ -59,3 +64,41 @@ def test_files_of_wheels_are_found_by_their_end() -> None:
     found = wheel_file("kornia", "kornia/__init__.py")
     assert isinstance(found, Path) and found.is_file()
     assert wheel_file("kornia", "no such file") is None
+
+
+# --- one at a time -------------------------------------------------------------------------------
+
+_COUNTS = """
+import sys, time
+from pathlib import Path
+from gpen_core.files import locked
+
+target = Path(sys.argv[1])
+for _ in range(40):
+    with locked(target, patience=60):
+        count = int(target.read_text())
+        time.sleep(0.001)
+        target.write_text(str(count + 1))
+"""
+
+
+def test_processes_take_turns_and_leave_no_lock(tmp_path):
+    target = tmp_path / "counter"
+    target.write_text("0")
+    command = [sys.executable, "-c", _COUNTS, str(target)]
+    running = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+    assert [process.wait(120) for process in running] == [0] * 4
+    assert target.read_text() == "160"
+    assert [path.name for path in tmp_path.iterdir()] == ["counter"]
+
+
+def test_a_lock_is_left_by_no_error_and_says_that_it_waits(tmp_path):
+    target, waited = tmp_path / "file", []
+    with pytest.raises(RuntimeError), locked(target, patience=1):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    held = filelock.FileLock(tmp_path / ".file.lock")
+    waiting = locked(target, patience=0.1, waiting=lambda: waited.append(1))
+    with held, pytest.raises(filelock.Timeout), waiting:
+        pytest.fail("somebody else has it")
+    assert waited == [1]

@@ -13,6 +13,8 @@ from gpen_core.faces.align import align
 from gpen_core.faces.aligned import as_faces, check_aligned
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.paste import Surface
+from gpen_core.faces.sharp import REASON as SHARPER
+from gpen_core.faces.sharp import pixel_scales
 from gpen_core.faces.templates import template
 from gpen_core.hooks import Hooks
 from gpen_core.options import Options
@@ -221,3 +223,44 @@ def test_library_and_command_line_give_the_same_bits(tmp_path, kinds, small_mode
         result = gpen_core.restore_image(np.asarray(image.convert(mode)), model, **values)
         assert np.array_equal(np.asarray(written.convert(mode)), result.image), source.name
         assert result.report.restored == (3 if source.stem == "several" else 1)
+
+
+def drawn_at(photo, model, ratio: float) -> tuple[torch.Tensor, float]:
+    """The photograph, its face drawn with `ratio` times the pixels that the model makes."""
+    faces = Run(Tools(model)).find(photo).faces
+    now = float(pixel_scales(faces, model.output_size, "gpen"))
+    side = round(512 * ratio / now)
+    return torch.nn.functional.interpolate(photo, (side, side), mode="bicubic", antialias=True)
+
+
+@pytest.mark.parametrize("ratio", [0.7, 0.95, 1.3, 1.76])
+def test_a_face_with_more_pixels_than_the_model_is_named_and_left_on_request(
+    photo, small_model, ratio
+):
+    """As a face drawn at 900 px into a crop of 512."""
+    image = drawn_at(photo, small_model, ratio).clamp(0, 1)
+    plain = Run(Tools(small_model)).restored(Surface(image))
+    [face] = (one for one in plain.report.faces if one.index is not None)
+    assert face.restored and face.scale == pytest.approx(ratio, rel=0.05)
+    told = [event for event in plain.report.events if "more pixels than the 64 px" in event]
+    assert len(told) == (ratio > 1)
+    skipping = Run(Tools(small_model), Options.of(skip_sharp=True)).restored(Surface(image))
+    [face] = (one for one in skipping.report.faces if one.index is not None)
+    assert (face.restored, face.reason) == ((False, SHARPER) if ratio > 1 else (True, None))
+    assert torch.equal(skipping.images, image if ratio > 1 else plain.images)
+    assert (told == []) or not skipping.report.events
+
+
+def test_the_scale_is_that_of_what_the_model_makes_not_of_what_it_takes(photo):
+    """A model from 64 to 128 px makes as many pixels as one of 128."""
+    from gpen_core.models.load import load_model
+    from gpen_core.networks import GPEN, GPENConfig
+
+    model = load_model(GPEN(GPENConfig.create(128, narrow=0.0625, in_size=64)).state_dict())
+    run = Run(Tools(model), Options.of(skip_sharp=True))
+    faces = run.align(photo, run.find(photo).everyone)
+    across = 64 / float(faces.matrices[0, :, 0].norm())
+    found = run.find(photo)
+    assert found.lines()[0].scale == pytest.approx(across / 128, rel=1e-3)
+    assert found.sharp == (0,) and found.chosen == []
+    assert Run(Tools(), Options.of(skip_sharp=True)).find(photo).chosen == [0], "no model to beat"

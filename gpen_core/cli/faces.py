@@ -13,7 +13,7 @@ from ..text import counted
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
 
 
-@with_options(DetectOptions, SelectOptions, leave_out=("keep",))
+@with_options(DetectOptions, SelectOptions, leave_out=("keep", "skip_sharp"))
 def faces(
     picture: Annotated[Path, typer.Argument(help="The picture to search.")],
     options: Options,

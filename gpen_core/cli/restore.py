@@ -147,6 +147,7 @@ def restore(
     from ..run import Run
 
     _refuse_both(face_align and aligned, "--face_align", "--aligned")
+    _refuse_both(options.select.skip_sharp and aligned, "--skip_sharp", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
     _refuse_without_effect(options)

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import InputError
 from ..hooks import Hooks
-from ..images.monochrome import luma, tones_of
+from ..images.monochrome import tones_of
 from ..options import DETECTORS, DetectOptions
-from .boxes import short_sides, suppress
+from .boxes import short_sides
 from .found import Faces, Rejected
 from .sanity import plausible
-from .turn import Turn
+from .search import SMALLEST, Finds, reduction, search
 
 log = logging.getLogger(__name__)
 
 # A bicubic enlargement overshoots 0..1 a little; -1..1 and 0..255 are beyond this.
 _OVERSHOOT = 0.5
-# Of the image as it is searched. Below it the detectors guess, and a face restored from less has
-# nothing to do with the person.
-_MIN_SIZE = 16.0
-# What is looked at more closely and, below the confidence asked for, named in the report.
-_CANDIDATE = 0.5
-_TURNS = (0, 90, 180, 270)
-# Two finds in different turns that overlap by more are one face.
-_SAME_FACE = 0.4
-# Faded prints are stretched to the range of their 1st to 99th percentile before the search; a
-# photograph with more contrast than this is searched as it is.
-_FADED, _PERCENTILES = 0.5, (0.01, 0.99)
 _STEPS = 100  # of progress in one search
+# It is worth saying that faces of this many pixels are not looked for.
+_LARGE = 80
 
 Progress = Callable[[int, int], None]
 """Told (done, total) steps of one search; raising from it stops the search."""
@@ -139,6 +129,7 @@ def detect(
         (0, ((48, 64), (48, 64)))
     """
     options, hooks = options or DetectOptions(), hooks or Hooks()
+    hooks.may_stop()
     _check(images)
     groups = []
     for index, image in enumerate(images):
@@ -174,14 +165,9 @@ class _Progress:
     hooks: Hooks
     image: int
     images: int
-    turn: int = 0
-    turns: int = 1
-
-    def of_turn(self, turn: int, turns: int) -> _Progress:
-        return _Progress(self.hooks, self.image, self.images, turn, turns)
 
     def __call__(self, done: int, total: int) -> None:
-        within = _STEPS * (self.turn + done / max(total, 1)) / self.turns
+        within = _STEPS * done / max(total, 1)
         self.hooks.progress("detect", round(_STEPS * self.image + within), _STEPS * self.images)
 
 
@@ -189,79 +175,43 @@ def _detect_one(
     image: Tensor, detector: Detector, options: DetectOptions, progress: _Progress
 ) -> Faces:
     """One image (3, H, W)."""
-    tones = tones_of(image[None])
-    searched = _shrink(image.to(detector.device, torch.float32).clamp(0, 1), options.long_side)
-    searched = _stretch(searched)
+    progress.hooks.may_stop()
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    seen = (int(searched.shape[-2]), int(searched.shape[-1]))
-    ratio = max(size[0] / seen[0], size[1] / seen[1])
-    limits = ((options.min_size or 0) / ratio or _MIN_SIZE, min(options.confidence, _CANDIDATE))
-    angles = _TURNS if options.rotations else (0,)
-    found = []
-    for index, angle in enumerate(angles):
-        # Told before the search too: that is where a host may stop.
-        told = progress.of_turn(index, len(angles))
-        told(0, 1)
-        found.append(_search(searched, detector, limits, Turn(angle, seen), told))
-        told(1, 1)
-    boxes, scores, landmarks = (torch.cat(part) for part in zip(*found, strict=True))
-    if len(angles) > 1:
-        # Equal scores fall to the smaller turn, which comes first.
-        best = suppress(boxes, scores, _SAME_FACE)
-        boxes, scores, landmarks = boxes[best], scores[best], landmarks[best]
-    boxes, landmarks = _in_image(boxes, landmarks, seen, size)
-    least = options.min_size or _MIN_SIZE * ratio
-    reasons = _reasons(boxes, scores, landmarks, options, least)
+    finds = _in_image(search(image, detector, options, progress), size)
+    progress.hooks.may_stop()
+    least = options.min_size or SMALLEST * reduction(size, options)
+    if least > _LARGE and not options.min_size:
+        progress.hooks.event(
+            f"The picture is reduced for the search, and faces under {least:.0f} px are not found; "
+            f"raise long_side to find them."
+        )
+    reasons = _reasons(finds, options, least)
     good = torch.tensor([reason is None for reason in reasons], dtype=torch.bool)
     return Faces(
-        boxes=boxes[good],
-        scores=scores[good],
-        landmarks=landmarks[good],
+        boxes=finds.boxes[good],
+        scores=finds.scores[good],
+        landmarks=finds.landmarks[good],
         source=torch.zeros(int(good.sum()), dtype=torch.int64),
         image_sizes=(size,),
-        tones=tones,
-        rejected=_rejected(boxes, scores, landmarks, reasons),
+        tones=tones_of(image[None]),
+        rejected=_rejected(finds, reasons),
     )
 
 
-def _search(
-    searched: Tensor,
-    detector: Detector,
-    limits: tuple[float, float],
-    turn: Turn,
-    progress: Progress,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, scores and landmarks of one turn, in pixels of the searched image, on the CPU.
-
-    `limits` are the smallest face and the least confidence that are looked for.
-    """
-    boxes, scores, landmarks = detector(turn.apply(searched), *limits, progress)
-    boxes, landmarks = boxes.float().cpu(), landmarks.float().cpu()
-    return turn.boxes_back(boxes), scores.float().cpu(), turn.points_back(landmarks)
-
-
-def _in_image(
-    boxes: Tensor, landmarks: Tensor, seen: tuple[int, int], size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """From pixels of the searched image, (height, width) `seen`, to those of the image."""
-    (tall, wide), (height, width) = seen, size
-    ratio = torch.tensor([width / wide, height / tall])
-    # Pixel centers lie at integers: half a pixel is added before scaling and taken off after.
-    landmarks = (landmarks + 0.5) * ratio - 0.5
-    boxes = (boxes + 0.5) * ratio.repeat(2) - 0.5
+def _in_image(finds: Finds, size: tuple[int, int]) -> Finds:
+    """With boxes that end at the borders of the image, (height, width)."""
+    height, width = size
     # The largest that a border allows: pixel i covers i - 1/2 to i + 1/2.
     limit = torch.tensor([width, height, width, height]) - 0.5
-    return boxes.clamp(min=-0.5).minimum(limit), landmarks
+    return replace(finds, boxes=finds.boxes.clamp(min=-0.5).minimum(limit))
 
 
-def _reasons(
-    boxes: Tensor, scores: Tensor, landmarks: Tensor, options: DetectOptions, least: float
-) -> list[str | None]:
+def _reasons(finds: Finds, options: DetectOptions, least: float) -> list[str | None]:
     """Why each find does not count as a face; None where it does."""
-    sides, sane = short_sides(boxes), plausible(boxes, landmarks)
+    sides, sane = short_sides(finds.boxes), plausible(finds.boxes, finds.landmarks)
 
     def reason(face: int) -> str | None:
-        if float(scores[face]) < options.confidence:
+        if float(finds.scores[face]) < options.confidence:
             return "low confidence"
         if not bool(sane[face]):
             return "implausible landmarks"
@@ -271,40 +221,18 @@ def _reasons(
             return "too large"
         return None
 
-    return [reason(face) for face in range(len(boxes))]
+    return [reason(face) for face in range(len(finds.boxes))]
 
 
-def _rejected(
-    boxes: Tensor, scores: Tensor, landmarks: Tensor, reasons: list[str | None]
-) -> tuple[Rejected, ...]:
+def _rejected(finds: Finds, reasons: list[str | None]) -> tuple[Rejected, ...]:
     return tuple(
         Rejected(
             source=0,
-            box=tuple(boxes[face].tolist()),
-            score=float(scores[face]),
-            landmarks=tuple((x, y) for x, y in landmarks[face].tolist()),
+            box=tuple(finds.boxes[face].tolist()),
+            score=float(finds.scores[face]),
+            landmarks=tuple((x, y) for x, y in finds.landmarks[face].tolist()),
             reason=reason,
         )
         for face, reason in enumerate(reasons)
         if reason is not None
     )
-
-
-def _shrink(image: Tensor, long_side: int) -> Tensor:
-    """(3, H, W) with its longer side at most `long_side`, antialiased."""
-    longer = max(image.shape[-2:])
-    if longer <= long_side:
-        return image
-    size = [max(1, round(side * long_side / longer)) for side in image.shape[-2:]]
-    return functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-
-
-def _stretch(image: Tensor) -> Tensor:
-    """A faded picture with the contrast of a fresh one; any other one as it is."""
-    light = luma(image[None]).flatten()
-    ranks = [max(1, round(share * len(light))) for share in _PERCENTILES]
-    low, high = (float(light.kthvalue(rank).values) for rank in ranks)
-    if high - low >= _FADED or high <= low:
-        return image
-    log.debug("Faded picture (%.2f to %.2f): searched with more contrast.", low, high)
-    return ((image - low) / (high - low)).clamp(0, 1)

@@ -22,12 +22,16 @@ from ..options import PasteOptions
 from ..text import counted
 from .color import match_color
 from .found import Faces
+from .grain import Surroundings, with_grain
 from .warp import region_of, resize_matrix, shift_matrix, square, warp
 
 log = logging.getLogger(__name__)
 
 # The official pipeline smooths faces whose box is narrower than this, in input pixels.
 _SMALL_FACE = 100.0
+
+# Grain is measured this far around the face, as a share of its box, and at least so many pixels.
+_AROUND, _LEAST_AROUND = 0.25, 24
 
 # Between masks of the same strength the pixel goes to the face whose center is nearer; the weight
 # is below what an 8-bit picture shows and above the masks' rounding errors.
@@ -87,7 +91,9 @@ class Canvas:
         images = surface.images
         self._input_size = (int(images.shape[-2]), int(images.shape[-1]))
         self._background = _background_of(surface, self.options.upscale, self._hooks)
+        self._hooks.may_stop()
         self.images = self._background.clone()
+        self._hooks.may_stop()
         height, width = self.images.shape[-2:]
         self._scale = (width / self._input_size[1], height / self._input_size[0])
         self._user_mask = _user_mask_of(surface, (int(height), int(width)))
@@ -145,8 +151,33 @@ class Canvas:
         patch = warp(layers, to_box, (y1 - y0, x1 - x0), border="replicate")
         patch = patch.to(self.images.device)
         picture, strength = ((patch[:3] + 1) / 2).clamp_(0, 1), patch[3:].clamp(0, 1)
+        if self.options.grain > 0:
+            picture = self._grained(picture, strength, box, faces.take([face]))
         nearness = _nearness(to_box, size, patch)
         self._blend(int(faces.source[face]), box, picture, strength, nearness)
+
+    def _grained(
+        self, picture: Tensor, mask: Tensor, box: tuple[int, int, int, int], face: Faces
+    ) -> Tensor:
+        """A face's patch of the output with the grain of what lies around it."""
+        height, width = self.images.shape[-2:]
+        x0, y0, x1, y1 = box
+        margin = max(round(_AROUND * max(x1 - x0, y1 - y0)), _LEAST_AROUND)
+        left, top = max(x0 - margin, 0), max(y0 - margin, 0)
+        right, bottom = min(x1 + margin, width), min(y1 + margin, height)
+        around = Surroundings(
+            self._background[int(face.source[0]), :, top:bottom, left:right],
+            (x0 - left, y0 - top, x1 - left, y1 - top),
+            max(self._scale),
+            face.tones_of_faces()[0],
+        )
+        grained = with_grain(picture, mask, around, self.options.grain)
+        if grained is None:
+            self._hooks.event(
+                "A face got no grain: what lies around it is too small or too dark to measure it."
+            )
+            return picture
+        return grained
 
     def _blend(
         self, image: int, box: tuple[int, int, int, int], face: Tensor, mask: Tensor, near: Tensor

@@ -14,6 +14,7 @@ from ..options import SelectOptions
 from ..text import counted
 from .boxes import box_areas
 from .found import Faces
+from .sharp import are_sharper, pixel_scales
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ def select(faces: Faces, options: SelectOptions | None = None) -> list[int]:
 
     Args:
         faces: of a batch; each image is treated for itself.
-        options: see `sorted_indices` and `kept_indices`.
+        options: see `sorted_indices` and `kept_indices`. `skip_sharp` compares aligned faces with
+            the size of their crops; faces that are not aligned have none.
 
     Returns:
         Image after image, in the sorted order or, for a list of indices, in the list's.
@@ -44,7 +46,11 @@ def select(faces: Faces, options: SelectOptions | None = None) -> list[int]:
     """
     options = options or SelectOptions()
     order = sorted_indices(faces, options.sort)
-    return [order[place] for place in kept_indices(faces.take(order), options.keep)]
+    chosen = [order[place] for place in kept_indices(faces.take(order), options.keep)]
+    if not options.skip_sharp or faces.crop_size is None:
+        return chosen
+    sharp = are_sharper(pixel_scales(faces, faces.crop_size, faces.template or "gpen"))
+    return [face for face in chosen if not sharp[face]]
 
 
 def sorted_indices(faces: Faces, sort: str) -> list[int]:

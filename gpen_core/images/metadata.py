@@ -63,7 +63,7 @@ def read_exif(block: bytes) -> Directory:
     return with_children(data, read_directory(data, first, order, big), big)
 
 
-def with_children(data: bytes, directory: Directory, big: bool = False) -> Directory:
+def with_children(data: bytes, directory: Directory, big: bool) -> Directory:
     """The directory after its pointers to EXIF and GPS were followed.
 
     Raises:

@@ -370,7 +370,7 @@ def _check_written(data: bytes, samples: np.ndarray, chosen: Format, path: Path)
         read = decode_samples(data, path).samples
         fault = _difference(read, samples, chosen)
     except InputError as error:
-        fault = str(error)
+        fault = str(error).rstrip(".")
     if fault is not None:
         raise InputError(
             f"{shown(path)}: what was encoded does not open as the same picture ({fault}); "

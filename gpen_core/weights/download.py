@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
 from ..errors import CheckpointError, GPENError
+from ..files import locked
 from .catalogue import Entry, show
 from .locate import download_folder
 from .transfer import DownloadError, Policy, ProgressCallback, Wanted, fetch
@@ -126,7 +125,7 @@ def download_entry(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(path):
+        with locked(path, _LOCK_PATIENCE, lambda: _say_waiting(path)):
             if path.exists():  # another process was faster
                 return _present(entry, path)
             return _fetch(entry, path, progress, policy)
@@ -179,19 +178,8 @@ def _by_hand(entry: Entry, folder: Path) -> str:
     return f"fetch {' or '.join(entry.urls)} and put it into {folder} as {entry.filename}"
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process at a time for one file; the system frees it when a process dies."""
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        log.warning("Another process is downloading %s; waiting for it.", path.name)
-        lock.acquire(timeout=_LOCK_PATIENCE)
-    try:
-        yield
-    finally:
-        lock.release()
+def _say_waiting(path: Path) -> None:
+    log.warning("Another process is downloading %s; waiting for it.", path.name)
 
 
 def _sync(path: Path) -> None:

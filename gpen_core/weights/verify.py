@@ -11,10 +11,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
 from ..errors import CheckpointError, GPENError, InputError
-from ..files import replacing, sha256
+from ..files import locked, replacing, sha256
 from .catalogue import Entry, find_file, list_entries, show
 
 log = logging.getLogger(__name__)
@@ -146,7 +144,7 @@ def pin(path: Path, digest: str) -> None:
     Raises:
         InputError, OSError: the folder cannot be written.
     """
-    with filelock.FileLock(path.with_name(f".{PINS}.lock"), timeout=60):
+    with locked(path.with_name(PINS), patience=60):
         pins = {**_read_pins(path.parent), path.name: digest}
         with replacing(path.parent / PINS) as scratch:
             scratch.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
-export const address = process.env.COMFYUI_URL ?? 'http://127.0.0.1:8188'
+export const address = new URL(process.env.COMFYUI_URL ?? 'http://127.0.0.1:8188').origin
 export const SECONDS = 1000
 const shots = process.env.SCREENSHOTS
 
@@ -41,6 +41,8 @@ export async function openPage(browser, design, size = { width: 1700, height: 10
     'Comfy.VueNodes.AutoScaleLayout': true
   })
   const page = await browser.newPage({ viewport: size })
+  // The page asks for the sizes of missing files; tests never use the network.
+  await page.route((url) => url.origin !== address, (route) => route.abort())
   const said = []
   page.on('console', (message) => {
     if (message.type() === 'error') said.push(`${message.text()} (${message.location().url})`)
@@ -179,7 +181,7 @@ export async function frame(page, kind, margin = 14) {
       const { canvas, graph } = window.app
       const nodes = graph._nodes.filter((node) => !kind || node.type === kind)
       const boxes = (kind ? nodes.slice(0, 1) : nodes).map((node) => node.getBounding())
-      if (!kind) boxes.push(...graph._groups.map((group) => [...group.pos, ...group.size]))
+      if (!kind && graph._groups.length) boxes.push(...graph._groups.map((group) => [...group.pos, ...group.size]))
       const left = Math.min(...boxes.map((box) => box[0])) - margin
       const top = Math.min(...boxes.map((box) => box[1])) - margin
       const right = Math.max(...boxes.map((box) => box[0] + box[2])) + margin

@@ -1,113 +1,81 @@
-// Takes the pictures of the documentation in a real browser: each node for its help page, each
-// workflow's thumbnail, and the graph for the README. Run like open_workflows.mjs; writes PNG files
-// into the folder PICTURES names.
-import { chromium } from 'playwright-core'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+// Takes the pictures of the documentation in a real browser: every node for its help page, and the
+// two graphs of the README. They go where the documents look for them; look at them before they are
+// committed. With a ComfyUI running, the newest, and this pack in it:
+//
+//   COMFYUI_URL=http://127.0.0.1:8188 node tests/browser/take_pictures.mjs
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { check, failure, frame, json, launch, open, openPage, root, run } from './page.mjs'
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
-const address = process.env.COMFYUI_URL ?? 'http://127.0.0.1:8188'
-const target = process.env.PICTURES ?? 'pictures'
-// These need a file that a test machine does not have; they are shown before a run.
-const NOT_RUN = /^(2|5)-/
-const MARGIN = 14
-
-async function box(page, kind) {
-  return page.evaluate(
-    ([kind, margin]) => {
-      const { canvas, graph } = window.app
-      const nodes = graph._nodes.filter((node) => !kind || node.type === kind)
-      const edges = (kind ? nodes.slice(0, 1) : nodes).map((node) => node.getBounding())
-      const left = Math.min(...edges.map((edge) => edge[0])) - margin
-      const top = Math.min(...edges.map((edge) => edge[1])) - margin
-      const right = Math.max(...edges.map((edge) => edge[0] + edge[2])) + margin
-      const bottom = Math.max(...edges.map((edge) => edge[1] + edge[3])) + margin
-      const { scale, offset } = canvas.ds
-      const frame = canvas.canvas.getBoundingClientRect()
-      return {
-        x: frame.left + (left + offset[0]) * scale,
-        y: frame.top + (top + offset[1]) * scale,
-        width: (right - left) * scale,
-        height: (bottom - top) * scale
-      }
-    },
-    [kind, MARGIN]
-  )
+const SIZE = { width: 2400, height: 1500 }
+// Degrade Image is in no template.
+const DAMAGE = {
+  last_node_id: 3,
+  last_link_id: 2,
+  nodes: [
+    { id: 1, type: 'LoadImage', pos: [0, 0], size: [330, 330], flags: {}, order: 0, mode: 0,
+      inputs: [], outputs: [{ name: 'IMAGE', type: 'IMAGE', links: [1] }], properties: {},
+      widgets_values: ['astronaut-damaged.jpg', 'image'] },
+    { id: 2, type: 'GPEN_DegradeImage', pos: [400, 0], size: [360, 100], flags: {}, order: 1,
+      mode: 0, inputs: [{ name: 'image', type: 'IMAGE', link: 1 }],
+      outputs: [{ name: 'IMAGE', type: 'IMAGE', links: [2] }], properties: {} },
+    { id: 3, type: 'PreviewImage', pos: [850, 0], size: [330, 330], flags: {}, order: 2, mode: 0,
+      inputs: [{ name: 'images', type: 'IMAGE', link: 2 }], outputs: [], properties: {} }
+  ],
+  links: [[1, 1, 0, 2, 0, 'IMAGE'], [2, 2, 0, 3, 0, 'IMAGE']],
+  version: 0.4
 }
+const TAKEN = [
+  { workflow: await json('example_workflows', '1 Restore faces in an old photograph.json'),
+    graph: 'comfyui', kinds: ['GPEN_RestoreImage'] },
+  { workflow: await json('example_workflows', '3 Choose faces in a group picture.json'),
+    graph: 'comfyui-group',
+    kinds: ['GPEN_LoadModel', 'GPEN_DetectFaces', 'GPEN_SelectFaces', 'GPEN_RestoreFaces',
+      'GPEN_PasteFaces'] },
+  { workflow: DAMAGE, graph: 'GPEN_DegradeImage', kinds: [] }
+]
 
-// Node or graph to the middle of the page, clear of the side bar and the menus.
-async function show(page, kind, width, height) {
+const place = (name) =>
+  path.join(root, name.startsWith('GPEN_') ? 'web/docs/images' : 'docs/images', `${name}.jpg`)
+
+// A node, or everything with its groups, as large as fits beside the page's bars.
+async function take(page, kind, name) {
+  const box = await frame(page, kind)
+  const scale = Math.min(1.1, (SIZE.width - 700) / box.width, (SIZE.height - 330) / box.height)
   await page.evaluate(
-    ([kind, width, height]) => {
-      const { canvas, graph } = window.app
-      const nodes = graph._nodes.filter((node) => !kind || node.type === kind)
-      const edges = (kind ? nodes.slice(0, 1) : nodes).map((node) => node.getBounding())
-      const left = Math.min(...edges.map((edge) => edge[0]))
-      const top = Math.min(...edges.map((edge) => edge[1]))
-      const wide = Math.max(...edges.map((edge) => edge[0] + edge[2])) - left
-      const tall = Math.max(...edges.map((edge) => edge[1] + edge[3])) - top
-      const scale = Math.min(1.25, (width - 260) / wide, (height - 260) / tall)
+    ([box, scale]) => {
+      const { canvas } = window.app
       canvas.ds.scale = scale
-      canvas.ds.offset[0] = 130 / scale - left
-      canvas.ds.offset[1] = 150 / scale - top
+      canvas.ds.offset[0] = 150 / scale - box.left
+      canvas.ds.offset[1] = 180 / scale - box.top
       canvas.deselectAll?.()
       canvas.setDirty(true, true)
     },
-    [kind, width, height]
+    [box, scale]
   )
-  await page.waitForTimeout(1000)
-}
-
-async function run(page) {
-  await page.getByRole('button', { name: /^Run/ }).first().click()
-  await page.waitForTimeout(1500)
-  const end = Date.now() + 300_000
-  while (Date.now() < end) {
-    const queue = await (await fetch(`${address}/queue`)).json()
-    if (queue.queue_running.length + queue.queue_pending.length === 0) break
-    await page.waitForTimeout(500)
-  }
-  await page.waitForTimeout(12_000)
-}
-
-async function main() {
-  await mkdir(target, { recursive: true })
-  const width = 2000
-  const height = 1250
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--use-gl=swiftshader']
+  await page.waitForTimeout(2500)
+  const origin = await page.evaluate(() => {
+    const { left, top } = window.app.canvas.canvas.getBoundingClientRect()
+    return { left, top }
   })
-  await fetch(`${address}/api/settings`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ 'Comfy.TutorialCompleted': true, 'Comfy.Minimap.Visible': false })
-  })
-  const page = await browser.newPage({ viewport: { width, height } })
-  await page.goto(address, { timeout: 90_000 })
-  await page.waitForFunction(() => window.app?.graph && window.app?.extensionManager)
-  await page.waitForTimeout(3000)
-  const files = await readdir(path.join(root, 'example_workflows'))
-  const taken = new Set()
-  for (const file of files.filter((each) => each.endsWith('.json')).sort()) {
-    const text = await readFile(path.join(root, 'example_workflows', file), 'utf8')
-    await page.evaluate((workflow) => window.app.loadGraphData(workflow, true, true), JSON.parse(text))
-    await page.waitForTimeout(2500)
-    if (!NOT_RUN.test(file)) await run(page)
-    await show(page, null, width, height)
-    const name = file.slice(0, -5)
-    await page.screenshot({ path: path.join(target, `${name}.png`), clip: await box(page, null) })
-    const kinds = await page.evaluate(() => window.app.graph._nodes.map((node) => node.type))
-    const wanted = kinds.filter((kind) => kind.startsWith('GPEN_') && !taken.has(kind))
-    for (const kind of NOT_RUN.test(file) ? [] : wanted) {
-      taken.add(kind)
-      await show(page, kind, width, height)
-      await page.screenshot({ path: path.join(target, `${kind}.png`), clip: await box(page, kind) })
+  await page.screenshot({
+    path: place(name),
+    type: 'jpeg',
+    quality: 80,
+    clip: {
+      x: origin.left + 150, y: origin.top + 180, width: box.width * scale,
+      height: box.height * scale
     }
-    console.log(name)
-  }
-  await browser.close()
+  })
 }
 
-await main()
+const browser = await launch()
+const { page } = await openPage(browser, process.env.DESIGN ?? 'vue', SIZE)
+for (const { workflow, graph, kinds } of TAKEN) {
+  await open(page, workflow)
+  const entry = await run(page)
+  check(!failure(entry), failure(entry))
+  await page.waitForTimeout(12_000) // notices of the page fade away
+  if (graph) await take(page, null, graph)
+  for (const kind of kinds) await take(page, kind, kind)
+}
+await browser.close()

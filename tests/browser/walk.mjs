@@ -14,7 +14,10 @@ const only = process.argv[3] ?? ''
 // These need a file that nobody ships with a pack: the page must offer it.
 const MISSING = { '2': 'v1-5-pruned-emaonly-fp16.safetensors', '5': 'RealESRGAN_x4plus.pth' }
 // What a page says in its console by itself, or because it must not look on the network.
-const NOT_OURS = [/favicon/, /ResizeObserver loop/, /Content Security Policy/, /status of 404/]
+const NOT_OURS = [
+  /favicon/, /ResizeObserver loop/, /Content Security Policy/, /status of 404/, /net::ERR_FAILED/,
+  /Error fetching file size/
+]
 
 const NEWER = await fetch(`${address}/node_replacements`).then((answer) => answer.ok)
 const browser = await launch()

@@ -158,6 +158,7 @@ WRONG = {
     ),
     "unknown option": (["restore", "PHOTO", "--sharpen"], "sharpen"),
     "not a number": (["restore", "PHOTO", "--size", "big"], "integer"),
+    "sharp crops": (["restore", "PHOTO", "--skip_sharp", "--aligned"], "cannot be combined"),
     "both modes": (["restore", "PHOTO", "--face_align", "--aligned"], "cannot be combined"),
     "output format": (["restore", "PHOTO", "-o", "out.gif"], "unknown picture format"),
     "missing model": (["restore", "PHOTO", "-m", "absent.pth"], "absent.pth"),
@@ -307,6 +308,8 @@ def test_damaged_weights_do_not_paint_the_picture(tmp_path, photo, small_state, 
         ["--strength", "0.5"],
         ["--keep", "none"],
         ["--max_size", "40"],
+        ["--skip_sharp"],
+        ["--grain", "1"],
         ["--small_face_filter"],
     ],
 )
@@ -359,6 +362,10 @@ def test_the_report_says_why_a_face_was_left_alone(tmp_path, photo, small_model_
     assert gpen([*arguments, "--keep", "none", "--overwrite"]) == 0
     [entry] = json.loads(report.read_text())
     assert [(face["index"], face["reason"]) for face in entry["faces"]] == [(0, "not selected")]
+    assert gpen([*arguments, "--skip_sharp", "--overwrite"]) == 0
+    [entry] = json.loads(report.read_text())
+    assert [face["reason"] for face in entry["faces"]] == ["already sharper than the model"]
+    assert entry["status"] == "unchanged" and entry["faces"][0]["scale"] > 2
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["-h"], ["restore", "-h"], ["models", "-h"]])

@@ -403,7 +403,7 @@ def test_an_empty_selection_changes_nothing(fresh, caplog):
     with caplog.at_level("WARNING"):
         got = done(fresh.run(prompt))
     assert torch.equal(got["pasted"], got["image"])
-    assert "keep '7' matches none of the 1 face(s)" in caplog.text
+    assert "keep '7' matches no face" in caplog.text
 
 
 def test_without_faces_the_crops_still_go_through_other_nodes(fresh):
@@ -655,20 +655,32 @@ def test_unloading_all_models_releases_the_cache(fresh):
 # --- the host ------------------------------------------------------------------------------------
 
 
-def test_interrupting_between_faces_leaves_the_next_prompt_healthy(fresh):
+@pytest.mark.parametrize("stopped", ["detect", "restore", "paste", "all"])
+def test_interrupting_a_node_at_work_leaves_the_next_prompt_healthy(fresh, stopped):
     import comfy.model_management as memory
+    import comfy.utils
 
-    prompt = four(load(GROUP), batch_size=1)
-    seen = []
+    build = one if stopped == "all" else four
+    prompt = build(load(GROUP), batch_size=1)
+    running, moved = [], []
 
-    def interrupt(event: str, data: dict) -> None:
-        if event == "executing" and data.get("node") == "restore":
-            seen.append(event)
+    def watch(*_: object, **__: object) -> None:
+        if running[-1:] == [stopped]:
+            moved.append(running[-1])
             memory.interrupt_current_processing(True)
 
-    fresh.on_event = interrupt
-    outcome = fresh.run(prompt)
-    assert seen and not outcome.success and not outcome.errors
+    def note(event: str, data: dict) -> None:
+        if event == "executing":
+            running.append(data.get("node"))
+
+    fresh.on_event, hook = note, comfy.utils.PROGRESS_BAR_HOOK
+    comfy.utils.set_progress_bar_global_hook(watch)
+    try:
+        outcome = fresh.run(prompt)
+    finally:
+        comfy.utils.set_progress_bar_global_hook(hook)
+    # One step of the bar, and not another one.
+    assert moved == [stopped] and not outcome.success and not outcome.errors
     assert any(event == "execution_interrupted" for event, _ in outcome.events)
     fresh.on_event = lambda event, data: None
     assert done(fresh.run(four(load(PORTRAIT))))["count"] == 1

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import io
 import json
+import os
 import shutil
 import sys
 import time
@@ -40,9 +41,14 @@ def available(server, graph: dict) -> dict:
     """The graph with a model file that is there: the random one of the tests."""
     graph = copy.deepcopy(graph)
     for entry in graph.values():
-        if entry["class_type"] == "GPEN_LoadModel":
+        if "file" in entry["inputs"] and entry["class_type"].startswith("GPEN_"):
             entry["inputs"]["file"] = "small.pth"
     return graph
+
+
+def with_model(graph: dict) -> dict:
+    """Inputs of the first node that names a model file."""
+    return next(entry["inputs"] for entry in graph.values() if "file" in entry["inputs"])
 
 
 def errors(entry: dict) -> list[str]:
@@ -141,8 +147,8 @@ def test_a_saved_picture_carries_a_workflow_that_runs_again(server):
     path = server.base / "output" / first["subfolder"] / first["filename"]
     again = json.loads(Image.open(path).info["prompt"])
     assert again[save]["inputs"]["filename_prefix"] == "reload"
-    loader = next(k for k, v in again.items() if v["class_type"] == "GPEN_LoadModel")
-    again[loader]["inputs"]["precision"] = "fp32"
+    restore = next(k for k, v in again.items() if v["class_type"] == "GPEN_RestoreImage")
+    again[restore]["inputs"]["batch_size"] = 1
     entry = server.run(again)
     second = entry["outputs"][save]["images"][0]
     assert np.array_equal(picture(server, first), picture(server, second))
@@ -152,7 +158,7 @@ def test_interrupting_in_mid_batch_leaves_the_next_prompt_healthy(server):
     graph = available(server, twin(GROUP))
     for entry in graph.values():
         if entry["class_type"] == "GPEN_SelectFaces":
-            entry["inputs"]["keep"] = ",".join(["0"] * 400)
+            entry["inputs"]["keep"] = ",".join(["0"] * 2000)
         if entry["class_type"] == "GPEN_RestoreFaces":
             entry["inputs"]["batch_size"] = 1
     status, answer = server.post("/prompt", {"prompt": graph})
@@ -201,7 +207,7 @@ OLD_RESTORERS = {
     "ReActorRestoreFace": {
         "facedetection": "retinaface_resnet50",
         "model": "GFPGANv1.4.pth",
-        "visibility": 0.0,
+        "visibility": 0.6,
         "codeformer_weight": 0.5,
     },
     "ReActorRestoreFaceAdvanced": {
@@ -248,11 +254,13 @@ def test_an_old_workflow_of_another_pack_runs_with_ours(server, replacements, ki
     graph = old_prompt(kind)
     entry = server.run(graph)
     assert entry["status"]["status_str"] == "success", errors(entry)
-    result = picture(server, entry["outputs"]["save"]["images"][0]).astype(int)
-    original = Image.open(server.base / "input" / "astronaut-damaged.jpg").convert("RGB")
-    changed = np.abs(result - np.asarray(original).astype(int)).max()
+    ran = entry["prompt"][2]["restore"]
+    assert ran["class_type"] == "GPEN_RestoreImage"
     # The strength is the old visibility, where there was one.
-    assert (changed == 0) == (OLD_RESTORERS[kind].get("visibility") == 0.0)
+    assert ran["inputs"]["strength"] == OLD_RESTORERS[kind].get("visibility", 1.0)
+    original = Image.open(server.base / "input" / "astronaut-damaged.jpg").convert("RGB")
+    result = picture(server, entry["outputs"]["save"]["images"][0])
+    assert not np.array_equal(result, np.asarray(original))
 
 
 def test_replacements_name_inputs_that_exist_and_leave_no_widget_open(server, replacements):
@@ -278,15 +286,15 @@ SAVED_LABELS = [
 ]
 
 
+@pytest.mark.parametrize("workflow", [RESTORE, GROUP])
 @pytest.mark.parametrize("label", SAVED_LABELS)
-def test_a_saved_entry_is_found_by_its_name(server, label):
+def test_a_saved_entry_is_found_by_its_name(server, label, workflow):
     """Whatever its label said of the size; the file is there by now and needs no download."""
     path = server.base / "models" / "facerestore_models" / "GPEN-BFR-512.safetensors"
     shutil.copy(ROOT / "weights" / "gpen-lite-256.safetensors", path)
     try:
-        graph = available(server, twin(RESTORE))
-        loader = next(k for k, v in graph.items() if v["class_type"] == "GPEN_LoadModel")
-        graph[loader]["inputs"]["file"] = label
+        graph = available(server, twin(workflow))
+        with_model(graph)["file"] = label
         entry = server.run(graph)
         assert entry["status"]["status_str"] == "success", errors(entry)
     finally:
@@ -295,15 +303,18 @@ def test_a_saved_entry_is_found_by_its_name(server, label):
 
 @pytest.mark.parametrize("name", ["GPEN-BFR-512.pth", "faces\\gpen-bfr-512.pth"])
 def test_a_missing_file_offers_its_download(server, name):
-    graph = available(server, twin(RESTORE))
-    loader = next(k for k, v in graph.items() if v["class_type"] == "GPEN_LoadModel")
-    graph[loader]["inputs"]["file"] = name
+    """The loader before the run, the one node in it: a model that is connected needs no file."""
+    offer = "choose 'GPEN-BFR-512 (download, 284 MB, non-commercial)' to download it"
+    graph = available(server, twin(GROUP))
+    with_model(graph)["file"] = name
     status, answer = server.post("/prompt", {"prompt": graph})
-    text = json.dumps(answer)
-    assert status == 400 and "choose 'GPEN-BFR-512 (download, 284 MB, non-commercial)'" in text
-    graph[loader]["inputs"]["file"] = "of-my-own.pth"
+    assert status == 400 and offer in json.dumps(answer)
+    with_model(graph)["file"] = "of-my-own.pth"
     status, answer = server.post("/prompt", {"prompt": graph})
     assert status == 400 and "choose another file" in json.dumps(answer)
+    graph = available(server, twin(RESTORE))
+    with_model(graph)["file"] = name
+    assert offer in " ".join(errors(server.run(graph)))
 
 
 def test_wrong_requests_get_an_answer_and_no_traceback(server):
@@ -312,6 +323,39 @@ def test_wrong_requests_get_an_answer_and_no_traceback(server):
     graph[restore]["inputs"]["confidence"] = 7
     status, answer = server.post("/prompt", {"prompt": graph})
     assert status == 400 and "confidence" in json.dumps(answer)
+
+
+def test_a_start_makes_the_model_folders_and_writes_nothing_else(server, host_folder, tmp_path):
+    """Beside the samples that the templates load; compared with a start without the pack."""
+
+    def started(base: Path, *packs: Path) -> set[str]:
+        for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
+            (base / name).mkdir(parents=True)
+        for pack in packs:
+            (base / "custom_nodes" / "gpen").symlink_to(pack, target_is_directory=True)
+        running = type(server)(host_folder, base)
+        try:
+            running.wait()
+            assert ("GPEN_DetectFaces" in running.get("/object_info")) is bool(packs)
+        finally:
+            running.stop()
+        found = (
+            Path(each) / name
+            for each, folders, files in os.walk(base)
+            for name in [*folders, *files]
+        )
+        return {path.relative_to(base).as_posix() for path in found}
+
+    without, ours = started(tmp_path / "without"), started(tmp_path / "with", ROOT)
+    samples = {f"input/{path.name}" for path in (ROOT / "docs" / "samples").iterdir()}
+    written = {path for path in ours - without if path not in samples}
+    assert written == {
+        "custom_nodes/gpen",
+        "models/gpen",
+        "models/facedetection",
+        "user/gpen",
+        "user/gpen/samples-offered",
+    }
 
 
 def test_help_templates_and_locales_are_served(server):

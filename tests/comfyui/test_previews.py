@@ -79,7 +79,7 @@ def test_nobody_kept_looks_different_from_nobody_found(shown):
     (kept,), _ = shown(graph(load(PORTRAIT)))["detect"]
     (left_out,), said = shown(graph(load(PORTRAIT), keep="none"))["detect"]
     (nobody,), nothing = shown(graph(load(PORTRAIT), min_size=500))["detect"]
-    assert "1 face(s) found" in said and "keep" in said and "keep" not in nothing
+    assert "1 face found" in said and "keep" in said and "keep" not in nothing
     colorful = [int(np.ptp(pixels(p) - pixels(nobody), axis=2).max()) for p in (kept, left_out)]
     assert colorful[0] > 150, "a kept face has a color of its own"
     assert np.abs(pixels(left_out) - pixels(nobody)).max() > 100, "one left out is marked too"
@@ -91,7 +91,7 @@ def test_select_keeps_the_numbers_of_detect_and_shows_them(fresh, shown):
     faces, selected = fresh.values["faces"][-1], fresh.values["selected"][-1]
     assert torch.equal(selected.boxes, faces.boxes[[0, 2]]), "0 is the face marked 0"
     (sheet,), said = result["select"]
-    assert said == f"2 of {len(faces)} face(s) kept."
+    assert said == f"2 of {len(faces)} faces kept."
     cell = Image.open(sheet).width // 6
     # 29 faces in rows of six; those left out are gray and dim.
     color = [
@@ -103,7 +103,7 @@ def test_select_keeps_the_numbers_of_detect_and_shows_them(fresh, shown):
 
 def test_select_says_when_nobody_is_kept(shown):
     files, said = shown(graph(load(GROUP), kept="99"))["select"]
-    assert "keep '99' matches none" in said and len(files) == 1
+    assert "keep '99' matches no face" in said and len(files) == 1
     files, said = shown(graph(load(NO_FACE)))["select"]
     assert said == "No face to select from." and files == []
 
@@ -113,7 +113,7 @@ def test_a_batch_says_how_many_pictures_it_shows(fresh, shown):
     fresh.feeds["six"] = picture.repeat(6, 1, 1, 1)
     files, said = shown(graph(node("Test_Feed", name="six")))["detect"]
     assert len(files) == 4
-    assert said == "6 face(s) in 6 picture(s). The preview shows the first 4 pictures."
+    assert said == "6 faces in 6 pictures. The preview shows the first 4 pictures."
 
 
 def test_a_list_of_pictures_shows_all_of_them(fresh, shown):
@@ -134,8 +134,8 @@ def test_the_page_gets_previews_and_sentences_again_without_a_run(server):
     prompt["say"] = node("PreviewAny", source=["select", 1])
     first, second = server.run(prompt), server.run(prompt)
     for entry in (first, second):
-        assert entry["outputs"]["detect"]["text"] == ["1 face(s) in 1 picture(s)."]
-        assert entry["outputs"]["select"]["text"] == ["1 of 1 face(s) kept."]
+        assert entry["outputs"]["detect"]["text"] == ["1 face in 1 picture."]
+        assert entry["outputs"]["select"]["text"] == ["1 of 1 faces kept."]
         image = entry["outputs"]["detect"]["images"][0]
         query = f"filename={image['filename']}&type={image['type']}&subfolder={image['subfolder']}"
         assert server.read(f"/view?{query}")[:2] == b"\xff\xd8"

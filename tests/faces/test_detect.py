@@ -24,11 +24,13 @@ from gpen_core.errors import (
     MissingWeightsError,
 )
 from gpen_core.faces import mtcnn, retinaface
-from gpen_core.faces.boxes import overlaps, square_boxes, suppress
+from gpen_core.faces.boxes import overlaps, short_sides, square_boxes, suppress
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.draw import draw_faces
 from gpen_core.faces.found import Faces
 from gpen_core.faces.sanity import plausible
+from gpen_core.faces.search import reduction
+from gpen_core.faces.tile import tiles
 from gpen_core.faces.turn import Turn
 from gpen_core.hooks import Hooks
 from gpen_core.options import DetectOptions
@@ -219,16 +221,149 @@ def test_places_in_a_reduced_picture_are_those_in_the_picture(size, long_side):
     torch.testing.assert_close(faces.boxes[0].view(2, 2), places[5:], rtol=0, atol=0.25)
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turned_faces_are_found_on_request(turns, detector, face_image, one_face):
-    turned = torch.rot90(face_image, turns, (-2, -1))
-    faces = detect(turned, detector, DetectOptions(rotations=True))
+@pytest.mark.parametrize("angle", [45, 90, 180, 225, 270])
+def test_turned_faces_are_found_on_request(angle, detector, face_image, one_face):
+    turn = Turn(angle, tuple(face_image.shape[-2:]))
+    faces = detect(turn.apply(face_image[0])[None], detector, DetectOptions(rotations=True))
     assert len(faces) == 1
-    turn = Turn(90 * turns, tuple(face_image.shape[-2:]))
     back = turn.points_back(faces.landmarks)
-    # In the upright picture: the left eye is still the left one.
-    assert torch.allclose(back, one_face.landmarks, atol=1e-2)
-    assert torch.allclose(turn.boxes_back(faces.boxes), one_face.boxes, atol=1e-2)
+    if angle % 90 == 0:  # the very pixels of the upright picture
+        assert torch.allclose(back, one_face.landmarks, atol=1e-2)
+        assert torch.allclose(turn.boxes_back(faces.boxes), one_face.boxes, atol=1e-2)
+    eyes = float((one_face.landmarks[0, 1] - one_face.landmarks[0, 0]).norm())
+    assert float((back - one_face.landmarks).norm(dim=-1).mean()) < 0.05 * eyes
+    side, upright = (float(short_sides(one.boxes)) for one in (faces, one_face))
+    assert 0.85 < side / upright < 1.15, "a face has one size in every turn"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(-400, 400),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+def test_points_of_a_turned_picture_go_back_to_where_they_were(angle, size):
+    """Of a picture whose values are its coordinates, a turned pixel says where it came from."""
+    height, width = size
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    picture = torch.stack([x, y, torch.ones(size)]).float()
+    turn = Turn(angle, size)
+    turned = turn.apply(picture)
+    assert turned.shape[1:] == turn.turned_size
+    inside = turned[2] > 1 - 1e-4  # elsewhere gray is mixed in
+    rows, columns = torch.nonzero(inside).unbind(1)
+    back = turn.points_back(torch.stack([columns, rows], -1).float())
+    assert torch.allclose(back.T, turned[:2, rows, columns], atol=1e-2)
+    corners = torch.tensor([[-0.5, -0.5], [width - 0.5, height - 0.5]])
+    low, high = back.amin(0) if len(back) else corners[0], back.amax(0) if len(back) else corners[1]
+    assert bool((low >= corners[0]).all()) and bool((high <= corners[1]).all())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 360), st.floats(-50, 90), st.floats(-50, 90), st.floats(1, 60))
+def test_a_box_keeps_its_center_and_size_in_every_turn(angle, x, y, side):
+    turn = Turn(angle, (70, 90))
+    box = torch.tensor([[x, y, x + side, y + side]])
+    [back] = turn.boxes_back(box)
+    assert torch.allclose(back[2:] - back[:2], torch.tensor([side, side]), atol=1e-3)
+    center = turn.points_back((box[:, :2] + box[:, 2:]) / 2)[0]
+    assert torch.allclose((back[:2] + back[2:]) / 2, center, atol=1e-3)
+
+
+def tilts(faces: Faces) -> list[float]:
+    """By how many degrees each face is turned clockwise, 0 to 360."""
+    mouth, eyes = faces.landmarks[:, 3:].mean(1), faces.landmarks[:, :2].mean(1)
+    down = mouth - eyes
+    return [math.degrees(math.atan2(-float(x), float(y))) % 360 for x, y in down]
+
+
+def test_the_better_turn_wins(shared, detector):
+    """Upright, a piece of this turned portrait passes for a face; turned, the man does."""
+    image = read(shared / "cases" / "pictures" / "astro120.jpg")
+    [wrong] = tilts(detect(image, detector))
+    faces = detect(image, detector, DetectOptions(rotations=True))
+    [right] = tilts(faces)
+    assert abs(wrong - 240) > 60 and abs(right - 240) < 20
+    assert float(faces.scores[0]) > 0.99
+
+
+def test_every_turn_of_a_picture_with_several(shared, detector):
+    image = read(shared / "cases" / "pictures" / "mixed_updown.jpg")
+    found = sorted(tilts(detect(image, detector, DetectOptions(rotations=True))), key=math.cos)
+    assert [round(math.cos(math.radians(tilt))) for tilt in sorted(found)] in ([1, -1], [-1, 1])
+
+
+# --- tiles ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)), st.integers(90, 400), st.integers(0, 199)
+)
+def test_tiles_cover_a_picture_and_their_cores_do_so_once(size, side, overlap):
+    overlap = min(overlap, side // 2)
+    height, width = size
+    points = torch.cartesian_prod(torch.arange(width), torch.arange(height)).float()[::97]
+    owners = torch.zeros(len(points), dtype=torch.int64)
+    for tile in tiles(size, side, overlap):
+        x0, y0, x1, y1 = tile.box
+        assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height and max(tile.size) <= side
+        owned = tile.owns(points)
+        owners += owned
+        # Around what a tile owns it sees half of the overlap, or the picture ends there.
+        for own, start, stop, end in (
+            (points[owned][:, 0], x0, x1, width),
+            (points[owned][:, 1], y0, y1, height),
+        ):
+            assert start == 0 or bool((own - start >= overlap / 2 - 1).all())
+            assert stop == end or bool((stop - 1 - own >= overlap / 2 - 1).all())
+    assert bool((owners == 1).all())
+
+
+@pytest.mark.parametrize("place", [300, 1100, 1190, 1280, 1650])
+def test_a_face_is_found_once_wherever_the_tiles_meet(place, detector, face_image, one_face):
+    """At 1:1 the picture is searched in tiles; the face is as one would find it alone."""
+    image = torch.full((1, 3, 560, 2400), 0.5)
+    image[..., 24:536, place : place + 512] = face_image
+    faces = detect(image, detector, DetectOptions(long_side=2400))
+    assert len(faces) == 1
+    expected = one_face.landmarks + torch.tensor([place, 24.0])
+    eyes = float((expected[0, 1] - expected[0, 0]).norm())
+    assert float((faces.landmarks - expected).norm(dim=-1).mean()) < 0.04 * eyes
+
+
+def test_a_panorama_is_not_reduced_to_a_strip(detector, face_image):
+    """A face of some 90 px in 6000 x 1000 px is lost at 1280 px."""
+    small = nn.functional.interpolate(face_image, (420, 420), mode="bilinear", antialias=True)
+    image = nn.functional.pad(small, (4000, 6000 - 4420, 300, 280), value=0.5)
+    assert len(detect(image, detector, DetectOptions(long_side=1280))) == 0
+    assert len(detect(image, detector)) == 1
+    assert reduction((1000, 1500), DetectOptions()) == 1500 / 1280
+    assert reduction((30, 90), DetectOptions()) == 1
+    assert reduction((1000, 6000), DetectOptions(long_side=3000)) == 2
+
+
+def test_it_is_said_when_faces_are_too_small_to_be_looked_for(detector):
+    class Listening(Hooks):
+        def __init__(self):
+            self.said, self.steps = [], []
+
+        def event(self, sentence):
+            self.said.append(sentence)
+
+        def progress(self, stage, done, total):
+            self.steps.append(done / total)
+
+    for options, told in (
+        (DetectOptions(long_side=1000), 1),
+        (DetectOptions(long_side=4000), 0),
+        (DetectOptions(long_side=1000, min_size=120), 0),
+        (DetectOptions(), 0),
+    ):
+        hooks = Listening()
+        detect(torch.zeros(1, 3, 100, 7000), detector, options, hooks)
+        assert ["raise long_side" in text for text in hooks.said] == [True] * told
+        assert hooks.steps == sorted(hooks.steps) and hooks.steps[-1] == 1
+        assert options.long_side != 4000 or len(set(hooks.steps)) > 4, "every tile is a step"
 
 
 def test_sizes_are_filtered(detector, face_image, one_face):
@@ -295,7 +430,8 @@ def test_face_cut_by_the_border(detector, face_image, one_face):
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (11, 11), (12, 12), (16, 17), (20, 9000)])
 def test_any_size_is_searched(size, detector):
     torch.manual_seed(0)
-    faces = detect(torch.rand(1, 3, *size), detector, DetectOptions(rotations=True))
+    options = DetectOptions(rotations=max(size) < 1000)  # a turned strip fills a large canvas
+    faces = detect(torch.rand(1, 3, *size), detector, options)
     assert len(faces) == 0
     assert faces.image_sizes == (size,)
 
@@ -561,6 +697,19 @@ def test_the_published_retinaface_finds_what_facexlib_finds(name, count, publish
     torch.testing.assert_close(scores, expected[:, 4], rtol=0, atol=1e-5)
     torch.testing.assert_close(landmarks.flatten(1) + 0.5, expected[:, 5:], rtol=0, atol=1e-3)
     assert len(detect(image, detector)) == count
+
+
+@pytest.mark.parametrize("angle", [30, 100, 225, 315])
+def test_the_published_retinaface_in_every_turn(angle, published, face_image):
+    detector = load_detector("retinaface-mobile0.25", weights_dir=published[0])
+    upright = detect(face_image, detector).landmarks
+    turn = Turn(angle, tuple(face_image.shape[-2:]))
+    turned = turn.apply(face_image[0])[None]
+    faces = detect(turned, detector, DetectOptions(rotations=True))
+    assert len(faces) == 1
+    eyes = float((upright[0, 1] - upright[0, 0]).norm())
+    back = turn.points_back(faces.landmarks)
+    assert float((back - upright).norm(dim=-1).mean()) < 0.1 * eyes
 
 
 def test_the_published_retinaface_is_known_by_its_hash(shared, tmp_path):

@@ -21,6 +21,7 @@ from gpen_core.faces.templates import template
 from gpen_core.faces.warp import shift_matrix
 from gpen_core.hooks import Hooks
 from gpen_core.options import MaskOptions, PasteOptions
+from gpen_core.text import counted
 
 
 def paste(images, faces, masks, options=None, hooks=None, **surface):
@@ -354,7 +355,7 @@ def test_wrong_input_is_refused() -> None:
     for last in (1, 4):
         other = faces.with_(source=torch.tensor([last]))
         assert str(refusal(images, other, masks)) == (
-            f"A face belongs to image {last}, but the batch has 1 image(s); "
+            f"A face belongs to image {last}, which is not among the 1 given; "
             "pass the images in which the faces were detected."
         )
     with pytest.raises(InputError, match="upscale must be one of 1, 2, 4, not 3"):
@@ -377,8 +378,8 @@ def test_another_number_or_kind_of_backgrounds_is_refused(shape) -> None:
     with pytest.raises(InputError) as caught:
         Canvas(Surface(torch.rand(3, 3, 40, 40), torch.rand(shape)))
     assert str(caught.value) == (
-        f"The background holds {shape[0]} picture(s) of {shape[1:]}; "
-        "give one RGB picture, or one for each of the 3 images."
+        f"The background has the shape {shape} for 3 images; "
+        "give one RGB picture, or one for each image."
     )
     assert caught.value.option == "background"
 
@@ -414,7 +415,7 @@ def test_another_number_or_kind_of_user_masks_is_refused(shape) -> None:
     with pytest.raises(InputError) as caught:
         Canvas(Surface(torch.rand(2, 3, 40, 40), user_mask=torch.ones(shape)))
     assert str(caught.value) == (
-        f"{shape[0]} masks came with 2 image(s); give one mask, or one per image."
+        f"{counted(shape[0], 'mask')} came with 2 images; give one, or one for each image."
     )
     assert caught.value.option == "user_mask"
 

@@ -234,7 +234,7 @@ def test_one_bad_value_is_enough_after_the_second_attempt_too(small_model):
     spoiled, hooks = with_one_bad_pixel(small_model.with_precision("fp16"), math.nan), Recording()
     with pytest.raises(GPENError, match="NaN or infinite values in fp32"):
         restore_crops(crops_of(2), spoiled, RestoreOptions(), hooks)
-    assert hooks.events == ["fp16 overflowed; 2 face(s) restored again in fp32."]
+    assert hooks.events == ["fp16 overflowed; 2 faces restored again in fp32."]
 
 
 def test_nan_in_fp32_is_an_error(small_state):

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
+from gpen_core.faces.align import align
+from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.faces.select import read_keep, sorted_indices
 from gpen_core.faces.select import select as indices
@@ -169,8 +171,8 @@ def test_absent_indices_are_said_and_left_out(caplog):
         kept = select(frames, "area", "1,2,-3,-2")
     assert kept.boxes[:, 2].tolist() == [5, 9]
     assert [record.getMessage() for record in caplog.records] == [
-        "Image 0 has 0 face(s), numbered from 0; there is no face 1, 2, -3, -2.",
-        "Image 1 has 2 face(s), numbered from 0; there is no face 2, -3.",
+        "Image 0 has 0 faces, numbered from 0; there is no face 1, 2, -3, -2.",
+        "Image 1 has 2 faces, numbered from 0; there is no face 2, -3.",
     ]
 
 
@@ -252,3 +254,13 @@ def test_any_text_is_read_or_refused(text):
         assert "\n" not in str(error).strip() or "\n" in text
     else:
         assert len(kept) <= len(THREE)
+
+
+def test_sharp_faces_are_skipped_by_the_size_of_their_crops(portrait):
+    image = torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float() / 255
+    found = detect(image, load_detector())
+    for size, kept in ((512, [0]), (128, [])):
+        faces = align(image, found, size)
+        assert indices(faces, SelectOptions(skip_sharp=True)) == kept
+        assert indices(faces, SelectOptions()) == [0]
+    assert indices(found, SelectOptions(skip_sharp=True)) == [0], "not aligned: no size to compare"

@@ -322,7 +322,7 @@ def test_a_format_is_known_by_its_first_bytes(head) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("AVIF", "a.x: this Pillow knows no AVIF; install Pillow 11.3 or newer."),
+        ("AVIF", "a.x: this Pillow cannot read or write AVIF; install Pillow 11.3 or newer."),
         ("WEBP", "a.x: this Pillow was built without WebP; reinstall it."),
         ("JPEG2000", "a.x: this Pillow was built without JPEG 2000; reinstall it."),
     ],

@@ -118,6 +118,22 @@ def test_resizing_is_antialiased_and_keeps_the_edges() -> None:
     torch.testing.assert_close(small[2:6], (torch.arange(2.0, 6) + 0.5) / 8, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_strips_of_rows_are_the_whole_picture(monkeypatch, with_alpha) -> None:
+    images = torch.rand(2, 3, 11, 7)
+    alpha = torch.rand(2, 1, 11, 7) if with_alpha else None
+    layers = images if alpha is None else torch.cat([images, alpha], 1)
+    asked: list[int] = []
+
+    class Asked(Hooks):
+        def may_stop(self) -> None:
+            asked.append(1)
+
+    monkeypatch.setattr(layouts, "_STRIP_PIXELS", 4 * 7)
+    assert torch.equal(to_comfy(images, alpha, Asked()), layers.permute(0, 2, 3, 1))
+    assert len(asked) == 2 * 3
+
+
 class Telling(Hooks):
     """Keeps what it is told."""
 

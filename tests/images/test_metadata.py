@@ -333,8 +333,8 @@ def test_orientations_are_from_1_to_8(value) -> None:
     ("dpi", "kept"),
     [
         ((0.1, 1e6), True),
-        ((0.09, 72), False),
-        ((72, 1.1e6), False),
+        ((0.0999, 72), False),
+        ((72, 1e6 + 0.5), False),
         ((72, float("inf")), False),
         ((float("nan"), 72), False),
         ((0, 0), False),
@@ -361,6 +361,46 @@ def test_resolutions_are_per_inch() -> None:
     assert directory.values(282) == (72.5,)
     assert directory.entries[283].data == struct.pack("<LL", 1, 3)
     assert directory.values(296) == (2,)
+
+
+def test_the_directories_below_come_along() -> None:
+    directory = meta.read_exif(camera())
+    inner = ifd.Directory(">")
+    inner.put(1, ifd.ASCII, b"R98\0")
+    directory.children[meta.EXIF_IFD].children[meta.INTEROP_IFD] = inner
+    found = meta.read_exif(meta.exif_bytes(directory))
+    assert set(found.children) == {meta.EXIF_IFD, meta.GPS_IFD}
+    below = found.children[meta.EXIF_IFD]
+    assert below.children[meta.INTEROP_IFD].values(1) == (b"R98\0",)
+    assert meta.INTEROP_IFD not in below.entries
+    assert not {meta.EXIF_IFD, meta.GPS_IFD} & set(found.entries)
+
+
+def test_exif_of_a_bigtiff_is_read_too() -> None:
+    """Directories of wide fields, each with one entry: EXIF and in it interoperability, GPS."""
+
+    def wide(tag: int, kind: int, count: int, value: bytes) -> bytes:
+        return struct.pack("<HHQ", tag, kind, count) + value.ljust(8, b"\0")
+
+    def at(place: int) -> bytes:
+        return struct.pack("<Q", place)
+
+    tables = [
+        [wide(meta.EXIF_IFD, 13, 1, at(72)[:4]), wide(meta.GPS_IFD, 16, 1, at(164))],
+        [wide(36867, ifd.ASCII, 4, b"now\0"), wide(meta.INTEROP_IFD, 16, 1, at(128))],
+        [wide(1, ifd.ASCII, 4, b"R98\0")],
+        [wide(1, ifd.ASCII, 2, b"N\0")],
+    ]
+    block = b"II+\0\x08\0\0\0" + at(16)
+    for entries in tables:
+        block += struct.pack("<Q", len(entries)) + b"".join(entries) + bytes(8)
+    found = meta.read_exif(block)
+    inner = found.children[meta.EXIF_IFD]
+    assert inner.values(36867) == (b"now\0",)
+    assert inner.children[meta.INTEROP_IFD].values(1) == (b"R98\0",)
+    assert found.children[meta.GPS_IFD].values(1) == (b"N\0",)
+    again = meta.read_exif(meta.exif_bytes(found))
+    assert again.children[meta.GPS_IFD].values(1) == (b"N\0",)
 
 
 def test_an_empty_directory_is_no_exif() -> None:

@@ -203,6 +203,7 @@ def picture(amount: float, share: float = 1.0) -> torch.Tensor:
     [
         (1.8, 1.0, "gray"),
         (2.2, 1.0, "toned"),
+        (3.0, 0.5, "toned"),
         (3.3, 1.0, "toned"),
         (3.8, 1.0, None),
         (3.8, 0.95, None),

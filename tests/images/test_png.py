@@ -208,7 +208,7 @@ def test_missing_rows_repeat_the_last_one_in_every_kind(depth, color, row, caplo
     expected = png.decode(whole, "a.png", 18).samples
     assert caplog.text == ""
     found = png.decode(cut, "a.png", 18).samples
-    message = "a.png lacks its end; its last 4 row(s) are made up."
+    message = "a.png lacks its end; 4 rows at the bottom repeat the last."
     assert [one.getMessage() for one in caplog.records] == [message]
     assert np.array_equal(found[:6], expected[:6])
     assert np.array_equal(found[6:], expected[5:6].repeat(4, 0))

@@ -46,13 +46,20 @@ def test_a_path_without_a_picture_is_one_sentence(tmp_path, monkeypatch) -> None
         "empty.png": "empty.png is empty (0 bytes); copy or download it again.",
         "loop": "loop: cannot be read (Too many levels of symbolic links).",
         "a\0b": "a\\x00b: this is no file name (it holds a NUL or cannot be encoded).",
-        "text.png": "text.png is not a picture of a kind this program reads "
-        f"({', '.join(READABLE)}).",
+        "text.png": f"text.png is not a picture this program can read ({', '.join(READABLE)}).",
     }
     for name, message in messages.items():
         with pytest.raises(InputError) as caught:
             read_picture(name)
         assert str(caught.value) == message
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no /proc")
+def test_a_file_that_fails_while_it_is_read_is_named() -> None:
+    """The memory of this process looks like a regular file; its beginning cannot be read."""
+    with pytest.raises(InputError) as caught:
+        read_picture("/proc/self/mem")
+    assert str(caught.value) == "/proc/self/mem: cannot be read (Input/output error)."
 
 
 def test_a_file_that_is_too_long_is_not_read(tmp_path, monkeypatch) -> None:
@@ -107,7 +114,7 @@ def test_a_name_that_lies_is_said(caplog) -> None:
     for name, lies in (("a.png", True), ("a.bmp", False), ("a.dib", False), ("a.xyz", False)):
         caplog.clear()
         assert decode(data, Path(name)).size == (8, 8)
-        assert said(caplog) == [f"{name} is BMP in spite of its name; it is read as that."] * lies
+        assert said(caplog) == [f"{name} is BMP in spite of its name; it is read as such."] * lies
 
 
 def test_what_pillow_warns_of_names_the_file(caplog) -> None:
@@ -194,6 +201,14 @@ def test_graymaps_of_sixteen_bits(caplog) -> None:
     data = b"P5 3 2 65535\n" + values.astype(">u2").tobytes()
     found = decode_samples(data, Path("a.pgm"))
     assert found.samples.dtype == np.uint16 and found.samples[..., 0].tolist() == values.tolist()
+    assert said(caplog) == []
+
+
+def test_jpeg_2000_of_sixteen_bits(caplog) -> None:
+    values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    data = encoded(Image.fromarray(values), "JPEG2000", irreversible=False)
+    found = decode_samples(data, Path("a.jp2"))
+    assert found.samples.dtype == np.uint16 and np.array_equal(found.samples[..., 0], values)
     assert said(caplog) == []
 
 

@@ -19,6 +19,7 @@ from gpen_core.images.ifd import Directory, read_child, read_directory
 from gpen_core.images.picture import Metadata
 from gpen_core.images.read import read_picture
 from gpen_core.images.write import write_picture
+from gpen_core.text import counted
 
 SHORT, LONG, RATIONAL, ASCII, UNDEFINED = 3, 4, 5, 2, 7
 SIZE = (31, 45)
@@ -498,7 +499,7 @@ def test_as_many_channels_as_are_read(make_tiff, make_samples, caplog) -> None:
     samples = make_samples((4, 5, 32))
     found = tiff.decode(make_tiff(samples, 1, tags={338: (SHORT, [0] * 31)}), "a.tif")
     assert np.array_equal(found.samples, samples[..., :1])
-    assert said(caplog) == ["a.tif: 31 extra channel(s) are dropped."]
+    assert said(caplog) == ["a.tif: dropped 31 extra channels."]
     with pytest.raises(tiff.Unsupported, match=r"^has 33 channels, more than 32$"):
         tiff.decode(make_tiff(make_samples((4, 5, 33)), 1), "a.tif")
 
@@ -524,7 +525,7 @@ def test_which_extra_channel_is_the_alpha(
     found = tiff.decode(make_tiff(samples, 1 if colors == 1 else 2, tags=tags), "a.tif").samples
     wanted = [*range(colors), *([] if alpha is None else [alpha])]
     assert np.array_equal(found, samples[..., wanted])
-    told = [f"a.tif: {dropped} extra channel(s) are dropped."] if dropped else []
+    told = [f"a.tif: dropped {counted(dropped, 'extra channel')}."] if dropped else []
     assert said(caplog) == told
 
 

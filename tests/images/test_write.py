@@ -246,7 +246,7 @@ def test_a_profile_goes_with_its_pixels(caplog, gray, space) -> None:
     data = encode(Picture(torch.rand(3, 4, 4), gray=gray, icc=profile), "PNG", "a.png")
     fits = space == (b"GRAY" if gray else b"RGB ")
     assert opened(data).info.get("icc_profile") == (profile if fits else None)
-    dropped = "a.png: the color profile is not one of these pixels; it is dropped."
+    dropped = "a.png: the color profile does not fit these pixels; it is dropped."
     assert said(caplog) == ([] if fits else [dropped])
 
 
@@ -364,7 +364,7 @@ def test_what_does_not_open_again_is_not_written(tmp_path, monkeypatch) -> None:
         write_picture(tmp_path / "a.jpg", Picture(torch.rand(3, 8, 8)))
     path = tmp_path / "a.jpg"
     assert str(caught.value).startswith(
-        f"{path}: what was encoded does not open as the same picture ({path} is not a picture of"
+        f"{path}: what was encoded does not open as the same picture ({path} is not a picture this"
     )
     assert str(caught.value).endswith("nothing was written. Write another format.")
     assert list(tmp_path.iterdir()) == []

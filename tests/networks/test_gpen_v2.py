@@ -101,11 +101,11 @@ def test_data_parallel_parts(state):
         ({"output_resolution": 128}, "output_resolution 128.*makes 64"),
         ({"version": "GPEN-BFR-v2.0-2048"}, "v2.0-2048.*64 px"),
         ({"version": "GPEN-BFR-v3.0-64"}, "v3.0-64"),
-        ({"input_resolution": "large"}, "'large', which is no size"),
+        ({"input_resolution": "large"}, "'large', which is not a size"),
         ({"input_resolution": 0}, "input_resolution 0"),
         ({"input_resolution": 10**6}, "32 to 4096"),
-        ({"input_resolution": True}, "no size"),
-        ({"input_resolution": (64, 128)}, "no size"),
+        ({"input_resolution": True}, "not a size"),
+        ({"input_resolution": (64, 128)}, "not a size"),
     ],
 )
 def test_arguments_that_cannot_be(state, args, message):

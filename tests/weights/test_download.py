@@ -190,7 +190,8 @@ def get(entry: catalogue.Entry, folder: Path, **keywords) -> downloads.Downloade
 
 
 def visible(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
+    """Everything: not even the file of a lock stays behind."""
+    return {path.name for path in folder.iterdir()}
 
 
 # --- what goes well ------------------------------------------------------------------------------
