@@ -1,0 +1,56 @@
+"""Restored faces averaged over time: noise goes, what changed stays."""
+
+from __future__ import annotations
+
+import torch
+
+from gpen_core.faces.aligned import as_faces
+from gpen_core.faces.steady import steadied
+
+SIDE = 64
+
+
+def moment(crop, restored=None, number=0):
+    face = as_faces((crop[None] + 1) / 2, "gpen")
+    restored = crop if restored is None else restored
+    return face.with_(tracks=torch.tensor([number]), restored=restored[None])
+
+
+def noisy(count, amount=0.1):
+    generator = torch.Generator().manual_seed(1)
+    still = torch.rand(3, SIDE, SIDE, generator=generator) * 0.5 - 0.25
+    return still, [
+        still + amount * torch.randn(still.shape, generator=generator) for _ in range(count)
+    ]
+
+
+def test_noise_is_averaged_away():
+    still, crops = noisy(5)
+    steady = steadied([moment(one) for one in crops], 2).restored[0]
+    before, after = ((one - still).std() for one in (crops[2], steady))
+    # Weights 1 2 3 2 1: the square root of 19 over 9.
+    assert 0.45 < float(after / before) < 0.55
+
+
+def test_what_changed_is_not_mixed_in():
+    _still, crops = noisy(3, 0.02)
+    spoken = crops[1].clone()
+    spoken[:, 40:56, 20:44] = 0.9
+    window = [moment(crops[0]), moment(spoken), moment(crops[2])]
+    steady = steadied(window, 1).restored[0]
+    assert float((steady - spoken)[:, 44:52, 26:38].abs().max()) < 0.02
+    assert not torch.equal(steady[:, :20], spoken[:, :20])
+
+
+def test_another_face_and_another_light_do_not_count():
+    _, crops = noisy(3)
+    own = moment(crops[1])
+    other = steadied([moment(crops[0], number=1), own, moment(crops[2], number=2)], 1)
+    assert torch.allclose(other.restored, own.restored, atol=1e-6)
+    flash = moment((crops[0] + 0.7).clamp(-1, 1))
+    assert torch.allclose(steadied([flash, own], 1).restored, own.restored, atol=1e-6)
+
+
+def test_alone_it_stays_itself():
+    _, (crop,) = noisy(1)
+    assert torch.equal(steadied([moment(crop)], 0).restored[0], crop)
