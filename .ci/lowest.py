@@ -17,7 +17,9 @@ PARTNERS = {
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
-    name, bound, version = re.fullmatch(r"([\w.-]+)(?:(>=|==)([\d.]+))?", requirement).groups()
+    name, bound, version = re.fullmatch(
+        r"([\w.-]+)(?:(>=|==)([\d.]+))?(?:;.*)?", requirement
+    ).groups()
     if name in NOT_IMPORTED:
         continue
     if bound is None:

@@ -32,6 +32,13 @@ def estimate_similarity(landmarks: Tensor, template: Tensor) -> Tensor:
 
     Raises:
         InputError: landmarks that are not finite, coincide, or fit the template only mirrored.
+
+    Example:
+        >>> points = template_points("gpen", 256)
+        >>> matrix = estimate_similarity(points[None] * 2 + 10, points)[0]
+        >>> expected = torch.tensor([[0.5, 0, -5], [0, 0.5, -5]], dtype=torch.float64)
+        >>> torch.allclose(matrix, expected)
+        True
     """
     source = landmarks.detach().to("cpu", torch.float64)
     target = template.detach().to("cpu", torch.float64)

@@ -31,6 +31,11 @@ class Track:
         scores: (T,).
         landmarks: (T, 5, 2).
         seen: in how many frames it was found, not followed.
+
+    Example:
+        >>> still = torch.zeros(5, 4), torch.ones(5), torch.zeros(5, 5, 2)
+        >>> Track(0, 10, *still, seen=2).last
+        14
     """
 
     number: int

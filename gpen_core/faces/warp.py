@@ -83,7 +83,12 @@ def warp(
 
 
 def region_of(matrix: Tensor, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Bounding box `x0, y0, x1, y1` of a (height, width) rectangle's pixels mapped by (3, 3)."""
+    """Bounding box `x0, y0, x1, y1` of a (height, width) rectangle's pixels mapped by (3, 3).
+
+    Example:
+        >>> region_of(shift_matrix(10, 20), (4, 6))
+        (9.5, 19.5, 15.5, 23.5)
+    """
     height, width = size
     corners = torch.tensor(
         [[x, y, 1.0] for x in (-0.5, width - 0.5) for y in (-0.5, height - 0.5)],

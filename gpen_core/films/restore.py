@@ -93,6 +93,19 @@ def restore_film(
 
     Raises:
         GPENError: no film, or one that cannot be written in this format.
+
+    Example:
+        >>> import av, tempfile
+        >>> from gpen_core.models.load import load_model
+        >>> from gpen_core.run import Tools
+        >>> from gpen_core.films.encoder import Encoding, Part
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     source, target = Path(folder, "film.mkv"), Path(folder, "restored.mkv")
+        ...     frame = av.VideoFrame(64, 48)
+        ...     with Part.writing(source, Encoding.choose("ffv1", "yuv420p"), frame) as part:
+        ...         part.add(frame, 0)
+        ...     restore_film(source, target, Run(Tools(load_model()))).frames
+        1
     """
     options, hooks = options or FilmOptions(), hooks or run.hooks
     _check(run, target)

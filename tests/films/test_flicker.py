@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -15,8 +16,6 @@ from gpen_core.options import Options
 from gpen_core.run import Run, Tools
 
 av = pytest.importorskip("av", reason="films need PyAV", exc_type=ImportError)
-
-import itertools
 
 from gpen_core.films.restore import restore_film  # noqa: E402
 
