@@ -67,6 +67,21 @@ def test_crops_of_another_size_are_resized(small_model):
     torch.testing.assert_close(none.restored, expected, rtol=0, atol=1e-5)
 
 
+def test_what_the_network_overshoots_is_clamped(small_model):
+    """Ten times its output, one face: nothing beyond -1..1 comes back, at neither end."""
+
+    class Loud(type(small_model.network)):
+        def forward(self, x, generator=None):
+            return super().forward(x, generator) * 10
+
+    network = copy(small_model.network)
+    network.__class__ = Loud
+    plain = restore(faces_of(1), small_model).restored
+    loud = restore(faces_of(1), replace(small_model, network=network)).restored
+    torch.testing.assert_close(loud, (plain * 10).clamp(-1, 1), rtol=0, atol=1e-4)
+    assert (float(loud.min()), float(loud.max())) == (-1, 1)
+
+
 def test_a_second_restorer_improves_what_the_first_one_made(small_model):
     once = restore(faces_of(2), small_model)
     twice = restore(once, small_model)
@@ -99,8 +114,9 @@ def test_no_face_is_no_work(small_model):
 
 
 def test_unaligned_faces_are_refused(small_model):
-    with pytest.raises(InputError, match="align them"):
-        restore(Faces.empty([(4, 4)]), small_model)
+    for faces in (Faces.empty([(4, 4)]), faces_of(1).with_(crops=None)):
+        with pytest.raises(InputError, match=r"^These faces have no crops; align them first\.$"):
+            restore(faces, small_model)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])

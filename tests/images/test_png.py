@@ -231,6 +231,25 @@ def test_of_half_a_picture_the_other_half_is_not_made_up() -> None:
                 png.decode(data, "a.png", 100)
 
 
+def test_an_interlaced_picture_has_to_be_there_as_a_whole(caplog) -> None:
+    """Its seven passes (PNG specification, section 8.2) each hold rows of the whole picture."""
+    values = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    passes.append((1, 0, 2, 1))
+    rows = [row.tobytes() for y, x, down, across in passes for row in values[y::down, x::across]]
+    packed = zlib.compress(b"".join(b"\0" + row for row in rows), 0)
+    head = SIGNATURE + header(16, 16, 8, 0, 1) + struct.pack(">L", len(packed)) + b"IDAT"
+    whole = head + packed + struct.pack(">L", zlib.crc32(b"IDAT" + packed)) + chunk(b"IEND")
+    assert png.decode(whole, "a.png", 18).samples[..., 0].tolist() == values.tolist()
+    assert caplog.text == ""
+    assert png.decode(whole[:-12], "a.png", 18).samples[..., 0].tolist() == values.tolist()
+    assert [one.getMessage() for one in caplog.records] == [
+        "a.png lacks its end; its pixels are all there."
+    ]
+    with pytest.raises(OSError, match="truncated"):
+        png.decode(whole[:-80], "a.png", 18)
+
+
 @pytest.mark.parametrize(("color", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
 def test_sixteen_bits_of_every_kind(color, channels) -> None:
     values = np.random.default_rng(color).integers(0, 65536, (3, 5, channels), dtype=np.uint16)

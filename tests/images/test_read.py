@@ -117,6 +117,20 @@ def test_a_name_that_lies_is_said(caplog) -> None:
         assert said(caplog) == [f"{name} is BMP in spite of its name; it is read as such."] * lies
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF"])
+def test_what_a_format_has_to_say_names_the_file(caplog, file_format) -> None:
+    image = Image.effect_noise((64, 64), 60)
+    if file_format == "TIFF":
+        data = encoded(image, "TIFF", save_all=True, append_images=[image])
+        expected = "folder/a.x has 2 pages; only the first is read."
+    else:
+        data = encoded(image, file_format)[:-4]
+        expected = "folder/a.x lacks its end; "
+    assert decode(data, Path("folder/a.x")).size == (64, 64)
+    [message] = said(caplog)
+    assert message.startswith(expected)
+
+
 def test_what_pillow_warns_of_names_the_file(caplog) -> None:
     with read._logged_warnings("a.gif"):
         warnings.warn("odd\n", UserWarning, stacklevel=1)
