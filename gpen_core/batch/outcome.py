@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..files import write_json
 from ..report import Face
+from .crops import SavedCrops
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Outcome:
             already), "planned" (a rehearsal) or "failed".
         error: why it failed.
         size: width and height of the input, pixels.
+        crops: the files of the faces' crops, where they were asked for.
 
     Example:
         >>> Outcome("a.jpg", status="failed", error="a.jpg: no such file; check the path.").faces
@@ -33,6 +35,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     faces: list[Face] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    crops: list[SavedCrops] = field(default_factory=list)
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
