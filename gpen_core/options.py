@@ -306,7 +306,7 @@ class MaskOptions(Checked):
     """
 
     mask: str = option(
-        "rectangle",
+        "ellipse",
         "Shape of the pasted region: the whole crop, an ellipse around the face, the outline of "
         "its landmarks, or the parts that a face parser finds.",
         choices=MASKS,

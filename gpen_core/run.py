@@ -87,6 +87,12 @@ class Found:
         """The chosen ones."""
         return self.everyone.take(self.chosen)
 
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The number of each chosen face among those of its image."""
+        sources = self.everyone.source.tolist()
+        return tuple(sources[:face].count(sources[face]) for face in self.chosen)
+
     def lines(self, first: int = 0) -> list[Face]:
         """The report's lines: every face found, and why some are not restored.
 
@@ -133,6 +139,7 @@ class Restored:
         mask: (B, 1, H', W') 0..1, how much of each pixel was replaced.
         faces: those restored; with `Options.keep_crops` their crops too.
         report: what was found, how long it took, what fell back.
+        indices: the numbers of `faces` in the report, each in its own image.
 
     Example:
         >>> import torch
@@ -146,6 +153,7 @@ class Restored:
     mask: Tensor
     faces: Faces
     report: Report
+    indices: tuple[int, ...] = ()
 
 
 class Run:
@@ -222,7 +230,8 @@ class Run:
             keep = self.options.keep_crops
             parts.append(part if keep else part.with_(crops=None, restored=None))
         report.events = run.hooks.events
-        return Restored(canvas.images, canvas.mask, Faces.merge(parts), report)
+        faces = Faces.merge(parts)
+        return Restored(canvas.images, canvas.mask, faces, report, found.indices)
 
     def crops(self, images: Tensor, *, check: bool = True) -> Restored:
         """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.

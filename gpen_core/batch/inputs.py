@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..films.formats import FORMATS, is_film
 from ..images.formats import READABLE
+from .crops import is_crop
 from .source import Source
 from .targets import LABELS
 
@@ -99,7 +100,7 @@ def _why_not(place: Path, path: Path) -> str | None:
         return "hidden"
     if path.suffix.lower() not in READABLE and not is_film(path):
         return "neither a picture nor a film"
-    if path.stem.rpartition("_")[2] in LABELS:
+    if path.stem.rpartition("_")[2] in LABELS or is_crop(path):
         return "result of an earlier run"
     if not path.is_file():
         return "not a regular file"

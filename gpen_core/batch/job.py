@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from ..images.write import check_size, check_writable, write_picture
 from ..options import FilmOptions
 from ..run import Restored, Run
 from .companions import Companions, read_mask
+from .crops import check_crops, save_crops
 from .film import restore_one_film
 from .inputs import find_inputs
 from .outcome import Outcome
+from .source import Source
 from .targets import COMPARE, Naming, check_apart, plan_outputs, sibling
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Job:
         skip_existing: leave pictures whose result exists.
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
         film: how films are written.
+        crops: by each result's file, what the files of its faces' crops are named after.
 
     Example:
         >>> import tempfile
@@ -68,6 +71,7 @@ class Job:
     skip_existing: bool = False
     quality: int | None = None
     film: FilmOptions = field(default_factory=FilmOptions)
+    crops: Mapping[Path, Path] = field(default_factory=dict)
 
     @classmethod
     def plan(
@@ -77,6 +81,7 @@ class Job:
         *,
         recursive: bool = False,
         report: Path | None = None,
+        save_crops: Path | None = None,
         **rest: Any,
     ) -> Job:
         """The job of files, folders and globs, checked as far as it can be before the work.
@@ -86,6 +91,7 @@ class Job:
             naming: where results go.
             recursive: look into subfolders too.
             report: the file that will be written at the end.
+            save_crops: the folder for the faces' crops, which mirrors the inputs' tree.
             rest: fields of `Job`.
 
         Raises:
@@ -98,7 +104,8 @@ class Job:
         targets = plan_outputs(found.sources, naming, many=many)
         paths = [source.path for source in found.sources]
         tasks = tuple(zip(paths, targets, strict=True))
-        job = cls(tasks, tuple(found.skipped), **rest)
+        crops = _crops(found.sources, targets, naming, save_crops)
+        job = cls(tasks, tuple(found.skipped), crops=crops, **rest)
         job._check(paths, report)
         return job
 
@@ -118,6 +125,21 @@ class Job:
             self.background.check(paths, shared=False)
         if self.user_mask is not None:
             self.user_mask.check(paths, shared=True)
+
+
+def _crops(
+    sources: Sequence[Source], targets: Sequence[Path], naming: Naming, folder: Path | None
+) -> dict[Path, Path]:
+    """By each result's file, what the files of its crops are named after."""
+    if folder is None:
+        return {}
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give a folder.", option="save_crops")
+    bases = plan_outputs(sources, Naming(folder, format=naming.format), many=True)
+    # A result's own suffix counts: the name of a single file may ask for another format.
+    return {
+        target: base.with_suffix(target.suffix) for target, base in zip(targets, bases, strict=True)
+    }
 
 
 def plan_only(job: Job) -> Iterator[Outcome]:
@@ -180,6 +202,9 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     check_writable(target, job.overwrite)
     if job.compare:
         check_writable(sibling(target, COMPARE), job.overwrite)
+    base = job.crops.get(target)
+    if base is not None:
+        check_crops(base, [0], overwrite=job.overwrite)
     picture = read_picture(source)
     outcome.size = [picture.size[1], picture.size[0]]
     _check_size(job, run, task, picture)
@@ -190,6 +215,10 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     outcome.status = _status(job, result, source)
     start = time.perf_counter()
     restored = picture.with_pixels(result.images[0].cpu())
+    if base is not None:
+        outcome.crops = save_crops(
+            result, picture, base, overwrite=job.overwrite, quality=job.quality
+        )
     write_picture(target, restored, overwrite=job.overwrite, quality=job.quality)
     outcome.output = str(target)
     if job.compare:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..files import write_json
 from ..report import Face
+from .crops import SavedCrops
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Outcome:
         error: why it failed.
         size: width and height of the input, pixels.
         frames, tracks: of a film: how many it has now, and the faces in them.
+        crops: the files of the faces' crops, where they were asked for.
 
     Example:
         >>> Outcome("a.jpg", status="failed", error="a.jpg: no such file; check the path.").faces
@@ -58,6 +60,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     faces: list[Face] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    crops: list[SavedCrops] = field(default_factory=list)
     frames: int | None = None
     tracks: list[TrackLine] = field(default_factory=list)
 

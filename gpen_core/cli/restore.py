@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,6 +134,13 @@ def restore(
     compare: Annotated[
         bool, flag("compare", "Also write NAME_compare, before and after side by side.")
     ] = False,
+    save_crops: Annotated[
+        Path | None,
+        flag(
+            "save_crops",
+            "Folder for the crops of every restored face: NAME_face0_before, NAME_face0_after.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
         flag("report", "Write a JSON report: every face found, why some were left alone, seconds."),
@@ -148,6 +156,7 @@ def restore(
 
     _refuse_both(face_align and aligned, "--face_align", "--aligned")
     _refuse_both(options.select.skip_sharp and aligned, "--skip_sharp", "--aligned")
+    _refuse_both(save_crops is not None and aligned, "--save_crops", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
     _refuse_without_effect(options)
@@ -163,6 +172,7 @@ def restore(
         user_mask=user_mask and Companions(user_mask, "user_mask"),
         compare=compare,
         report=report,
+        save_crops=save_crops,
         overwrite=overwrite,
         skip_existing=skip_existing,
         quality=quality,
@@ -184,6 +194,7 @@ def restore(
     outcomes: list[Outcome] = []
     with terminating():
         try:
+            options = replace(options, keep_crops=save_crops is not None)
             _restore_all(job, Run(tools, options), outcomes)
         finally:  # also when it is stopped: what is done is done
             if report is not None:

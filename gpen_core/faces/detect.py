@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..images.fade import fades_of
 from ..images.monochrome import tones_of
 from ..options import DETECTORS, DetectOptions
 from .boxes import short_sides
@@ -177,7 +178,8 @@ def _detect_one(
     """One image (3, H, W)."""
     progress.hooks.may_stop()
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    finds = _in_image(search(image, detector, options, progress), size)
+    [fade] = fades = fades_of(image[None])
+    finds = _in_image(search(image, detector, options, progress, fade), size)
     progress.hooks.may_stop()
     least = options.min_size or SMALLEST * reduction(size, options)
     if least > _LARGE and not options.min_size:
@@ -194,6 +196,7 @@ def _detect_one(
         source=torch.zeros(int(good.sum()), dtype=torch.int64),
         image_sizes=(size,),
         tones=tones_of(image[None]),
+        fades=fades,
         rejected=_rejected(finds, reasons),
     )
 

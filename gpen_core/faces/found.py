@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..images.fade import Fade
 from ..images.monochrome import Tone
 
 
@@ -60,6 +61,8 @@ class Faces:
         image_sizes: (height, width) of each of the B images.
         tones: of each of the B images, None where it has colors (see `images.monochrome`); empty
             where nobody looked.
+        fades: of each of the B images, None where it is not faded (see `images.fade`); empty where
+            nobody looked.
         rejected: what was found in these images and does not count.
         tracks: (N,) int64, the number of each face's track where frames are followed, else None.
         template: name of the alignment template, set by `align`.
@@ -87,6 +90,7 @@ class Faces:
     source: Tensor
     image_sizes: tuple[tuple[int, int], ...]
     tones: tuple[Tone | None, ...] = ()
+    fades: tuple[Fade | None, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     tracks: Tensor | None = None
     template: str | None = None
@@ -114,6 +118,12 @@ class Faces:
             return [None] * len(self)
         return [self.tones[source] for source in self.source.tolist()]
 
+    def fades_of_faces(self) -> list[Fade | None]:
+        """The fade of each face's image."""
+        if not self.fades:
+            return [None] * len(self)
+        return [self.fades[source] for source in self.source.tolist()]
+
     def of_image(self, image: int) -> Faces:
         """The faces of one image of the batch, in their present order."""
         return self.take(torch.nonzero(self.source.cpu() == image).flatten())
@@ -126,6 +136,7 @@ class Faces:
             source=group.source - chosen.start,
             image_sizes=self.image_sizes[chosen],
             tones=self.tones[chosen],
+            fades=self.fades[chosen],
             rejected=tuple(
                 replace(one, source=one.source - chosen.start)
                 for one in self.rejected
@@ -164,6 +175,7 @@ class Faces:
         return Faces.merge(parts).with_(
             image_sizes=tuple(size for group in groups for size in group.image_sizes),
             tones=tuple(tone for group in groups for tone in group.tones),
+            fades=tuple(fade for group in groups for fade in group.fades),
             rejected=tuple(rejected),
         )
 

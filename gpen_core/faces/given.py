@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..images.fade import fades_of
 from ..images.monochrome import tones_of
 from ..options import DetectOptions
 from .boxes import overlaps, short_sides, suppress
@@ -220,6 +221,7 @@ def _checked(image: Tensor, faces: Sequence[_Face], options: DetectOptions) -> F
         source=torch.zeros(int(good.sum()), dtype=torch.int64),
         image_sizes=(size,),
         tones=tones_of(image[None]),
+        fades=fades_of(image[None]),
         rejected=tuple(rejected),
     ).to(image.device)
 

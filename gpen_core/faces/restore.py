@@ -8,6 +8,7 @@ exception passes through between two batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..errors import GPENError, InputError
 from ..hooks import Hooks
+from ..images.fade import Fade
 from ..images.layouts import from_network, resize, to_network
 from ..images.monochrome import Tone
 from ..options import RestoreOptions
@@ -31,6 +33,19 @@ _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough me
 _ALONE = 512
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a picture looks as a whole, which its restored faces keep.
+
+    Attributes:
+        tone: None where it has colors.
+        fade: None where it is not faded.
+    """
+
+    tone: Tone | None = None
+    fade: Fade | None = None
+
+
 def restore(
     faces: Faces,
     model: Model,
@@ -40,7 +55,8 @@ def restore(
     """The faces with `restored` (N, 3, T, T) -1..1 filled in, on the device of `crops`.
 
     T is the model's output size. Crops of another size than the model's input are resized. A face
-    of a picture in one tone comes back in that tone. Restoring a face alone or among others gives
+    of a picture in one tone comes back in that tone; one of a faded picture goes through the
+    network with more contrast, which is taken back. Restoring a face alone or among others gives
     the same result.
 
     Raises:
@@ -60,7 +76,9 @@ def restore(
         return faces.with_(restored=faces.crops.new_zeros(0, 3, size, size))
     # Two restorers in a row: the second one improves what the first one made.
     inputs = faces.crops if faces.restored is None else faces.restored
-    restored = restore_crops(inputs, model, options, hooks, faces.tones_of_faces())
+    pairs = zip(faces.tones_of_faces(), faces.fades_of_faces(), strict=True)
+    looks = [Look(tone, fade) for tone, fade in pairs]
+    restored = restore_crops(inputs, model, options, hooks, looks)
     return faces.with_(restored=restored)
 
 
@@ -69,14 +87,14 @@ def restore_crops(
     model: Model,
     options: RestoreOptions,
     hooks: Hooks,
-    tones: Sequence[Tone | None] = (),
+    looks: Sequence[Look] = (),
 ) -> Tensor:
     """(N, 3, S, S) -1..1 -> (N, 3, T, T) -1..1 on the same device, in batches.
 
     Args:
         crops: aligned faces.
         model, options, hooks: see `restore`.
-        tones: of each crop, None where it has colors; all have, unless given.
+        looks: of the picture of each crop; unless given, all have colors and none is faded.
 
     Example:
         >>> from gpen_core.models.load import load_model
@@ -92,8 +110,9 @@ def restore_crops(
         chunk = crops[done : done + batch]
         try:
             hooks.prepare(runner, len(chunk))
-            outputs = _restore_batch(chunk, runner, options, hooks)
-            outputs = _toned(outputs, tones[done : done + len(chunk)])
+            own = looks[done : done + len(chunk)]
+            outputs = _restore_batch(_fresh(chunk, own), runner, options, hooks)
+            outputs = _as_pictures(outputs, own)
             restored[done : done + len(chunk)] = _blend(chunk, outputs, options.strength)
         except Exception as error:
             if not is_out_of_memory(error):
@@ -127,11 +146,30 @@ def _restore_batch(crops: Tensor, model: Model, options: RestoreOptions, hooks: 
     return outputs.clamp(-1, 1).to(crops.device)
 
 
-def _toned(faces: Tensor, tones: Sequence[Tone | None]) -> Tensor:
-    """Faces (N, 3, T, T) -1..1 in the tones of their pictures."""
-    for index, tone in enumerate(tones):
-        if tone is not None:
-            faces[index] = to_network(tone.apply(from_network(faces[index : index + 1])))[0]
+def _fresh(crops: Tensor, looks: Sequence[Look]) -> Tensor:
+    """Crops (N, 3, S, S) -1..1, those of faded pictures with more contrast; others bit for bit.
+
+    Networks have learned from pictures with contrast: of a faded face they make a dark outline
+    around a flat one.
+    """
+    if all(look.fade is None for look in looks):
+        return crops
+    fresh = crops.clone()
+    for index, look in enumerate(looks):
+        if look.fade is not None:
+            fresh[index] = to_network(look.fade.fresh(from_network(crops[index : index + 1])))[0]
+    return fresh
+
+
+def _as_pictures(faces: Tensor, looks: Sequence[Look]) -> Tensor:
+    """Faces (N, 3, T, T) -1..1 in the contrast and the tones of their pictures."""
+    for index, look in enumerate(looks):
+        if look.fade is None and look.tone is None:
+            continue
+        face = from_network(faces[index : index + 1])
+        face = face if look.fade is None else look.fade.faded(face)
+        face = face if look.tone is None else look.tone.apply(face)
+        faces[index] = to_network(face)[0]
     return faces
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..images.monochrome import luma
+from ..images.fade import Fade
 from ..options import DetectOptions
 from .boxes import suppress
 from .tile import Tile, tiles
@@ -18,8 +17,6 @@ from .turn import Turn
 
 if TYPE_CHECKING:
     from .detect import Detector, Progress
-
-log = logging.getLogger(__name__)
 
 SMALLEST = 16.0
 """Smallest face looked for, pixels of the picture as it is searched. Below it the detectors guess,
@@ -40,11 +37,6 @@ _ANGLES = range(0, 360, 45)
 # Finds of several looks that overlap by more are one face; so are, by the smaller one's area, a
 # face and a part of it that another look takes for a face.
 _SAME_FACE, _PART = 0.4, 0.6
-# Faded prints are stretched to the range of their 1st to 99th percentile before the search; a
-# photograph with more contrast than this is searched as it is.
-_FADED, _PERCENTILES = 0.5, (0.01, 0.99)
-
-_Range = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,13 @@ def reduction(size: tuple[int, int], options: DetectOptions) -> float:
     return max(1.0, min(max(size) / _LONG_SIDE, min(size) / _SHORT_SIDE))
 
 
-def search(image: Tensor, detector: Detector, options: DetectOptions, progress: Progress) -> Finds:
+def search(
+    image: Tensor,
+    detector: Detector,
+    options: DetectOptions,
+    progress: Progress,
+    fade: Fade | None = None,
+) -> Finds:
     """Everything in one picture (3, H, W) that looks like a face, one find for each, best first.
 
     Args:
@@ -95,18 +93,17 @@ def search(image: Tensor, detector: Detector, options: DetectOptions, progress: 
         detector: looks.
         options: `long_side`, `min_size`, `confidence` and `rotations` say where and how closely.
         progress: told of every look, before it too: that is where a host may stop.
+        fade: of a faded picture, which is searched with more contrast.
     """
     parts = _parts((int(image.shape[-2]), int(image.shape[-1])), options)
     angles = _ANGLES if options.rotations else (0,)
     steps = _Steps(progress, [part.area for part in parts], len(angles))
-    found, faded = [], None
+    found = []
     least = min(options.confidence, _CANDIDATE)
     for part in parts:
         steps(0, 1)
         pixels = part.pixels(image, detector.device)
-        if part is parts[0]:  # the whole picture
-            faded = _faded_range(pixels)
-        pixels = _stretched(pixels, faded)
+        pixels = pixels if fade is None else fade.stretched(pixels)
         for angle in angles:
             steps(0, 1)
             turn = Turn(angle, (int(pixels.shape[-2]), int(pixels.shape[-1])))
@@ -199,21 +196,3 @@ def _parts(size: tuple[int, int], options: DetectOptions) -> list[_Part]:
     return parts + [
         _Part(tile, ratio, smallest) for tile in tiles(size, side, min(shared, side // 2))
     ]
-
-
-def _faded_range(image: Tensor) -> _Range:
-    """The range of a faded picture's luma; None where there is contrast enough, or none."""
-    light = luma(image[None]).flatten()
-    ranks = [max(1, round(share * len(light))) for share in _PERCENTILES]
-    low, high = (float(light.kthvalue(rank).values) for rank in ranks)
-    if high - low >= _FADED or high <= low:
-        return None
-    log.debug("Faded picture (%.2f to %.2f): searched with more contrast.", low, high)
-    return low, high
-
-
-def _stretched(image: Tensor, luma_range: _Range) -> Tensor:
-    if luma_range is None:
-        return image
-    low, high = luma_range
-    return ((image - low) / (high - low)).clamp(0, 1)

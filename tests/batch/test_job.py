@@ -246,3 +246,83 @@ def test_a_name_with_a_line_in_it_forges_no_line(tmp_path, no_face, restore, cap
     captured = capsys.readouterr()
     assert "\nFailed: b.png" not in captured.out + captured.err
     assert (tmp_path / "out.png").exists()
+
+
+# --- the crops of the faces -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "flags"), [(".png", []), (".webp", ["--format", "webp"])])
+def test_crops_are_saved_before_and_after_and_named_in_the_report(
+    tmp_path, portrait, restore, suffix, flags
+):
+    folder = tmp_path / "in"
+    save(folder / "one.png", portrait)
+    save(folder / "deeper" / "two.png", np.concatenate([portrait, portrait], axis=1))
+    crops, report = tmp_path / "crops", tmp_path / "report.json"
+    places = ["-r", "-o", tmp_path / "out", "--save_crops", crops, "--report", report]
+    assert restore(folder, *places, *flags) == 0
+    assert files(crops) == sorted(
+        f"{name}_{which}{suffix}"
+        for name in ("one_face0", "deeper/two_face0", "deeper/two_face1")
+        for which in ("before", "after")
+    )
+    entries = {Path(entry["input"]).stem: entry for entry in json.loads(report.read_text())}
+    assert [one["face"] for one in entries["two"]["crops"]] == [0, 1]
+    for entry in entries.values():
+        for one in entry["crops"]:
+            before, after = (np.asarray(Image.open(one[key])) for key in ("before", "after"))
+            assert before.shape == after.shape == (64, 64, 3)
+            assert not np.array_equal(before, after)
+            assert before.std() > 10
+
+
+def test_a_crop_is_the_aligned_face_and_has_its_number(tmp_path, portrait, restore):
+    """Whatever order the faces are kept in, and if others are left out."""
+    picture = save(tmp_path / "p.png", np.concatenate([portrait, portrait[:, ::-1]], axis=1))
+    crops, only = tmp_path / "crops", tmp_path / "only"
+    sorting = ["--sort", "left-right", "--keep"]
+    assert restore(picture, "-o", tmp_path / "a.png", "--save_crops", crops, *sorting, "1,0") == 0
+    left, right = (
+        np.asarray(Image.open(crops / f"p_face{i}_before.png")).astype(float) for i in (0, 1)
+    )
+    assert np.abs(left - right[:, ::-1]).mean() < 0.5 * np.abs(left - right).mean()
+    assert restore(picture, "-o", tmp_path / "b.png", "--save_crops", only, *sorting, "1") == 0
+    assert files(only) == ["p_face1_after.png", "p_face1_before.png"]
+    assert np.array_equal(np.asarray(Image.open(only / "p_face1_before.png")), right)
+
+
+def test_quality_reaches_the_crops_and_gray_stays_gray(tmp_path, portrait, restore):
+    gray = save(tmp_path / "g.png", portrait.mean(-1).astype(np.uint8))
+    sizes = []
+    for quality in (30, 95):
+        folder = tmp_path / str(quality)
+        flags = ["--save_crops", folder, "--quality", quality]
+        assert restore(gray, "-o", tmp_path / f"{quality}.jpg", *flags) == 0
+        crop = folder / "g_face0_after.jpg"
+        assert Image.open(crop).mode == "L"
+        sizes.append(crop.stat().st_size)
+    assert sizes[0] < 0.7 * sizes[1]
+
+
+def test_crops_replace_nothing_unasked(tmp_path, portrait, restore, capsys):
+    picture, crops = save(tmp_path / "p.png", portrait), tmp_path / "crops"
+    crops.mkdir()
+    (crops / "p_face0_after.png").write_bytes(b"mine")
+    arguments = [picture, "-o", tmp_path / "out.png", "--save_crops", crops]
+    assert restore(*arguments) == 2
+    assert "p_face0_after.png" in said(capsys) and not (tmp_path / "out.png").exists()
+    assert (crops / "p_face0_after.png").read_bytes() == b"mine"
+    assert files(crops) == ["p_face0_after.png"]
+    assert restore(*arguments, "--overwrite") == 0
+    assert Image.open(crops / "p_face0_after.png").size == (64, 64)
+    # What an earlier run has left in a folder is no input.
+    assert restore(crops, "-o", tmp_path / "again") == 2
+    assert "no pictures" in said(capsys)
+
+
+def test_a_place_for_crops_that_cannot_be_one(tmp_path, portrait, restore, capsys):
+    picture = save(tmp_path / "p.png", portrait)
+    assert restore(picture, "--save_crops", picture) == 2
+    assert "is a file; give a folder" in said(capsys)
+    assert restore(picture, "--aligned", "--save_crops", tmp_path / "c") == 2
+    assert "cannot be combined" in said(capsys)

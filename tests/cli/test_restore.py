@@ -301,7 +301,7 @@ def test_damaged_weights_do_not_paint_the_picture(tmp_path, photo, small_state, 
     [
         ["--color_match", "1"],
         ["--mask", "hull"],
-        ["--mask", "ellipse"],
+        ["--mask", "rectangle"],
         ["--template", "ffhq"],
         ["--feather", "100"],
         ["--border", "100"],

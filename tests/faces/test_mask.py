@@ -75,7 +75,7 @@ def test_masks_are_soft_and_end_inside_the_crop(kind, size, feather) -> None:
 
 def test_rectangle_is_the_official_one() -> None:
     """26 px zeroed, Gaussian sigma 4 twice: the same as one Gaussian of 4 * sqrt(2)."""
-    mask = crop_masks(aligned(1, 512), MaskOptions())[0, 0]
+    mask = crop_masks(aligned(1, 512), MaskOptions(mask="rectangle"))[0, 0]
     profile = mask[256]
     x = torch.arange(512.0)
     expected = torch.special.ndtr((x - 25.5) / (4 * 2**0.5))
@@ -98,7 +98,9 @@ def crossings(mask: torch.Tensor, level: float = 0.5) -> tuple[float, float]:
 @pytest.mark.parametrize("size", [512, 256])
 def test_the_border_is_as_wide_as_asked_for(border, size) -> None:
     """A blurred step is at one half where the step was: at the border's inner edge."""
-    mask = crop_masks(aligned(1, size), MaskOptions(border=border, feather=16))[0, 0]
+    mask = crop_masks(aligned(1, size), MaskOptions(mask="rectangle", border=border, feather=16))[
+        0, 0
+    ]
     width = border * size / 512
     rise, fall = crossings(mask[size // 2])
     assert rise == pytest.approx(width - 0.5, abs=0.3)
@@ -109,7 +111,9 @@ def test_the_border_is_as_wide_as_asked_for(border, size) -> None:
 def test_a_border_narrower_than_the_blur_gives_way_to_it() -> None:
     """Otherwise the crop's edge would not be zero: 2 blurs of 3 sigma, 17 px each."""
     for border in (0.0, 10.0, 26.0):
-        mask = crop_masks(aligned(1, 512), MaskOptions(border=border, feather=32))[0, 0]
+        mask = crop_masks(
+            aligned(1, 512), MaskOptions(mask="rectangle", border=border, feather=32)
+        )[0, 0]
         rise, _ = crossings(mask[256])
         assert rise == pytest.approx(2 * 17 + 1 - 0.5, abs=0.3)
 
@@ -117,7 +121,9 @@ def test_a_border_narrower_than_the_blur_gives_way_to_it() -> None:
 @pytest.mark.parametrize("feather", [8.0, 24.0, 48.0])
 def test_a_feather_is_the_width_of_the_edge(feather) -> None:
     """Four standard deviations: from 2.3 % to 97.7 %."""
-    mask = crop_masks(aligned(1, 512), MaskOptions(border=128, feather=feather))[0, 0, 256]
+    mask = crop_masks(aligned(1, 512), MaskOptions(mask="rectangle", border=128, feather=feather))[
+        0, 0, 256
+    ]
     low, high = torch.special.ndtr(torch.tensor([-2.0, 2.0])).tolist()
     assert crossings(mask, high)[0] - crossings(mask, low)[0] == pytest.approx(feather, rel=0.05)
 

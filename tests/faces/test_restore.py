@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from gpen_core.errors import GPENError, InputError
+from gpen_core.faces.align import align
+from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.faces.restore import fit, is_out_of_memory, restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
+from gpen_core.images.fade import Fade
 from gpen_core.images.layouts import from_network, to_network
 from gpen_core.images.monochrome import Tone
 from gpen_core.models.load import build_model
@@ -298,3 +301,54 @@ def test_large_faces_go_through_a_cpu_one_by_one(monkeypatch):
     assert passes == [1, 1, 1]
     monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
     assert [len(part) for part in Run(Tools(model), Options()).parts(faces_of(3))] == [1, 1, 1]
+
+
+# --- faded pictures ------------------------------------------------------------------------------
+
+
+def photo_of(portrait) -> torch.Tensor:
+    return torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def aligned_faces(image: torch.Tensor) -> Faces:
+    faces = detect(image, load_detector())
+    assert len(faces) == 1
+    return align(image, faces, 64)
+
+
+def test_a_faded_face_is_restored_as_a_fresh_one_and_faded_again(portrait, small_model):
+    """So the network sees the same, however faded the print is."""
+    image = photo_of(portrait)
+    plain = aligned_faces(image)
+    assert plain.fades == (None,)
+    results = []
+    for contrast, black in ((0.4, 0.3), (0.2, 0.5)):
+        faded = aligned_faces(image * contrast + black)
+        assert faded.fades[0] is not None
+        # The same places, so that only the contrast differs.
+        faded = align(image * contrast + black, faded.with_(landmarks=plain.landmarks), 64)
+        restored = restore(faded, small_model).restored
+        assert not torch.equal(restore(faded.with_(fades=()), small_model).restored, restored)
+        results.append((((restored + 1) / 2) - black) / contrast)
+        low, high = (black - 0.1 * contrast, black + 1.1 * contrast)
+        assert low < float((restored.amin() + 1) / 2) < float((restored.amax() + 1) / 2) < high
+    torch.testing.assert_close(*results, atol=0.01, rtol=0)
+
+
+def test_strength_and_tone_of_a_faded_picture_are_those_of_the_print(portrait, small_model):
+    image = photo_of(portrait).mean(1, keepdim=True).expand(-1, 3, -1, -1) * 0.3 + 0.5
+    faces = aligned_faces(image)
+    none = restore(faces, small_model, RestoreOptions(strength=0.0)).restored
+    torch.testing.assert_close(none, faces.crops, atol=1e-5, rtol=0)
+    gray = restore(faces, small_model).restored
+    assert torch.equal(gray[:, 0], gray[:, 1]) and torch.equal(gray[:, 0], gray[:, 2])
+
+
+def test_a_picture_with_contrast_goes_through_unchanged(portrait, small_model):
+    faces = aligned_faces(photo_of(portrait))
+    assert torch.equal(
+        restore(faces, small_model).restored, restore(faces.with_(fades=()), small_model).restored
+    )
+    group = Faces.concat([faces, faces.with_(fades=(Fade(0.2, 0.5),))])
+    assert group.fades == (None, Fade(0.2, 0.5))
+    assert group.of_images(slice(1, 2)).fades_of_faces() == [Fade(0.2, 0.5)]
