@@ -366,8 +366,13 @@ def test_help_templates_and_locales_are_served(server):
     for name in map(urllib.parse.quote, names):
         assert server.read(f"/api/workflow_templates/gpen/{name}.json")
         assert server.read(f"/api/workflow_templates/gpen/{name}.jpg")[:2] == b"\xff\xd8"
+    scripts = {each for each in server.get("/extensions") if each.startswith("/extensions/gpen/")}
+    assert scripts == {
+        f"/extensions/gpen/js/{path.name}" for path in (ROOT / "web" / "js").glob("*.js")
+    }
     locales = server.get("/i18n")
     assert "GPEN_PasteFaces" in locales["zh"]["nodeDefs"]
+    assert all(locales[each]["templateWorkflows"]["category"]["gpen"] for each in ("en", "zh"))
     docs = ROOT / "web" / "docs"
     pages = [*docs.glob("*.md"), *docs.glob("*/zh.md")]
     assert len(pages) == 14
