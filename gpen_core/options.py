@@ -427,6 +427,7 @@ class FilmOptions(Checked):
     Attributes:
         quality: 1 to 100; None: hardly to be told from the original.
         frames: first and last frame wanted, counted from 0; None: all.
+        window: start and length wanted, seconds; a length of 0 reaches to the end. None: all.
 
     Example:
         >>> FilmOptions(codec="hevc", frames=(100, 250)).frames
@@ -438,6 +439,7 @@ class FilmOptions(Checked):
     )
     quality: int | None = None
     frames: tuple[int, int] | None = None
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from .load_model import LoadGPENModel
 from .paste import PasteFaces
 from .restore import RestoreFaces
 from .restore_image import RestoreImage
+from .restore_video import RestoreVideo
 from .select import SelectFaces
 
 
 class GPENExtension(ComfyExtension):
-    """The seven nodes."""
+    """The nodes."""
 
     async def on_load(self) -> None:
         """Called by hosts that know more than nodes, before the list is asked for."""
@@ -26,6 +27,7 @@ class GPENExtension(ComfyExtension):
         return [
             LoadGPENModel,
             RestoreImage,
+            RestoreVideo,
             DetectFaces,
             SelectFaces,
             RestoreFaces,

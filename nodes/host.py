@@ -325,6 +325,20 @@ class HostHooks(Hooks):
         self.events.append(warn(self._node, sentence))
 
 
+class FilmHooks(HostHooks):
+    """The same for a film, of which nobody knows at the start how many faces it has."""
+
+    # Shares of the bar, in thousandths: where a stage begins, and how much of it is the stage's.
+    _SHARES: ClassVar[dict[str, tuple[int, int]]] = {"survey": (0, 300), "film": (300, 700)}
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Raises the host's interruption when the user asked for it."""
+        super().progress(stage, done, total)
+        if stage in self._SHARES:
+            begin, share = self._SHARES[stage]
+            self._bar.update_absolute(begin + round(share * done / max(total, 1)), 1000)
+
+
 def fetched(entry: Entry, folder: Path) -> Path:
     """The file of a catalogue entry, fetched into a folder whose user chose the entry.
 

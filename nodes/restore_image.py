@@ -96,11 +96,7 @@ class RestoreImage(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None = None, **_: Any) -> str:
         """Changes when the file is replaced on disk."""
-        try:
-            path = weights.model_file_here(_chosen(file))
-            return "" if path is None else host.identity(path)
-        except GPENError:
-            return ""  # nobody may need it; the run says so otherwise
+        return fingerprint_of(file)
 
     @classmethod
     def execute(
@@ -120,7 +116,7 @@ class RestoreImage(io.ComfyNode):
             backgrounds.choose(image, upscale_model=upscale_model),
             masks.painted(mask, image),
         )
-        model = gpen_model or host.load_model(weights.model_file(_chosen(file)))
+        model = gpen_model or host.load_model(weights.model_file(chosen_file(file)))
         tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
         hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
         pieces: list[Tensor] = []
@@ -141,7 +137,16 @@ class RestoreImage(io.ComfyNode):
         )
 
 
-def _chosen(file: str | None) -> str:
+def fingerprint_of(file: str | None) -> str:
+    """Of the model file that the widget names, empty where it is not here."""
+    try:
+        path = weights.model_file_here(chosen_file(file))
+        return "" if path is None else host.identity(path)
+    except GPENError:
+        return ""  # nobody may need it; the run says so otherwise
+
+
+def chosen_file(file: str | None) -> str:
     """The file that the widget names; graphs saved before there was one mean the first."""
     return weights.model_choices()[0] if file is None else file
 

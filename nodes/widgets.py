@@ -19,8 +19,10 @@ from ..gpen_core.options import (
     PasteOptions,
     RestoreOptions,
     SelectOptions,
+    TrackOptions,
     default_of,
     spec_of,
+    specs,
 )
 from . import weights
 from .schema import advanced
@@ -154,13 +156,18 @@ def sort(**changes: str) -> io.Input:
     return of(SelectOptions, "sort", **changes)
 
 
-def keep() -> io.Input:
-    tooltip = f"{spec_of(SelectOptions, 'keep').help} Applied to each frame of a batch separately."
+def keep(of_what: str = "Applied to each frame of a batch separately.") -> io.Input:
+    tooltip = f"{spec_of(SelectOptions, 'keep').help} {of_what}"
     return of(SelectOptions, "keep", tooltip=tooltip)
 
 
 def skip_sharp() -> io.Input:
     return advanced(of(SelectOptions, "skip_sharp"))
+
+
+def tracking() -> list[io.Input]:
+    """How faces are followed in a video."""
+    return [advanced(of(TrackOptions, name)) for name, _, _ in specs(TrackOptions)]
 
 
 def template() -> io.Input:

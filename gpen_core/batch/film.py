@@ -31,6 +31,7 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
         ("background", job.background is not None),
         ("user_mask", job.user_mask is not None),
         ("compare", job.compare),
+        ("save_crops", bool(job.crops)),
     ):
         if given:
             raise InputError("films do not have this option.", option=name)

@@ -119,7 +119,7 @@ def restore_film(
     folder = target.with_name(f".{target.name}.gpen")
     with _Work.of(folder, _plan(film, encoding, run, options), hooks) as work:
         report.survey = work.survey(film, run, hooks)
-        wanted = _wanted(report.survey, options.frames)
+        wanted = _wanted(film, report.survey, options)
         parts = _parts(report.survey, wanted)
         maker = _PartMaker(film, encoding, run, options, report.survey)
         done = 0
@@ -153,9 +153,11 @@ def _check(run: Run, target: Path) -> None:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
 
 
-def _wanted(known: Survey, frames: tuple[int, int] | None) -> range:
+def _wanted(film: Film, known: Survey, options: FilmOptions) -> range:
     """Indices of the frames that the result has."""
-    count = len(known.times)
+    count, frames = len(known.times), options.frames
+    if options.window is not None:
+        return _in_window(film, known, options.window)
     if frames is None:
         return range(count)
     if frames[0] >= count:
@@ -164,6 +166,20 @@ def _wanted(known: Survey, frames: tuple[int, int] | None) -> range:
             option="frames",
         )
     return range(frames[0], min(frames[1] + 1, count))
+
+
+def _in_window(film: Film, known: Survey, window: tuple[float, float]) -> range:
+    start, length = window
+    times = [float(time * film.time_base) for time in known.times]
+    # A hundredth of a frame is rounding.
+    slack = 0.01 / float(film.rate)
+    end = start + length if length else float("inf")
+    inside = [i for i, time in enumerate(times) if start - slack <= time < end - slack]
+    if not inside:
+        raise InputError(
+            f"{shown(film.path)}: no frame from {start:g} s on; the last is at {times[-1]:g} s."
+        )
+    return range(inside[0], inside[-1] + 1)
 
 
 def _parts(known: Survey, wanted: range) -> list[range]:
