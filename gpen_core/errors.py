@@ -67,3 +67,7 @@ class MissingDependencyError(GPENError, ImportError):
         >>> isinstance(error, ImportError)
         True
     """
+
+
+class OutOfMemory(GPENError, MemoryError):
+    """Memory did not suffice, even for the smallest part and on the CPU."""

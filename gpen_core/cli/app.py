@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from ..errors import GPENError
+from ..errors import GPENError, OutOfMemory
+from ..memory.shortage import is_out_of_memory
 from .bench import SpacedValues, bench
 from .console import complain, console, say
 from .convert import convert
@@ -83,6 +84,11 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("Stopped.")
         return _INTERRUPTED
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        complain(OutOfMemory("Not enough memory; use less at once, or close other programs."))
+        return 2
     return 0
 
 

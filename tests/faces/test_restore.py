@@ -14,11 +14,12 @@ from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.align import align
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.found import Faces
-from gpen_core.faces.restore import fit, is_out_of_memory, restore, restore_crops
+from gpen_core.faces.restore import fit, restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
 from gpen_core.images.fade import Fade
 from gpen_core.images.layouts import from_network, to_network
 from gpen_core.images.monochrome import Tone
+from gpen_core.memory.shortage import is_out_of_memory
 from gpen_core.models.load import build_model
 from gpen_core.models.model import Model
 from gpen_core.networks import GPEN, GPENConfig
