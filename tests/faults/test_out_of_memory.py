@@ -18,6 +18,7 @@ from tally import Tally
 
 from gpen_core.cli.app import run as gpen
 from gpen_core.errors import GPENError, InputError, OutOfMemory
+from gpen_core.faces import detect as detecting
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.mask import crop_masks
 from gpen_core.faces.parse import FaceParser
@@ -109,7 +110,11 @@ def test_what_was_too_much_is_not_tried_again():
 
 
 def test_other_errors_and_final_sentences_pass_at_once():
-    for error in (InputError("out of memory, says the file"), RuntimeError("shape"), OutOfMemory()):
+    for error in (
+        InputError("out of memory, says the file"),
+        RuntimeError("shape"),
+        OutOfMemory("x"),
+    ):
         calls = []
 
         def fail(count, device, error=error, calls=calls):
@@ -158,8 +163,21 @@ class Full:
         return self.inner
 
 
-def test_detection_leaves_a_full_device(portrait):
-    images = torch.from_numpy(portrait).permute(2, 0, 1)[None].float() / 255
+@pytest.fixture
+def full_device(monkeypatch):
+    """The first thing that detection allocates on `META` fails."""
+    stretch = detecting._stretch
+
+    def here_only(image):
+        if image.device == META:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return stretch(image)
+
+    monkeypatch.setattr(detecting, "_stretch", here_only)
+
+
+def test_detection_leaves_a_full_device(portrait, full_device):
+    images = torch.tensor(portrait).permute(2, 0, 1)[None].float() / 255
     inner, hooks = load_detector(), Recording()
     found = detect(images.repeat(2, 1, 1, 1), Full(inner), hooks=hooks)
     alone = detect(images, inner)
@@ -167,7 +185,7 @@ def test_detection_leaves_a_full_device(portrait):
     assert hooks.events == ["Out of memory while detecting faces on meta; continuing on the CPU."]
 
 
-def test_a_detector_that_cannot_move_ends_in_a_sentence():
+def test_a_detector_that_cannot_move_ends_in_a_sentence(full_device):
     class Stuck:
         device, name, network = META, "stuck", None
 
@@ -211,7 +229,7 @@ def test_a_copy_elsewhere_leaves_the_network_alone():
 
 @pytest.mark.parametrize("name", ["mtcnn"])
 def test_the_detectors_find_the_same_as_their_copies(name, portrait):
-    images = torch.from_numpy(portrait).permute(2, 0, 1)[None].float() / 255
+    images = torch.tensor(portrait).permute(2, 0, 1)[None].float() / 255
     detector = load_detector(name)
     assert torch.equal(
         detect(images, detector.on("cpu")).landmarks, detect(images, detector).landmarks
