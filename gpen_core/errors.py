@@ -70,4 +70,9 @@ class MissingDependencyError(GPENError, ImportError):
 
 
 class OutOfMemory(GPENError, MemoryError):
-    """Memory did not suffice, even for the smallest part and on the CPU."""
+    """Memory did not suffice, even for the smallest part and on the CPU.
+
+    Example:
+        >>> isinstance(OutOfMemory("Not enough memory for reading a.png."), MemoryError)
+        True
+    """

@@ -122,7 +122,15 @@ def _why_unwritten(error: BaseException) -> str | None:
 
 
 def remove_torn(folder: Path) -> None:
-    """Remove scratch files that a killed process left; nobody else may write there meanwhile."""
+    """Remove scratch files that a killed process left; nobody else may write there meanwhile.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, ".gpen-x.part").touch()
+        ...     remove_torn(Path(folder))
+        ...     list(Path(folder).iterdir())
+        []
+    """
     for torn in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         _discard(torn)
 
@@ -132,6 +140,11 @@ def make_folder(folder: Path) -> Path:
 
     Raises:
         InputError: it cannot be.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     make_folder(Path(folder, "a", "b")).is_dir()
+        True
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,6 +161,12 @@ def append_line(path: Path, line: str) -> None:
 
     Raises:
         InputError: it cannot be written.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     append_line(Path(folder, "log"), "one")
+        ...     Path(folder, "log").read_text()
+        'one\\n'
     """
     try:
         with path.open("ab", buffering=0) as file:

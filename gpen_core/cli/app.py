@@ -21,7 +21,7 @@ from .evaluate import evaluate
 from .export import export
 from .faces import faces
 from .inspect import inspect
-from .memory import keep_freed_memory
+from .memory import prepare_memory
 from .models import app as models
 from .pack_faces import pack_faces
 from .restore import restore
@@ -94,14 +94,14 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """The installed command `gpen`."""
-    keep_freed_memory()
+    prepare_memory()
     sys.exit(run(sys.argv[1:]))
 
 
 def run_gpen(arguments: list[str] | None = None) -> int:
     """`run_gpen.py`: `gpen restore`, for ready crops unless `--face_align` is given."""
     if arguments is None:
-        keep_freed_memory()
+        prepare_memory()
         arguments = sys.argv[1:]
     arguments = list(arguments)
     aligning = {"--face_align", "--face-align", "--aligned", "--help", "-h"}

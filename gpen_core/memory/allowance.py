@@ -117,19 +117,35 @@ def _from(
 
 
 def shortage(doing: str) -> OutOfMemory:
-    """The sentence for a shortage that nothing helps against."""
+    """The sentence for a shortage that nothing helps against.
+
+    Example:
+        >>> str(shortage("reading a.png")).partition(";")[0]
+        'Not enough memory for reading a.png'
+    """
     return OutOfMemory(
         f"Not enough memory for {doing}; use a smaller picture or model, or close other programs."
     )
 
 
 def movable(holder: Any) -> torch.device:
-    """Where the networks of a detector or parser are; the CPU if it cannot be moved."""
+    """Where the networks of a detector or parser are; the CPU if it cannot be moved.
+
+    Example:
+        >>> movable(lambda image: image)
+        device(type='cpu')
+    """
     return torch.device(holder.device) if hasattr(holder, "on") else CPU
 
 
 def moved(holder: Result, device: torch.device) -> Result:
-    """A detector or parser on another device, where it can be moved; itself elsewhere."""
+    """A detector or parser on another device, where it can be moved; itself elsewhere.
+
+    Example:
+        >>> parser = print
+        >>> moved(parser, torch.device("meta")) is parser
+        True
+    """
     if movable(holder) == device:
         return holder
     return holder.on(device) if hasattr(holder, "on") else holder

@@ -73,3 +73,27 @@ def test_elsewhere_nothing_is_done(monkeypatch):
 
     monkeypatch.setattr(sys, "platform", "win32")
     assert not keep_freed_memory()
+
+
+def test_kernels_are_bounded_unless_the_environment_says_how_many(monkeypatch):
+    from gpen_core.cli.memory import bound_kernels
+
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.delenv(name, raising=False)
+    bound_kernels()
+    assert os.environ[name] == "128"
+    monkeypatch.setenv(name, "7")
+    bound_kernels()
+    assert os.environ[name] == "7"
+
+
+def test_the_command_prepares_its_memory_before_pytorch_is_there():
+    code = (
+        "import sys, gpen_core.cli.app as app; app.run = lambda arguments: 0\n"
+        "try: app.main()\n"
+        "except SystemExit: pass\n"
+        "import os; assert 'torch' not in sys.modules\n"
+        "assert os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'] == '128'"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ONEDNN")}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -17,13 +17,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz")]
 
+from gpen_core.cli.memory import prepare_memory
+
+if __name__ == "__main__":
+    prepare_memory()  # as the command does, before PyTorch is there
+
+import numpy as np
+import torch
+from PIL import Image
 from small_models import first_version
 
 from gpen_core.batch.job import Job, restore_files
