@@ -10,6 +10,7 @@ import sys
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 32 << 20
 _NEVER = 2**31 - 1
+_PICTURES = 25
 _KERNELS, _KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 128
 
 
@@ -17,6 +18,17 @@ def prepare_memory() -> None:
     """What a process of ours does before PyTorch is imported."""
     keep_freed_memory()
     bound_kernels()
+
+
+def return_freed_memory(done: int) -> None:
+    """Give what is kept back to the system every 25 pictures, or holes of all sizes add up.
+
+    Args:
+        done: pictures so far.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None and done % _PICTURES == 0:
+        trim(0)
 
 
 def bound_kernels() -> None:

@@ -97,3 +97,28 @@ def test_the_command_prepares_its_memory_before_pytorch_is_there():
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ONEDNN")}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+@glibc
+def test_holes_are_given_back_every_25_pictures():
+    code = """
+import ctypes, sys
+from gpen_core.cli.memory import keep_freed_memory, return_freed_memory
+
+assert keep_freed_memory()
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+c.free.argtypes = [ctypes.c_void_p]
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+blocks = [c.malloc(1 << 20) for _ in range(200)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 20)
+for block in blocks[:-1]:  # the last one holds the heap's end
+    c.free(block)
+full = resident()
+return_freed_memory(24)
+assert resident() > full - 20, (resident(), full)
+return_freed_memory(25)
+assert resident() < full - 150, (resident(), full)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

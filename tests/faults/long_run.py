@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz")]
 
-from gpen_core.cli.memory import prepare_memory
+from gpen_core.cli.memory import prepare_memory, return_freed_memory
 
 if __name__ == "__main__":
     prepare_memory()  # as the command does, before PyTorch is there
@@ -78,6 +78,7 @@ def run(count: int, seed: int) -> tuple[list[int], dict[str, int]]:
             target = source.with_name(f"{number}_restored{source.suffix}")
             (outcome,) = restore_files(Job(((source, target),)), worker)
             ends[outcome.status] = ends.get(outcome.status, 0) + 1
+            return_freed_memory(number + 1)
             memory.append(resident())
             source.unlink()
             target.unlink(missing_ok=True)
