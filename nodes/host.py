@@ -7,10 +7,8 @@ nodes: the host forgets a node's output as soon as another workflow runs.
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +21,6 @@ from torch import Tensor, nn
 
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces import detect, parse
-from ..gpen_core.faces.restore import is_out_of_memory
 from ..gpen_core.hooks import Hooks
 from ..gpen_core.models.cache import CACHE, file_identity
 from ..gpen_core.models.device import DTYPES, resolve_precision
@@ -150,7 +147,7 @@ class HostDetector(Managed):
     It remembers what it has found, until the host frees it.
     """
 
-    def __init__(self, detector: detect.Detector, device: torch.device) -> None:
+    def __init__(self, detector: Any, device: torch.device) -> None:
         super().__init__(detector.network, device)
         self._detector, self._searches = detector, Searches()
         self.name, self.network = detector.name, detector.network
@@ -164,20 +161,17 @@ class HostDetector(Managed):
         self, image: Tensor, min_size: float, confidence: float, progress: detect.Progress
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Detector`."""
-        limits = (min_size, confidence)
-        call = functools.partial(_call_detector, image, limits, progress)
-        return self._searches.get(
-            image, limits, lambda: _or_on_cpu(self, self._detector, call, _DETECTOR_BYTES)
-        )
 
+        def search() -> tuple[Tensor, Tensor, Tensor]:
+            self.bring(_DETECTOR_BYTES)
+            return self._detector(image.to(self.device), min_size, confidence, progress)
 
-def _call_detector(
-    image: Tensor,
-    limits: tuple[float, float],
-    progress: detect.Progress,
-    detector: detect.Detector,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return detector(image.to(detector.device), *limits, progress)
+        return self._searches.get(image, (min_size, confidence), search)
+
+    def on(self, device: torch.device) -> detect.Detector:
+        """A copy on another device, not in the host's care; where the core flees to."""
+        memory.soft_empty_cache()
+        return self._detector.on(device)
 
 
 class HostParser(Managed):
@@ -186,28 +180,18 @@ class HostParser(Managed):
     def __init__(self, parser: parse.FaceParser, device: torch.device) -> None:
         super().__init__(parser.network, device)
         self._parser = parser
-        parser.device = device
+        self.device = parser.device = device
+        self.batch = parser.batch
 
     def __call__(self, faces: Tensor) -> Tensor:
         """See `Parser`."""
-        return _or_on_cpu(self, self._parser, lambda parser: parser(faces), _PARSER_BYTES)
+        self.bring(_PARSER_BYTES)
+        return self._parser(faces)
 
-
-def _or_on_cpu(managed: Managed, holder: Any, call: Callable[[Any], Any], needed: float) -> Any:
-    """`call(holder)` on the host's device, or on the CPU when that has no memory left."""
-    try:
-        managed.bring(needed)
-        return call(holder)
-    except Exception as error:
-        if managed.patcher.load_device == CPU or not is_out_of_memory(error):
-            raise
-        log.warning("Out of memory while detecting or parsing faces; continuing on the CPU.")
-    memory.soft_empty_cache()
-    twin = copy.deepcopy(holder)
-    twin.network.to(CPU)
-    if hasattr(twin, "batch"):
-        twin.device = CPU
-    return call(twin)
+    def on(self, device: torch.device) -> parse.FaceParser:
+        """A copy on another device, not in the host's care; where the core flees to."""
+        memory.soft_empty_cache()
+        return self._parser.on(device)
 
 
 def _detection_device() -> torch.device:

@@ -136,7 +136,7 @@ def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:
         group = faces.of_images(chosen)
         for few in groups(len(group), _FACES_AT_ONCE):
             part = group.take(range(few.start, few.stop))
-            canvas.add(part, run.masks(part))
+            run.paste(canvas, part, run.masks(part))
         pasted.put(chosen, batch.pictures(canvas.images, chosen, run.hooks))
         changed.put(chosen, canvas.mask[:, 0])
     return pasted.tensor, changed.tensor

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import folder_paths
 
+from ..gpen_core.errors import InputError
+from ..gpen_core.files import replacing
+
 log = logging.getLogger(__name__)
 
 _SAMPLES = Path(__file__).resolve().parents[1] / "docs" / "samples"
@@ -24,8 +27,9 @@ def offer() -> None:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         for sample in sorted(_SAMPLES.iterdir()):
             if sample.suffix in _SUFFIXES and not (target / sample.name).exists():
-                shutil.copy(sample, target / sample.name)
+                with replacing(target / sample.name) as scratch:
+                    shutil.copyfile(sample, scratch)
                 log.info("Sample for the example workflows: %s", target / sample.name)
         stamp.touch()
-    except OSError as error:
+    except (OSError, InputError) as error:
         log.warning("The sample pictures of the example workflows could not be copied: %s.", error)

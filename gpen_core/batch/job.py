@@ -16,10 +16,13 @@ from ..faces.paste import Surface
 from ..faces.sharp import REASON as SHARPER
 from ..files import shown
 from ..films.formats import is_film
+from ..hooks import Recording
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import read_picture
 from ..images.write import check_size, check_writable, write_picture
+from ..memory.allowance import shortage
+from ..memory.shortage import is_out_of_memory
 from ..options import FilmOptions
 from ..run import Restored, Run
 from .companions import Companions, read_mask
@@ -186,8 +189,7 @@ def restore_files(
             outcome.status, outcome.error = "failed", _with_source(explain(error), source)
         except Exception as error:
             log.debug("%s", source, exc_info=True)
-            outcome.status = "failed"
-            outcome.error = f"{shown(source)}: unexpected {type(error).__name__}: {error}"
+            outcome.status, outcome.error = "failed", f"{shown(source)}: {_why(error)}"
         outcome.seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
         yield outcome
 
@@ -202,15 +204,18 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     check_writable(target, job.overwrite)
     if job.compare:
         check_writable(sibling(target, COMPARE), job.overwrite)
+    told = Recording(run.hooks)
+    outcome.events = told.events
     base = job.crops.get(target)
     if base is not None:
         check_crops(base, [0], overwrite=job.overwrite)
-    picture = read_picture(source)
+    picture = read_picture(source, told.event)
     outcome.size = [picture.size[1], picture.size[0]]
     _check_size(job, run, task, picture)
     outcome.seconds["read"] = time.perf_counter() - start
     result = _run(job, run, source, picture)
-    outcome.faces, outcome.events = result.report.faces, result.report.events
+    outcome.faces = result.report.faces
+    told.events += result.report.events
     outcome.seconds |= result.report.seconds
     outcome.status = _status(job, result, source)
     start = time.perf_counter()
@@ -219,12 +224,11 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
         outcome.crops = save_crops(
             result, picture, base, overwrite=job.overwrite, quality=job.quality
         )
-    write_picture(target, restored, overwrite=job.overwrite, quality=job.quality)
+    how: dict[str, Any] = {"overwrite": job.overwrite, "quality": job.quality, "event": told.event}
+    write_picture(target, restored, **how)
     outcome.output = str(target)
     if job.compare:
-        both = _side_by_side(picture, restored)
-        both_target = sibling(target, COMPARE)
-        write_picture(both_target, both, overwrite=job.overwrite, quality=job.quality)
+        write_picture(sibling(target, COMPARE), _side_by_side(picture, restored), **how)
     outcome.seconds["write"] = time.perf_counter() - start
 
 
@@ -276,6 +280,13 @@ def _side_by_side(before: Picture, after: Picture) -> Picture:
     width = round(before.size[1] * height / before.size[0])
     left = resize(before.pixels[None], (height, width))[0]
     return Picture(torch.cat([left, after.pixels], dim=-1), gray=before.gray)
+
+
+def _why(error: Exception) -> str:
+    """What is said of an error that is no user's."""
+    if is_out_of_memory(error):
+        return str(shortage("this"))
+    return f"unexpected {type(error).__name__}: {error}"
 
 
 def _with_source(text: str, source: Path) -> str:

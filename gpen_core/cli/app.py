@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from ..errors import GPENError
+from ..errors import GPENError, OutOfMemory
+from ..memory.shortage import is_out_of_memory
 from .bench import SpacedValues, bench
 from .console import complain, console, say
 from .convert import convert
@@ -20,7 +21,7 @@ from .evaluate import evaluate
 from .export import export
 from .faces import faces
 from .inspect import inspect
-from .memory import keep_freed_memory
+from .memory import prepare_memory
 from .models import app as models
 from .pack_faces import pack_faces
 from .restore import restore
@@ -83,19 +84,24 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("Stopped.")
         return _INTERRUPTED
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        complain(OutOfMemory("Not enough memory; use less at once, or close other programs."))
+        return 2
     return 0
 
 
 def main() -> None:
     """The installed command `gpen`."""
-    keep_freed_memory()
+    prepare_memory()
     sys.exit(run(sys.argv[1:]))
 
 
 def run_gpen(arguments: list[str] | None = None) -> int:
     """`run_gpen.py`: `gpen restore`, for ready crops unless `--face_align` is given."""
     if arguments is None:
-        keep_freed_memory()
+        prepare_memory()
         arguments = sys.argv[1:]
     arguments = list(arguments)
     aligning = {"--face_align", "--face-align", "--aligned", "--help", "-h"}

@@ -226,10 +226,11 @@ def _give(
 
 def _give_worst(figures: Figures, model: Model, options: Options, folder: Path) -> None:
     from ..evaluation.worst import worst_sheets
+    from ..files import make_folder
     from ..images.picture import Picture
     from ..images.write import write_picture
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for (damage, name), picture in worst_sheets(model, figures, options).items():
         write_picture(folder / f"{damage}-{name}.png", Picture(picture), overwrite=True)
     typer.echo(f"Written: {folder}")

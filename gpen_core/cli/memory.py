@@ -10,6 +10,35 @@ import sys
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 32 << 20
 _NEVER = 2**31 - 1
+_PICTURES = 25
+_KERNELS, _KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 128
+
+
+def prepare_memory() -> None:
+    """What a process of ours does before PyTorch is imported."""
+    keep_freed_memory()
+    bound_kernels()
+
+
+def return_freed_memory(done: int) -> None:
+    """Give what is kept back to the system every 25 pictures, or holes of all sizes add up.
+
+    Args:
+        done: pictures so far.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None and done % _PICTURES == 0:
+        trim(0)
+
+
+def bound_kernels() -> None:
+    """Have oneDNN keep the kernels of fewer shapes, unless the environment says of how many.
+
+    Each picture of another size brings forty new shapes and half a megabyte of kernels for
+    them; the 1,024 that oneDNN keeps by itself came to hundreds of MB over a folder. With 128 a
+    pass of the network and a search take as long as before.
+    """
+    os.environ.setdefault(_KERNELS, str(_KERNELS_KEPT))
 
 
 def keep_freed_memory() -> bool:

@@ -28,6 +28,7 @@ from ..options import (
 )
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
 from .console import bars, say, sentence, terminating
+from .memory import return_freed_memory
 
 if TYPE_CHECKING:
     from ..batch.job import Job
@@ -211,6 +212,7 @@ def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
         pictures = progress.add_task("pictures", total=len(job.tasks))
         for outcome in restore_files(job, run, sentence):
             outcomes.append(outcome)
+            return_freed_memory(len(outcomes))
             progress.advance(pictures)
             _say(outcome)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..memory.allowance import Allowance
 from .found import Faces
 from .templates import template as template_points
 from .warp import warp
@@ -82,7 +83,8 @@ def align(
         hooks: told about the stage "align".
 
     Returns:
-        The faces with `matrices` (N, 2, 3) float32 and `crops` (N, 3, size, size) float32 -1..1.
+        The faces with `matrices` (N, 2, 3) float32 and `crops` (N, 3, size, size) float32 -1..1,
+        on the images' device, or on the CPU where that one has no memory left.
 
     Raises:
         InputError: unusable landmarks, an unknown template, a face of an image that is not there.
@@ -103,12 +105,18 @@ def align(
             f"A face belongs to image {wrong[0]}, which is not among the {len(images)} given; pass "
             f"the images in which the faces were detected."
         )
-    crops = torch.empty(len(faces), 3, size, size, device=images.device)
-    for face, source in enumerate(sources):
-        crop = warp(images[source], matrices[face], (size, size), border="reflect")
-        crops[face] = crop.mul_(2).sub_(1).clamp_(-1, 1)
-        if hooks is not None:
+    hooks = hooks or Hooks()
+
+    def cut_out(_: int, device: torch.device) -> Tensor:
+        crops = torch.empty(len(faces), 3, size, size, device=device)
+        for face, source in enumerate(sources):
+            image = images[source].to(device)
+            crop = warp(image, matrices[face], (size, size), border="reflect")
+            crops[face] = crop.mul_(2).sub_(1).clamp_(-1, 1)
             hooks.progress("align", face + 1, len(faces))
+        return crops
+
+    crops = Allowance("aligning faces", hooks.event, device=images.device)(cut_out)
     return faces.with_(
         matrices=matrices.to(faces.landmarks.device, torch.float32),
         crops=crops,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from ..errors import InputError
 from ..hooks import Hooks
 from ..images.fade import fades_of
 from ..images.monochrome import tones_of
+from ..memory.allowance import Allowance, movable, moved
 from ..options import DETECTORS, DetectOptions
 from .boxes import short_sides
 from .found import Faces, Rejected
@@ -35,6 +37,9 @@ Progress = Callable[[int, int], None]
 
 class Detector(Protocol):
     """Anything that finds faces in one image.
+
+    One that has a method `on(device)`, which gives the same detector on another device, is sent to
+    the CPU when its own device has no memory left.
 
     Example:
         >>> detector = load_detector()
@@ -132,11 +137,15 @@ def detect(
     options, hooks = options or DetectOptions(), hooks or Hooks()
     hooks.may_stop()
     _check(images)
-    groups = []
-    for index, image in enumerate(images):
-        progress = _Progress(hooks, index, len(images))
-        groups.append(_detect_one(image, detector, options, progress).to(images.device))
-    return Faces.concat(groups)
+    detector_on = functools.cache(functools.partial(moved, detector))
+
+    def one(chosen: slice, device: torch.device) -> Faces:
+        progress = _Progress(hooks, chosen.start, len(images))
+        found = _detect_one(images[chosen.start], detector_on(device), options, progress)
+        return found.to(images.device)
+
+    allowance = Allowance("detecting faces", hooks.event, device=movable(detector))
+    return Faces.concat([found for _, found in allowance.over(len(images), one)])
 
 
 def _check(images: Tensor) -> None:

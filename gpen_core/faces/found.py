@@ -187,7 +187,7 @@ class Faces:
         """
         filled = [part for part in parts if len(part)] or [parts[0]]
         joined = {
-            name: torch.cat([getattr(part, name) for part in filled])
+            name: torch.cat([getattr(part, name).to(_device_of(filled, name)) for part in filled])
             for name in _PER_FACE
             if all(getattr(part, name) is not None for part in filled)
         }
@@ -207,3 +207,8 @@ class Faces:
             image_sizes=tuple(image_sizes),
             tones=(None,) * len(image_sizes) if tones is None else tuple(tones),
         )
+
+
+def _device_of(parts: Sequence[Faces], name: str) -> torch.device:
+    """Where the first part has a field: pixels of others may have fled to the CPU."""
+    return getattr(parts[0], name).device

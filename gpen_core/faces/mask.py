@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..hooks import Hooks
+from ..memory.allowance import Allowance, movable, moved
 from ..options import MaskOptions, class_indices
 from .found import Faces
 from .parse import Parser
@@ -31,7 +34,10 @@ _SMALL_PARTS = class_indices(("eyes", "brows", "mouth", "nose", "glasses", "earr
 
 
 def crop_masks(
-    faces: Faces, options: MaskOptions | None = None, parser: Parser | None = None
+    faces: Faces,
+    options: MaskOptions | None = None,
+    parser: Parser | None = None,
+    hooks: Hooks | None = None,
 ) -> Tensor:
     """The mask of every face, in the pixels of its restored crop.
 
@@ -39,6 +45,7 @@ def crop_masks(
         faces: restored ones; where `restored` is None, the masks are of the aligned crops' size.
         options: see `MaskOptions`.
         parser: for "parsing": labels the restored faces.
+        hooks: told of fall-backs.
 
     Returns:
         (N, 1, T, T) float32, 0..1, exactly 0 along the border, times the faces' `alpha` where they
@@ -61,26 +68,40 @@ def crop_masks(
     size, device = int(pictures.shape[-1]), pictures.device
     if len(faces) == 0:
         return torch.zeros(0, 1, size, size, device=device)
-    work = min(size, _WORKING_SIZE)
-    masks = _shape(faces, pictures, work, options, parser).to(device)
-    if size != work:
-        masks = functional.interpolate(masks, (size, size), mode="bilinear")
-    masks = masks.expand(len(pictures), 1, size, size)
-    if faces.alpha is None:
-        return masks
-    alpha = faces.alpha.to(device, torch.float32).clamp(0, 1)
-    shrinks = alpha.shape[-1] > size
-    return masks * functional.interpolate(alpha, (size, size), mode="bilinear", antialias=shrinks)
+    hooks = hooks or Hooks()
+    labels = _labels(pictures, parser, hooks) if options.mask == "parsing" else None
+
+    def draw(_: int, device: torch.device) -> Tensor:
+        work = min(size, _WORKING_SIZE)
+        masks = _shape(faces, labels, work, options).to(device)
+        if size != work:
+            masks = functional.interpolate(masks, (size, size), mode="bilinear")
+        masks = masks.expand(len(pictures), 1, size, size)
+        if faces.alpha is None:
+            return masks
+        alpha = faces.alpha.to(device, torch.float32).clamp(0, 1)
+        shrinks = alpha.shape[-1] > size
+        alpha = functional.interpolate(alpha, (size, size), mode="bilinear", antialias=shrinks)
+        return masks * alpha
+
+    return Allowance("making masks", hooks.event, device=device)(draw)
 
 
-def _shape(
-    faces: Faces, pictures: Tensor, size: int, options: MaskOptions, parser: Parser | None
-) -> Tensor:
+def _labels(pictures: Tensor, parser: Parser | None, hooks: Hooks) -> Tensor:
+    """(N, P, P) what the parser sees in faces (N, 3, T, T) -1..1."""
+    if parser is None:
+        raise InputError("The parsing mask needs a face parser; load one with `load_parser`.")
+    parser_on = functools.cache(functools.partial(moved, parser))
+    at_once = getattr(parser, "batch", len(pictures))
+    allowance = Allowance("parsing faces", hooks.event, at_once=at_once, device=movable(parser))
+    parts = allowance.over(len(pictures), lambda few, device: parser_on(device)(pictures[few]))
+    return torch.cat([labels for _, labels in parts])
+
+
+def _shape(faces: Faces, labels: Tensor | None, size: int, options: MaskOptions) -> Tensor:
     """(N or 1, 1, size, size) soft masks."""
-    if options.mask == "parsing":
-        if parser is None:
-            raise InputError("The parsing mask needs a face parser; load one with `load_parser`.")
-        return _soften(_parsed(parser(pictures), size, options), options)
+    if labels is not None:
+        return _soften(_parsed(labels, size, options), options)
     rectangle = _soften(torch.ones(1, 1, size, size), options)
     if options.mask == "ellipse":
         return rectangle * _ramp(_ellipse(faces.template or "gpen", size), options)

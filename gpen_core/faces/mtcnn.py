@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ..errors import CheckpointError, MissingDependencyError
 from ..files import sha256, wheel_file
+from ..models.device import copied
 from .boxes import square_boxes, suppress
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,10 @@ class MTCNNDetector:
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(self.network.parameters()).device
+
+    def on(self, device: torch.device) -> MTCNNDetector:
+        """The same detector on another device."""
+        return MTCNNDetector(copied(self.network, device))
 
     @torch.inference_mode()
     def __call__(

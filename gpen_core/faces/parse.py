@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import MissingDependencyError
+from ..models.device import copied
 from ..options import PARSING_CLASSES
 from .weights import read
 
@@ -61,6 +62,10 @@ class FaceParser:
         self.network = network.eval().to(self.device)
         self.size = size
         self.batch = batch
+
+    def on(self, device: torch.device) -> FaceParser:
+        """The same parser on another device."""
+        return FaceParser(copied(self.network, device), self.size, device, self.batch)
 
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:

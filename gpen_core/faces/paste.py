@@ -18,6 +18,7 @@ from torch.nn import functional
 from ..errors import InputError
 from ..hooks import Hooks
 from ..images.layouts import enlarge
+from ..memory.allowance import Allowance
 from ..options import PasteOptions
 from ..text import counted
 from .color import match_color
@@ -57,6 +58,15 @@ class Surface:
     background: Tensor | None = None
     user_mask: Tensor | None = None
 
+    def to(self, device: torch.device) -> Surface:
+        """The same on another device; itself where it is there already."""
+        if self.images.device == device:
+            return self
+        others = (self.background, self.user_mask)
+        return Surface(
+            self.images.to(device), *(None if one is None else one.to(device) for one in others)
+        )
+
 
 class Canvas:
     """A batch of pictures under work: restored faces come in parts, so that not all of them have
@@ -90,14 +100,20 @@ class Canvas:
         self._hooks = hooks or Hooks()
         images = surface.images
         self._input_size = (int(images.shape[-2]), int(images.shape[-1]))
+        room = Allowance("making the result's picture", self._hooks.event, device=images.device)
+        room(lambda _, device: self._stretch(surface.to(device)))
+        height, width = self.images.shape[-2:]
+        self._scale = (width / self._input_size[1], height / self._input_size[0])
+
+    def _stretch(self, surface: Surface) -> None:
+        """Make what is painted on."""
         self._background = _background_of(surface, self.options.upscale, self._hooks)
         self._hooks.may_stop()
         self.images = self._background.clone()
         self._hooks.may_stop()
-        height, width = self.images.shape[-2:]
-        self._scale = (width / self._input_size[1], height / self._input_size[0])
-        self._user_mask = _user_mask_of(surface, (int(height), int(width)))
-        self.mask = torch.zeros(len(images), 1, height, width, device=images.device)
+        size = (int(self.images.shape[-2]), int(self.images.shape[-1]))
+        self._user_mask = _user_mask_of(surface, size)
+        self.mask = self.images.new_zeros(len(self.images), 1, *size, dtype=torch.float32)
         self._strength = torch.zeros_like(self.mask)
 
     def add(self, faces: Faces, masks: Tensor) -> None:
@@ -114,12 +130,17 @@ class Canvas:
             return
         self._check(faces, masks)
         # A fixed order, so that even exact ties fall the same way for every order given.
-        assert faces.matrices is not None
+        assert faces.matrices is not None and faces.restored is not None
         matrices = faces.matrices.flatten(1).tolist()
         keys = [(source, *m) for source, m in zip(faces.source.tolist(), matrices, strict=True)]
-        for done, face in enumerate(sorted(range(len(faces)), key=keys.__getitem__), start=1):
-            self._place(faces, face, masks[face : face + 1])
-            self._hooks.progress("paste", done, len(faces))
+        order = sorted(range(len(faces)), key=keys.__getitem__)
+        allowance = Allowance("pasting faces", self._hooks.event, device=faces.restored.device)
+
+        def place(chosen: slice, device: torch.device) -> None:
+            self._place(faces, order[chosen.start], masks, device)
+
+        for chosen, _ in allowance.over(len(order), place):
+            self._hooks.progress("paste", chosen.stop, len(faces))
 
     def _check(self, faces: Faces, masks: Tensor) -> None:
         if faces.restored is None or faces.matrices is None or faces.crops is None:
@@ -136,8 +157,8 @@ class Canvas:
                 f"pass the images in which the faces were detected."
             )
 
-    def _place(self, faces: Faces, face: int, mask: Tensor) -> None:
-        """Paste one face."""
+    def _place(self, faces: Faces, face: int, masks: Tensor, device: torch.device) -> None:
+        """Paste one face, warped on `device`; the second time it changes nothing."""
         assert faces.restored is not None
         size = int(faces.restored.shape[-1])
         to_output = self._restored_to_output(faces, face)
@@ -147,7 +168,7 @@ class Canvas:
             return
         x0, y0, x1, y1 = box
         to_box = shift_matrix(-x0, -y0) @ to_output
-        layers = self._layers(faces, face, mask)
+        layers = self._layers(faces, face, masks, device)
         patch = warp(layers, to_box, (y1 - y0, x1 - x0), border="replicate")
         patch = patch.to(self.images.device)
         picture, strength = ((patch[:3] + 1) / 2).clamp_(0, 1), patch[3:].clamp(0, 1)
@@ -182,20 +203,25 @@ class Canvas:
     def _blend(
         self, image: int, box: tuple[int, int, int, int], face: Tensor, mask: Tensor, near: Tensor
     ) -> None:
-        """Write a patch where its mask is stronger than those of the faces before it."""
+        """Write a patch where its mask is stronger than those of the faces before it.
+
+        All is computed before anything is written, so that a shortage of memory leaves no half.
+        """
         x0, y0, x1, y1 = box
         part = (image, slice(None), slice(y0, y1), slice(x0, x1))
         strength = mask + _CENTER_WEIGHT * near
         wins = (mask > 0) & (strength > self._strength[part])
-        self._strength[part] = torch.where(wins, strength, self._strength[part])
+        strength = torch.where(wins, strength, self._strength[part])
         if self._user_mask is not None:
             mask = mask * self._user_mask[image % len(self._user_mask)][:, y0:y1, x0:x1]
-        self.mask[part] = torch.where(wins, mask, self.mask[part])
+        mask_after = torch.where(wins, mask, self.mask[part])
         # Blended with the background and not with what an earlier face left there.
         background = self._background[part]
         blended = torch.lerp(background.float(), face, mask).to(background.dtype)
         blended = torch.where(mask > 0, blended, background)
         self.images[part] = torch.where(wins, blended, self.images[part])
+        self.mask[part] = mask_after
+        self._strength[part] = strength  # last: it decides who wins the next time
 
     def _restored_to_output(self, faces: Faces, face: int) -> Tensor:
         """(3, 3) from the restored crop's pixels over the aligned crop and the input's pixels."""
@@ -213,14 +239,14 @@ class Canvas:
         x1, y1 = min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height)
         return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
-    def _layers(self, faces: Faces, face: int, mask: Tensor) -> Tensor:
+    def _layers(self, faces: Faces, face: int, masks: Tensor, device: torch.device) -> Tensor:
         """(4, T, T): the face -1..1 and its mask 0..1, ready to be warped together."""
         assert faces.restored is not None and faces.crops is not None
-        restored = faces.restored[face : face + 1].float()
+        restored = faces.restored[face : face + 1].to(device, torch.float32)
         size = restored.shape[-1]
-        mask = mask.to(restored.device, torch.float32)
+        mask = masks[face : face + 1].to(device, torch.float32)
         if self.options.color_match > 0:
-            crops = faces.crops[face : face + 1].to(restored.device)
+            crops = faces.crops[face : face + 1].to(device)
             restored = match_color(restored, crops, mask, self.options.color_match)
         x0, y0, x1, y1 = faces.boxes[face].tolist()
         if self.options.small_face_filter and min(x1 - x0, y1 - y0) < _SMALL_FACE:

@@ -1,12 +1,13 @@
 """Restore: aligned crops through the network, in bounded batches, with every fall-back said.
 
-The loop knows three troubles and one answer to each: memory runs out -> half the batch, and at one
-face the CPU; half precision overflows -> that batch again in fp32; the host wants to stop -> its
-exception passes through between two batches.
+The loop knows three troubles and one answer to each: memory runs out -> see `memory.allowance`;
+half precision overflows -> that batch again in fp32; the host wants to stop -> its exception passes
+through between two batches.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,15 +20,13 @@ from ..hooks import Hooks
 from ..images.fade import Fade
 from ..images.layouts import from_network, resize, to_network
 from ..images.monochrome import Tone
+from ..memory.allowance import Allowance, moved
 from ..options import RestoreOptions
 from ..text import counted
 from .found import Faces
 
 if TYPE_CHECKING:
     from ..models.model import Model
-
-OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.OutOfMemoryError, MemoryError)
-_OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")
 
 # Output size from which a batch is no faster than its faces alone, on a CPU.
 _ALONE = 512
@@ -61,6 +60,7 @@ def restore(
 
     Raises:
         InputError: the faces have not been aligned.
+        OutOfMemory: not even one face fits, on the CPU.
 
     Example:
         >>> from gpen_core.faces.aligned import as_faces
@@ -103,24 +103,27 @@ def restore_crops(
         torch.Size([1, 3, 256, 256])
     """
     total, size = len(crops), model.output_size
-    restored = torch.empty(total, 3, size, size, dtype=torch.float32, device=crops.device)
-    batch, done = min(at_once(model, options), total), 0
-    runner = model
-    while done < total:
-        chunk = crops[done : done + batch]
-        try:
-            hooks.prepare(runner, len(chunk))
-            own = looks[done : done + len(chunk)]
-            outputs = _restore_batch(_fresh(chunk, own), runner, options, hooks)
-            outputs = _as_pictures(outputs, own)
-            restored[done : done + len(chunk)] = _blend(chunk, outputs, options.strength)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            runner, batch = _after_out_of_memory(runner, batch, hooks, error)
-            continue
-        done += len(chunk)
-        hooks.progress("restore", done, total)
+    runner_on = functools.cache(functools.partial(moved, model))
+
+    def batch(chosen: slice, device: torch.device) -> Tensor:
+        chunk, runner = crops[chosen], runner_on(device)
+        hooks.prepare(runner, len(chunk))
+        own = looks[chosen]
+        outputs = _restore_batch(_fresh(chunk, own), runner, options, hooks)
+        outputs = _as_pictures(outputs, own)
+        return _blend(chunk, outputs, options.strength)
+
+    allowance = Allowance(
+        "restoring faces",
+        hooks.event,
+        at_once=min(at_once(model, options), total),
+        device=model.device,
+    )
+    room = Allowance("restoring faces", hooks.event, device=crops.device)
+    restored = room(lambda _, device: torch.empty(total, 3, size, size, device=device))
+    for chosen, faces in allowance.over(total, batch):
+        restored[chosen] = faces
+        hooks.progress("restore", chosen.stop, total)
     return restored
 
 
@@ -193,34 +196,6 @@ def _restore_in_fp32(inputs: Tensor, model: Model, options: RestoreOptions, hook
             "The network returned NaN or infinite values in fp32; its file may be damaged."
         )
     return outputs
-
-
-def _after_out_of_memory(
-    model: Model, batch: int, hooks: Hooks, error: Exception
-) -> tuple[Model, int]:
-    """The next model and batch size to try, or the error where nothing is left to try."""
-    if model.device.type == "cuda":
-        torch.cuda.empty_cache()
-    if batch > 1:
-        hooks.event(f"Out of memory with {batch} faces at once; continuing with {batch // 2}.")
-        return model, batch // 2
-    if model.device.type != "cpu":
-        hooks.event(f"Out of memory on {model.device} with one face; continuing on the CPU.")
-        return model.on("cpu"), 1
-    raise GPENError("Not enough memory to restore a single face; use a smaller model.") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python ran out of memory, on any device.
-
-    Example:
-        >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("wrong shape"))
-        (True, False)
-    """
-    if isinstance(error, OUT_OF_MEMORY):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(part in text for part in _OUT_OF_MEMORY_TEXTS)
 
 
 def fit(crops: Tensor, size: int) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingDependencyError
+from ..models.device import copied
 from .boxes import suppress
 from .weights import read
 
@@ -48,6 +49,10 @@ class RetinaFaceDetector:
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(self.network.parameters()).device
+
+    def on(self, device: torch.device) -> RetinaFaceDetector:
+        """The same detector on another device."""
+        return RetinaFaceDetector(copied(self.network, device), self.name)
 
     @torch.inference_mode()
     def __call__(

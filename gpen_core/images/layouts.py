@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..memory.allowance import Allowance
 
 # Rows beyond a strip that its bicubic filter sees, and the size of a strip of the output.
 _REACH, _STRIP_PIXELS = 4, 4 << 20
@@ -123,16 +125,18 @@ def enlarge(images: Tensor, factor: int, hooks: Hooks | None = None) -> Tensor:
     batch, channels, height, width = images.shape
     enlarged = images.new_empty(batch, channels, factor * height, factor * width)
     rows = max(_REACH, _STRIP_PIXELS // (factor * factor * width))
-    steps, step = batch * -(-height // rows), 0
-    for index in range(batch):
-        for first in range(0, height, rows):
-            last = min(first + rows, height)
-            start, stop = max(first - _REACH, 0), min(last + _REACH, height)
-            strip = torch.nn.functional.interpolate(
-                images[index : index + 1, :, start:stop], scale_factor=factor, mode="bicubic"
-            )
-            inside = slice(factor * (first - start), factor * (last - start))
-            enlarged[index, :, factor * first : factor * last] = strip[0, :, inside].clamp_(0, 1)
-            step += 1
-            hooks.progress("enlarge", step, steps)
+    room = Allowance("enlarging the picture", hooks.event, at_once=rows, device=images.device)
+    for index, image in enumerate(images):
+        for chosen, strip in room.over(height, functools.partial(_strip, image, factor)):
+            enlarged[index, :, factor * chosen.start : factor * chosen.stop] = strip
+            hooks.progress("enlarge", index * height + chosen.stop, batch * height)
     return enlarged
+
+
+def _strip(image: Tensor, factor: int, rows: slice, device: torch.device) -> Tensor:
+    """(C, factor * h, factor * W) of some of the rows of (C, H, W)."""
+    start = max(rows.start - _REACH, 0)
+    seen = image[None, :, start : rows.stop + _REACH].to(device)
+    strip = torch.nn.functional.interpolate(seen, scale_factor=factor, mode="bicubic")
+    inside = slice(factor * (rows.start - start), factor * (rows.stop - start))
+    return strip[0, :, inside].clamp_(0, 1)

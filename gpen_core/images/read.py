@@ -9,7 +9,7 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 from ..files import shown
+from ..memory.allowance import Allowance
+from ..memory.shortage import is_out_of_memory
 from . import jpeg, png, tiff
 from . import metadata as meta
 from .color import to_rgb
@@ -51,7 +53,14 @@ _KINDS = {
 _TURNED = frozenset(["HEIF", "JXL"])
 
 
-def read_picture(path: str | os.PathLike[str]) -> Picture:
+# Rows whose samples become floats at once.
+_ROWS = 256
+
+Event = Callable[[str], None]
+"""Told in one sentence what fell back; `Hooks.event`."""
+
+
+def read_picture(path: str | os.PathLike[str], event: Event = log.warning) -> Picture:
     """Read a picture file, upright; `formats.READABLE` lists what is promised.
 
     The file is read as what its content is. Palettes are expanded, other color spaces become RGB
@@ -62,6 +71,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     Raises:
         InputError: the file is missing, unreadable, damaged, not a picture or too large.
         MissingDependencyError: the format needs a package that is not installed.
+        OutOfMemory: memory does not suffice for it.
 
     Example:
         >>> import tempfile
@@ -72,7 +82,8 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         (torch.Size([3, 48, 64]), True, 1.0)
     """
     path = Path(path)
-    return decode(read_file(path), path)
+    data = Allowance(f"reading {shown(path)}", event)(lambda *_: read_file(path))
+    return decode(data, path, event)
 
 
 def read_file(path: Path) -> bytes:
@@ -109,21 +120,25 @@ def _reason(error: OSError | ValueError) -> str:
     return "this is no file name (it holds a NUL or cannot be encoded)"
 
 
-def decode(data: bytes, path: Path) -> Picture:
+def decode(data: bytes, path: Path, event: Event = log.warning) -> Picture:
     """The picture in a file's bytes; `path` is for messages and for formats without a signature.
 
     Raises:
-        InputError, MissingDependencyError: as `read_picture`.
+        InputError, MissingDependencyError, OutOfMemory: as `read_picture`.
     """
-    return to_picture(decode_samples(data, path))
+    room = Allowance(f"reading {shown(path)}", event)
+    return room(lambda *_: to_picture(decode_samples(data, path)))
 
 
 def to_picture(decoded: Decoded) -> Picture:
     """Samples and metadata as a picture, upright, 0..1."""
     samples = np.ascontiguousarray(upright(decoded.samples, decoded.orientation))
-    tensor = torch.from_numpy(samples.astype(np.float32)) / float((1 << decoded.bits) - 1)
-    tensor = tensor.permute(2, 0, 1).contiguous()
-    channels = tensor.shape[0]
+    height, width, channels = samples.shape
+    tensor = torch.empty(channels, height, width)
+    for first in range(0, height, _ROWS):  # all at once would take three times the memory
+        rows = torch.from_numpy(samples[first : first + _ROWS].astype(np.float32))
+        tensor[:, first : first + _ROWS] = rows.permute(2, 0, 1)
+    tensor /= float((1 << decoded.bits) - 1)
     color = tensor[:1].expand(3, -1, -1) if channels <= 2 else tensor[:3]
     return Picture(
         pixels=color.contiguous(),
@@ -165,7 +180,7 @@ def decode_samples(data: bytes, path: Path) -> Decoded:
         zlib.error,
     ) as error:  # fmt: skip
         # Everything that Pillow's decoders have been seen to raise for damaged bytes.
-        if isinstance(error, InputError):
+        if isinstance(error, InputError) or is_out_of_memory(error):
             raise
         reason = shown(str(error)) or type(error).__name__
         raise InputError(f"{name} is damaged or cut off: {reason}.") from error

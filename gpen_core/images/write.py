@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replacing, shown
+from ..memory.allowance import Allowance
+from ..memory.shortage import is_out_of_memory
 from . import jpeg, png, tiff
 from . import metadata as meta
 from .formats import (
@@ -29,7 +31,7 @@ from .formats import (
 )
 from .ifd import DamagedDirectory, Directory
 from .picture import Metadata, Picture
-from .read import decode_samples
+from .read import Event, decode_samples
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 _MEAN_LOSS, _WORST_LOSS = 0.08, 0.2
 _SMALL_MEAN_LOSS, _SMALL_WORST_LOSS = 0.25, 0.5
 _BLOCK = 16
+_ROWS = 256  # quantized at once
 _MAX_BYTES = 0xFFFFFFFF
 
 
@@ -154,6 +157,7 @@ def write_picture(
     *,
     overwrite: bool = False,
     quality: int | None = None,
+    event: Event = log.warning,
 ) -> None:
     """Write a picture atomically, in the format of the file's extension.
 
@@ -167,6 +171,7 @@ def write_picture(
     Raises:
         InputError: the file exists (without `overwrite`), the format cannot hold the picture, the
             folder cannot be written, or what was encoded does not open as the same picture.
+        OutOfMemory: memory does not suffice for it.
 
     Example:
         >>> import tempfile
@@ -180,11 +185,15 @@ def write_picture(
     chosen = by_suffix(path)
     assert chosen is not None  # check_writable has seen to it
     quality = check_quality(quality, chosen, path)
-    samples = samples_to_write(picture, chosen, shown(path))
-    data = _encode(samples, picture, chosen, path, quality)
-    with replacing(path) as scratch:
-        scratch.write_bytes(data)
-        _check_written(scratch.read_bytes(), samples, chosen, path)
+
+    def put(*_: object) -> None:
+        samples = samples_to_write(picture, chosen, shown(path))
+        data = _encode(samples, picture, chosen, path, quality)
+        with replacing(path) as scratch:
+            scratch.write_bytes(data)
+            _check_written(scratch.read_bytes(), samples, chosen, path)
+
+    Allowance(f"writing {shown(path)}", event)(put)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -236,10 +245,16 @@ def samples_to_write(picture: Picture, chosen: Format, name: str) -> np.ndarray:
 
 def _quantize(picture: Picture, alpha: Tensor | None, peak: int) -> np.ndarray:
     color = picture.pixels[:1] if picture.gray else picture.pixels
-    stacked = color if alpha is None else torch.cat([color, alpha.to(color)])
-    samples = (stacked.detach().float().cpu().clamp(0, 1) * peak).round()
-    kind = np.uint16 if peak > 255 else np.uint8
-    return np.ascontiguousarray(samples.permute(1, 2, 0).numpy().astype(kind))
+    channels, (height, width) = len(color) + (alpha is not None), picture.size
+    samples = np.empty((height, width, channels), np.uint16 if peak > 255 else np.uint8)
+    for first in range(0, height, _ROWS):  # all at once would take three times the memory
+        rows = slice(first, first + _ROWS)
+        part = color[:, rows]
+        if alpha is not None:
+            part = torch.cat([part, alpha[:, rows].to(part)])
+        values = (part.detach().float().cpu().clamp(0, 1) * peak).round()
+        samples[rows] = values.permute(1, 2, 0).numpy()
+    return samples
 
 
 def _encode(
@@ -269,7 +284,7 @@ def _encode(
             f"{name}: {chosen.title} cannot hold it ({error}); write a PNG."
         ) from error
     except (OSError, ValueError, SystemError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, InputError) or is_out_of_memory(error):
             raise
         raise InputError(f"{name}: {chosen.title} cannot hold this picture ({error}).") from error
 

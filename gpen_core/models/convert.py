@@ -121,8 +121,9 @@ def save_torch(
     content: dict[str, Any] = {key: _cast(value, dtype) for key, value in found.state.items()}
     if info.architecture == "gpen-v2":
         content = _parts(content, unwrap(raw.content, raw.metadata).args, info)
-    with replacing(target) as scratch:
-        torch.save(content, scratch, _use_new_zipfile_serialization=not legacy)
+    # Into an open file: PyTorch's own way to write keeps the reason of a failure to itself.
+    with replacing(target) as scratch, scratch.open("wb") as file:
+        torch.save(content, file, _use_new_zipfile_serialization=not legacy)
     return info
 
 

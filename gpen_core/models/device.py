@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from ..errors import InputError
 
@@ -10,6 +14,24 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """What networks run in, by the name that users give."""
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def copied(network: Network, device: torch.device | str) -> Network:
+    """A copy of a network on another device; nothing is allocated where it comes from.
+
+    Example:
+        >>> copied(nn.Linear(2, 3), "meta").weight.device
+        device(type='meta')
+    """
+    known: dict[int, object] = {}
+    for parameter in network.parameters():
+        moved = parameter.detach().to(device, copy=True)
+        known[id(parameter)] = nn.Parameter(moved, parameter.requires_grad)
+    for buffer in network.buffers():
+        known[id(buffer)] = buffer.detach().to(device, copy=True)
+    return copy.deepcopy(network, known)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..files import replacing
+from ..files import remove_torn, replacing
 from ..models.read import read_tensors
 from ..networks import GPEN
 
@@ -22,10 +22,10 @@ _NAME = re.compile(r"step-(\d{8})\.pt")
 def save(folder: Path, step: int, state: dict[str, object], keep: int) -> Path:
     """Write `step-<step>.pt` atomically and delete all but the last `keep` checkpoints."""
     path = folder / f"step-{step:08d}.pt"
-    for torn in folder.glob(".step-*.part"):  # of a run that was killed while it wrote
-        torn.unlink()
-    with replacing(path) as scratch:
-        torch.save(state, scratch)
+    remove_torn(folder)  # of a run that was killed while it wrote
+    # Into an open file: PyTorch's own way to write keeps the reason of a failure to itself.
+    with replacing(path) as scratch, scratch.open("wb") as file:
+        torch.save(state, file)
     for old in _all(folder)[:-keep]:
         old.unlink()
     return path

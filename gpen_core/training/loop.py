@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..files import make_folder
 from .config import TrainConfig
 from .processes import Processes
 from .record import Record
@@ -36,7 +37,7 @@ def run(config: TrainConfig, watcher: Watcher | None = None) -> Path:
         torch.set_num_threads(config.threads)
     processes = Processes(config.device)
     trainer = Trainer(config, processes)
-    config.output.mkdir(parents=True, exist_ok=True)
+    make_folder(config.output)
     with _stop_requests() as stop:
         clock = _Clock(config, trainer, watcher)
         while trainer.step < config.steps and not processes.any(bool(stop)):

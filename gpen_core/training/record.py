@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ..files import append_line
 from ..images.picture import Picture
 from ..images.write import write_picture
 
@@ -35,8 +36,7 @@ class Record:
         """Add a line to the log, and a point to each curve `group/name`."""
         line = {"step": step, "seconds": round(seconds, 1)}
         line |= {name: round(value, 5) for name, value in values.items()}
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.folder / "log.jsonl", json.dumps(line))
         log.info("%s", line)
         if self.board is not None:
             for name, value in values.items():

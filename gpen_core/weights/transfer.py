@@ -63,7 +63,9 @@ class Policy:
     Attributes:
         retries: attempts at one mirror in a row that bring nothing.
         backoff: seconds before the second attempt, doubled each time up to `max_backoff`.
-        timeout: seconds without a byte.
+        timeout: seconds without a byte until the connection is made anew.
+        slowest: bytes a second below which a mirror is given up ...
+        patience: ... after so many seconds; a silent one too.
         max_bytes: largest file whose size is not known beforehand.
         loopback_http: allow plain HTTP to this machine; for servers made by a test.
     """
@@ -72,6 +74,8 @@ class Policy:
     backoff: float = 1.0
     max_backoff: float = 30.0
     timeout: float = 30.0
+    slowest: int = 2048
+    patience: float = 60.0
     max_bytes: int = 4 << 30
     loopback_http: bool = False
 
@@ -189,7 +193,7 @@ def fetch(
 def _client(policy: Policy) -> httpx.Client:
     # Compression would make lengths and ranges mean something else than bytes of the file.
     return httpx.Client(
-        timeout=policy.timeout,
+        timeout=min(policy.timeout, policy.patience),
         headers={"Accept-Encoding": "identity", "User-Agent": "gpen"},
         trust_env=not policy.loopback_http,
     )
@@ -243,15 +247,16 @@ class _Transfer:
         policy, part = self.policy, self.part
         policy.check(url)
         self._forget_unless_usable(url)
-        barren = 0
+        barren, pace = 0, _Pace(policy)
         while True:
             before = part.size
             try:
-                return self._request(url)
+                return self._request(url, pace)
             except httpx.InvalidURL as error:
                 raise MirrorError(f"leads to an address that cannot be read ({error})") from error
             except (httpx.TransportError, _Interrupted) as error:
                 reason = str(error) or type(error).__name__
+                pace.check()
                 barren = 0 if part.size > before else barren + 1
                 if barren >= policy.retries:
                     raise MirrorError(f"gave up after {barren} attempts ({reason})") from error
@@ -260,6 +265,7 @@ class _Transfer:
                     wait = min(policy.backoff * 2 ** max(barren - 1, 0), policy.max_backoff)
                 log.info("%s: %s after %d bytes; again in %.1f s.", url, reason, part.size, wait)
                 time.sleep(wait)
+                pace.pause(wait)
 
     def _forget_unless_usable(self, url: str) -> None:
         """Keep old bytes only where a hash will judge the whole or the same server vouches."""
@@ -275,7 +281,7 @@ class _Transfer:
         if wanted.bytes is not None and part.size > wanted.bytes:
             part.reset()
 
-    def _request(self, url: str) -> None:
+    def _request(self, url: str, pace: _Pace) -> None:
         """One request and its redirects; writes what comes.
 
         Raises:
@@ -296,10 +302,10 @@ class _Transfer:
                 if response.has_redirect_location:
                     target = urljoin(target, response.headers["Location"])
                     continue
-                return self._receive(response, url, offset)
+                return self._receive(response, url, offset, pace)
         raise MirrorError("redirects in circles")
 
-    def _receive(self, response: httpx.Response, url: str, offset: int) -> None:
+    def _receive(self, response: httpx.Response, url: str, offset: int, pace: _Pace) -> None:
         """Write the body of an answer behind the first `offset` bytes. Raises as `_request`."""
         part = self.part
         _check_status(response, part)
@@ -323,6 +329,9 @@ class _Transfer:
                 if offset > total:
                     raise MirrorError(f"sends more than the {total} bytes it announced")
                 file.write(block)
+                pace.count(len(block))
+                if offset < total:
+                    pace.check()
                 if self.progress is not None:
                     self.progress(Progress(self.wanted.filename, offset, total))
         if offset < total:
@@ -388,3 +397,30 @@ def _refuse_web_page(block: bytes) -> None:
         raise MirrorError("answers with a web page instead of the file: a proxy or a login?")
     if block.startswith(b"version https://git-lfs"):
         raise MirrorError("answers with a Git LFS pointer instead of the file")
+
+
+class _Pace:
+    """Gives a mirror up that stays slower than it may be, over one connection or several."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.since, self.bytes = time.monotonic(), 0
+
+    def count(self, arrived: int) -> None:
+        """Count bytes; enough of them, and the patience begins anew."""
+        self.bytes += arrived
+        if self.bytes >= self.policy.slowest * self.policy.patience:
+            self.since, self.bytes = time.monotonic(), 0
+
+    def pause(self, seconds: float) -> None:
+        """Do not count a wait that is ours."""
+        self.since += seconds
+
+    def check(self) -> None:
+        """Raises MirrorError when the patience is over."""
+        seconds = time.monotonic() - self.since
+        if seconds > self.policy.patience:
+            raise MirrorError(
+                f"sent {self.bytes} bytes in {seconds:.0f} s, which is too slow; what has arrived "
+                f"is kept and continued the next time"
+            )

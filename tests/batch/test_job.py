@@ -152,10 +152,10 @@ def test_an_unexpected_fault_belongs_to_its_picture(tree, tmp_path, restore, cap
 
     real = job.read_picture
 
-    def faulty(path):
+    def faulty(path, *rest):
         if path.name == "a.png":
             raise ZeroDivisionError("of ours")
-        return real(path)
+        return real(path, *rest)
 
     monkeypatch.setattr(job, "read_picture", faulty)
     assert restore(tree, "-o", tmp_path / "out") == 1

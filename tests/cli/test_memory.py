@@ -73,3 +73,52 @@ def test_elsewhere_nothing_is_done(monkeypatch):
 
     monkeypatch.setattr(sys, "platform", "win32")
     assert not keep_freed_memory()
+
+
+def test_kernels_are_bounded_unless_the_environment_says_how_many(monkeypatch):
+    from gpen_core.cli.memory import bound_kernels
+
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.delenv(name, raising=False)
+    bound_kernels()
+    assert os.environ[name] == "128"
+    monkeypatch.setenv(name, "7")
+    bound_kernels()
+    assert os.environ[name] == "7"
+
+
+def test_the_command_prepares_its_memory_before_pytorch_is_there():
+    code = (
+        "import sys, gpen_core.cli.app as app; app.run = lambda arguments: 0\n"
+        "try: app.main()\n"
+        "except SystemExit: pass\n"
+        "import os; assert 'torch' not in sys.modules\n"
+        "assert os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'] == '128'"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ONEDNN")}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+@glibc
+def test_holes_are_given_back_every_25_pictures():
+    code = """
+import ctypes, sys
+from gpen_core.cli.memory import keep_freed_memory, return_freed_memory
+
+assert keep_freed_memory()
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+c.free.argtypes = [ctypes.c_void_p]
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+blocks = [c.malloc(1 << 20) for _ in range(200)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 20)
+for block in blocks[:-1]:  # the last one holds the heap's end
+    c.free(block)
+full = resident()
+return_freed_memory(24)
+assert resident() > full - 20, (resident(), full)
+return_freed_memory(25)
+assert resident() < full - 150, (resident(), full)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -246,7 +246,7 @@ def test_restored_faces_decide_the_size_and_are_what_is_parsed() -> None:
     faces = aligned(1, 64, restored=128)
     masks = crop_masks(faces, MaskOptions(mask="parsing"), remember)
     assert masks.shape == (1, 1, 128, 128)
-    assert seen[0] is faces.restored
+    assert torch.equal(seen[0], faces.restored)
 
 
 def test_no_faces() -> None:

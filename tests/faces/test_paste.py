@@ -319,7 +319,7 @@ def test_progress_counts_every_face() -> None:
 
     restored = faces.with_(restored=faces.crops)
     paste(images, restored, crop_masks(faces), PasteOptions(upscale=2), hooks=Counting())
-    assert steps == [("enlarge", 1, 1), ("paste", 1, 2), ("paste", 2, 2)]
+    assert steps == [("enlarge", 40, 40), ("paste", 1, 2), ("paste", 2, 2)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -14,11 +14,12 @@ from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.align import align
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.found import Faces
-from gpen_core.faces.restore import fit, is_out_of_memory, restore, restore_crops
+from gpen_core.faces.restore import fit, restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
 from gpen_core.images.fade import Fade
 from gpen_core.images.layouts import from_network, to_network
 from gpen_core.images.monochrome import Tone
+from gpen_core.memory.shortage import is_out_of_memory
 from gpen_core.models.load import build_model
 from gpen_core.models.model import Model
 from gpen_core.networks import GPEN, GPENConfig
@@ -156,8 +157,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(small_model, caplog):
     assert limited.seen == [6, 3, 1, 1, 1, 1, 1, 1, 1]
     assert torch.allclose(restored, reference, atol=1e-5)
     assert hooks.events == [
-        "Out of memory with 6 faces at once; continuing with 3.",
-        "Out of memory with 3 faces at once; continuing with 1.",
+        "Out of memory while restoring faces, 6 at once; continuing with 3.",
+        "Out of memory while restoring faces, 3 at once; continuing with 1.",
     ]
     assert "continuing with 3" in caplog.text
 
@@ -166,7 +167,7 @@ def test_of_two_faces_that_do_not_fit_one_is_tried(small_model):
     limited, hooks = Limited(small_model, 1), Recording()
     restore_crops(crops_of(2), limited, RestoreOptions(batch_size=2), hooks)
     assert limited.seen == [2, 1, 1]
-    assert hooks.events == ["Out of memory with 2 faces at once; continuing with 1."]
+    assert hooks.events == ["Out of memory while restoring faces, 2 at once; continuing with 1."]
 
 
 def test_other_faults_pass_through(small_model):
@@ -186,14 +187,14 @@ def test_a_single_face_that_does_not_fit_goes_to_the_cpu(small_model):
     restored = restore_crops(crops, limited, RestoreOptions(batch_size=1), hooks)
     reference = restore_crops(crops, small_model, RestoreOptions(), Hooks())
     assert torch.allclose(restored, reference, atol=1e-5)
-    assert hooks.events == ["Out of memory on meta with one face; continuing on the CPU."]
+    assert hooks.events == ["Out of memory while restoring faces on meta; continuing on the CPU."]
 
 
 def test_a_full_cpu_is_an_error(small_model):
     with pytest.raises(GPENError) as caught:
         restore_crops(crops_of(1), Limited(small_model, 0), RestoreOptions(), Hooks())
-    message = "Not enough memory to restore a single face; use a smaller model."
-    assert str(caught.value) == message
+    message = "Not enough memory for restoring faces; use a smaller picture or model, or close "
+    assert str(caught.value) == message + "other programs."
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from gpen_core.errors import InputError
 from gpen_core.images import ifd, write
@@ -203,11 +203,29 @@ def test_what_is_too_long_for_jpeg_is_said(caplog, kept, what) -> None:
 
 
 def test_webp_keeps_colors_under_clear_pixels() -> None:
-    color = torch.zeros(3, 32, 32)
-    color[0] = 1
+    color = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     picture = Picture(color, torch.zeros(1, 32, 32))
-    found = np.asarray(opened(encode(picture, "WEBP")))
-    assert found[..., 3].max() == 0 and found[..., 0].min() > 240
+    found = np.asarray(opened(encode(picture, "WEBP", quality=100))).astype(int)
+    light = color.permute(1, 2, 0).numpy().mean(-1) * 255
+    assert found[..., 3].max() == 0
+    assert np.corrcoef(found[..., :3].mean(-1).ravel(), light.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.skipif("avif" not in features.get_supported(), reason="this Pillow has no AVIF")
+def test_avif_has_full_chroma() -> None:
+    """Stripes of one pixel, red and blue: with shared chroma both would be purple."""
+    color = torch.zeros(3, 32, 32)
+    color[0, :, ::2] = color[2, :, 1::2] = 1
+    found = np.asarray(opened(encode(Picture(color), "AVIF"))).astype(int)
+    assert found[:, ::2, 0].mean() > 200 and found[:, 1::2, 0].mean() < 60
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "BMP", "TGA", "JPEG2000", "PPM"])
+def test_gray_pictures_are_written_with_one_channel(file_format) -> None:
+    light = torch.linspace(0, 1, 32).expand(3, 16, 32)
+    image = opened(encode(Picture(light, gray=True), file_format))
+    assert image.mode == "L"
+    assert np.abs(np.asarray(image)[8] - np.linspace(0, 255, 32)).max() < 3
 
 
 def test_tga_is_compressed_and_keeps_alpha() -> None:

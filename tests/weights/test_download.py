@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("ETag", etag)
         self.end_headers()
         body = data[start:]
-        step, sent = 1 << 16, 0
+        step, sent = cut.get("step", 1 << 16), 0
         while sent < min(len(body), cut.get("after", len(body))):
             try:
                 self.wfile.write(body[sent : sent + step])
@@ -110,6 +111,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer_slow(self, _: int) -> None:
         self.send(DATA, pause_ms=40)
+
+    def answer_drip(self, _: int) -> None:
+        """Ten kilobytes a second, until the server has recovered."""
+        self.send(DATA, **({} if self.server.recovered.is_set() else {"step": 500, "pause_ms": 50}))
+
+    def answer_silent(self, _: int) -> None:
+        """A third of it and then nothing, with the connection open, until it has recovered."""
+        if self.server.recovered.is_set():
+            return self.send(DATA)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(DATA)))
+        self.send_header("ETag", '"1"')
+        self.end_headers()
+        self.wfile.write(DATA[:500_000])
+        self.server.recovered.wait(60)
+        self.close_connection = True
+        return None
+
+    def answer_mute(self, _: int) -> None:
+        """Takes the request and says nothing at all."""
+        if self.server.recovered.wait(60):
+            self.send(DATA)
 
     def answer_longer(self, _: int) -> None:
         self.send(DATA + b"more")
@@ -163,6 +186,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.asked: list[tuple[str, str | None]] = []
         self.guard = threading.Lock()
         self.content = DATA
+        self.recovered = threading.Event()
 
     def entry(self, *how: str, **changes: object) -> catalogue.Entry:
         urls = tuple(f"http://127.0.0.1:{self.server_port}/{name}/weights.pth" for name in how)
@@ -182,11 +206,12 @@ def server(monkeypatch):
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
+        server.recovered.set()
         server.shutdown()
 
 
 def get(entry: catalogue.Entry, folder: Path, **keywords) -> downloads.Downloaded:
-    return downloads.download_entry(entry, folder, policy=POLICY, **keywords)
+    return downloads.download_entry(entry, folder, **{"policy": POLICY, **keywords})
 
 
 def visible(folder: Path) -> set[str]:
@@ -229,6 +254,39 @@ def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
     starts = [int(span.removeprefix("bytes=").rstrip("-")) for span in spans[1:]]
     assert spans[0] is None and len(starts) == 3
     assert starts == sorted(set(starts)) and starts[0] > 0
+
+
+IMPATIENT = replace(POLICY, timeout=0.3, slowest=2_000_000, patience=0.8)
+
+
+@pytest.mark.parametrize("how", ["drip", "silent", "mute"])
+def test_a_slow_or_silent_mirror_is_given_up_and_resumed_the_next_time(server, tmp_path, how):
+    with pytest.raises(DownloadError, match="too slow; what has arrived is kept") as caught:
+        get(server.entry(how), tmp_path, policy=IMPATIENT)
+    assert "\n" not in str(caught.value) and server.entry(how).urls[0] in str(caught.value)
+    part = tmp_path / "weights.pth.part"
+    arrived = part.stat().st_size if part.exists() else 0
+    assert how == "mute" or 0 < arrived < len(DATA)
+    server.recovered.set()
+    assert get(server.entry(how), tmp_path).path.read_bytes() == DATA
+    assert server.ranges(how)[-1] == (f"bytes={arrived}-" if arrived else None)
+
+
+def test_the_second_mirror_continues_what_a_slow_one_began(server, tmp_path, caplog):
+    policy = replace(IMPATIENT, patience=3)  # a busy machine is slow, too
+    got = get(server.entry("drip", "good"), tmp_path, policy=policy)
+    assert got.path.read_bytes() == DATA and "too slow" in caplog.text
+    assert server.ranges("good")[-1] is not None
+
+
+def test_a_wait_of_our_own_is_not_held_against_the_mirror():
+    pace = transfer._Pace(replace(POLICY, patience=0.5))
+    pace.since -= 10
+    pace.pause(10)
+    pace.check()
+    pace.since -= 1
+    with pytest.raises(transfer.MirrorError, match="too slow"):
+        pace.check()
 
 
 def test_a_server_without_ranges_is_asked_for_everything_again(server, tmp_path):
