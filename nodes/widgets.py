@@ -22,7 +22,6 @@ from ..gpen_core.options import (
     TrackOptions,
     default_of,
     spec_of,
-    specs,
 )
 from . import weights
 from .schema import advanced
@@ -156,8 +155,13 @@ def sort(**changes: str) -> io.Input:
     return of(SelectOptions, "sort", **changes)
 
 
-def keep(of_what: str = "Applied to each frame of a batch separately.") -> io.Input:
-    tooltip = f"{spec_of(SelectOptions, 'keep').help} {of_what}"
+def keep() -> io.Input:
+    tooltip = f"{spec_of(SelectOptions, 'keep').help} Applied to each frame of a batch separately."
+    return of(SelectOptions, "keep", tooltip=tooltip)
+
+
+def keep_tracks() -> io.Input:
+    tooltip = f"{spec_of(SelectOptions, 'keep').help} A face of a video counts once."
     return of(SelectOptions, "keep", tooltip=tooltip)
 
 
@@ -165,9 +169,24 @@ def skip_sharp() -> io.Input:
     return advanced(of(SelectOptions, "skip_sharp"))
 
 
-def tracking() -> list[io.Input]:
-    """How faces are followed in a video."""
-    return [advanced(of(TrackOptions, name)) for name, _, _ in specs(TrackOptions)]
+def detect_every() -> io.Input:
+    return advanced(of(TrackOptions, "detect_every"))
+
+
+def shortest() -> io.Input:
+    return advanced(of(TrackOptions, "shortest"))
+
+
+def gap() -> io.Input:
+    return advanced(of(TrackOptions, "gap"))
+
+
+def smoothing() -> io.Input:
+    return advanced(of(TrackOptions, "smoothing"))
+
+
+def steadiness() -> io.Input:
+    return advanced(of(TrackOptions, "steadiness"))
 
 
 def template() -> io.Input:

@@ -27,7 +27,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 # Widgets that have another name than their option, or the name of an option that they are not.
 _OPTIONS_OF_WIDGETS = {"mask_type": "mask", "mask": "a picture"}
-_WIDGETS_MADE_BY = {"mask": "mask_type", "user_mask": "mask"}
+_WIDGETS_MADE_BY = {"mask": "mask_type", "user_mask": "mask", "keep_tracks": "keep"}
 _NODES = {
     "GPEN_DegradeImage": "degrade",
     "GPEN_DetectFaces": "detect",
@@ -35,6 +35,7 @@ _NODES = {
     "GPEN_PasteFaces": "paste",
     "GPEN_RestoreFaces": "restore",
     "GPEN_RestoreImage": "restore_image",
+    "GPEN_RestoreVideo": "restore_video",
     "GPEN_SelectFaces": "select",
 }
 

@@ -184,6 +184,7 @@ class Host:
                 "Landmarks": "FACE_LANDMARKS",
                 "Segs": "SEGS",
                 "Pose": "POSE_KEYPOINT",
+                "Video": "VIDEO",
             }.items()
         }
         self.nodes.NODE_CLASS_MAPPINGS |= {"Test_Capture": Capture} | feeds

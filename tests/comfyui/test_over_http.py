@@ -66,12 +66,13 @@ def picture(server, image: dict) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(server.read(query))).convert("RGB"))
 
 
-def test_the_host_lists_the_seven_nodes(server):
+def test_the_host_lists_the_nodes(server):
     info = server.get("/object_info")
     ours = {key: value["display_name"] for key, value in info.items() if key.startswith("GPEN_")}
     assert ours == {
         "GPEN_LoadModel": "Load GPEN Model",
         "GPEN_RestoreImage": "Face Restore (GPEN)",
+        "GPEN_RestoreVideo": "Restore Video (GPEN)",
         "GPEN_DetectFaces": "Detect and Align Faces",
         "GPEN_SelectFaces": "Select Faces",
         "GPEN_RestoreFaces": "Restore Faces",
