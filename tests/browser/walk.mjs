@@ -282,6 +282,8 @@ async function bypassedNodesPassThePictureOn() {
     const entry = await run(page)
     check(!failure(entry), `${kind} bypassed: ${failure(entry)}`)
     await screenshot(page, `${design}-bypassed-${kind}`)
+    const text = await page.evaluate(() => document.body.innerText)
+    check(!/required input/i.test(text), `${kind} bypassed: the page misses an input`)
     // Without Paste Back the picture passes as it is, and is what the others are compared with.
     original ||= saved(entry, save)
     const changed = await difference(saved(entry, save), original)
