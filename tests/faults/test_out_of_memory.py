@@ -165,15 +165,15 @@ class Full:
 
 @pytest.fixture
 def full_device(monkeypatch):
-    """The first thing that detection allocates on `META` fails."""
-    stretch = detecting._stretch
+    """The first thing that detection does on `META` fails."""
+    search = detecting.search
 
-    def here_only(image):
-        if image.device == META:
+    def here_only(image, detector, *rest):
+        if detector.device == META:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return stretch(image)
+        return search(image, detector, *rest)
 
-    monkeypatch.setattr(detecting, "_stretch", here_only)
+    monkeypatch.setattr(detecting, "search", here_only)
 
 
 def test_detection_leaves_a_full_device(portrait, full_device):
