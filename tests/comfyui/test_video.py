@@ -76,7 +76,9 @@ def frames(video):
 def restored(fresh, video, **changes):
     from comfy_api.latest import InputImpl
 
-    fresh.feeds["video"] = InputImpl.VideoFromFile(video) if not hasattr(video, "save_to") else video
+    fresh.feeds["video"] = (
+        InputImpl.VideoFromFile(video) if not hasattr(video, "save_to") else video
+    )
     outcome = fresh.run(graph(**changes))
     assert outcome.success, outcome.errors
     return fresh.values["out"][0], fresh.values["count"][0]
