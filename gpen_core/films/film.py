@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -101,15 +101,44 @@ class Film:
             if start is not None:
                 container.seek(start, stream=stream)
             for frame in _timed(_decoded(container, stream)):
-                if start is not None and _time(frame) < start:
+                if start is not None and time_of(frame) < start:
                     continue
                 if (frame.height, frame.width) != self.size:
                     raise InputError(
                         f"{shown(self.path)}: the picture changes from {self.size[1]}x"
                         f"{self.size[0]} to {frame.width}x{frame.height} after "
-                        f"{float(_time(frame) * self.time_base):.1f} s; cut the film there."
+                        f"{float(time_of(frame) * self.time_base):.1f} s; cut the film there."
                     )
                 yield frame
+
+    def frames_at(self, times: Sequence[int]) -> Generator[av.VideoFrame]:
+        """Exactly the frames shown at these times, of those that `frames` gives, in order.
+
+        Looked up by seeking; where that leads elsewhere than reading on does (formats without an
+        index, damaged films), the film is read from its start.
+
+        Raises:
+            InputError: the film gives other frames than before.
+        """
+        place = 0
+        for start in (times[0], None) if times else ():
+            with closing(self.frames(start)) as frames:
+                for frame in frames:
+                    if place == len(times):
+                        return
+                    if time_of(frame) == times[place]:
+                        yield frame
+                        place += 1
+                    elif time_of(frame) > times[place]:
+                        break
+            if place == len(times):
+                return
+            log.debug("%s: sought in vain; read from its start.", self.path)
+        if times:
+            raise InputError(
+                f"{shown(self.path)}: the frame at {float(times[place] * self.time_base):.2f} s is "
+                "not there any more; was the film changed while it was read?"
+            )
 
 
 @contextmanager
@@ -186,6 +215,14 @@ def _timed(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         yield frame
 
 
-def _time(frame: av.VideoFrame) -> int:
+def time_of(frame: av.VideoFrame) -> int:
+    """When a frame is shown, in units of its film.
+
+    Example:
+        >>> frame = av.VideoFrame(64, 48)
+        >>> frame.pts = 90
+        >>> time_of(frame)
+        90
+    """
     assert frame.pts is not None
     return frame.pts

@@ -346,9 +346,9 @@ class _PartMaker:
 
     def _read(self, frames: range) -> Generator[_Shot]:
         """The frames, with the faces that the survey knows."""
-        stored = self.film.frames(self.known.times[frames.start])
+        stored = self.film.frames_at(self.known.times[frames.start : frames.stop])
         with closing(stored):
-            for index, frame in zip(frames, stored, strict=False):
+            for index, frame in zip(frames, stored, strict=True):
                 planes = Planes(frame)
                 faces = self.known.faces_of(index, planes.size)
                 box = self._region(faces, planes.size) if len(faces) else None
