@@ -36,6 +36,7 @@ fuzz: $(VENV)/ready
 	-$(PIP) atheris
 	$(RUN) tests/fuzz/model_files.py
 	$(RUN) tests/fuzz/picture_files.py $${FUZZ_SECONDS:-300}
+	$(RUN) tests/fuzz/command_lines.py $${FUZZ_SECONDS:-300}
 
 # Memory and disks that run out, memory over 2,000 pictures; half an hour on two free cores.
 faults: $(VENV)/ready

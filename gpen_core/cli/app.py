@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from ..errors import GPENError, OutOfMemory
+from ..errors import GPENError, InputError, OutOfMemory
+from ..files import shown
 from ..memory.shortage import is_out_of_memory
 from .bench import SpacedValues, bench
 from .console import complain, console, say
@@ -26,6 +27,8 @@ from .models import app as models
 from .pack_faces import pack_faces
 from .restore import restore
 from .train import train
+
+log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -81,6 +84,10 @@ def run(arguments: list[str]) -> int:
     except GPENError as error:
         complain(error)
         return 2
+    except OSError as error:
+        log.debug("The file system refused.", exc_info=True)
+        complain(_of_the_file_system(error))
+        return 2
     except KeyboardInterrupt:
         say("Stopped.")
         return _INTERRUPTED
@@ -90,6 +97,12 @@ def run(arguments: list[str]) -> int:
         complain(OutOfMemory("Not enough memory; use less at once, or close other programs."))
         return 2
     return 0
+
+
+def _of_the_file_system(error: OSError) -> InputError:
+    """A name that is too long, a folder that may not be read, a disk that is gone."""
+    name = "" if error.filename is None else f"{shown(str(error.filename))[:200]}: "
+    return InputError(f"{name}{error.strerror or error}; give another path.")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import GPENError
+from ..files import shown
 
 console = Console(stderr=True)
 
@@ -39,13 +40,13 @@ def sentence(error: GPENError) -> str:
 
 
 def complain(error: GPENError) -> None:
-    """Print an error, in one line."""
-    console.print(f"[bold red]Error:[/] {escape(sentence(error))}", soft_wrap=True)
+    """Print an error, in one line; names in it may hold anything."""
+    console.print(f"[bold red]Error:[/] {escape(shown(sentence(error)))}", soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Print a line as it is."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Print a line; names in it may hold anything."""
+    console.print(shown(text), markup=False, soft_wrap=True)
 
 
 @contextmanager

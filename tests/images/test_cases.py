@@ -92,3 +92,35 @@ def test_postscript_and_what_webp_cannot_hold_are_refused(shared):
     height, width = read_picture(files["wide.webp"]).size
     with pytest.raises(InputError, match="at most 16383 px"):
         check_size("out.webp", 4 * height, 4 * width)
+
+
+def test_masks_are_read_by_luma_and_by_alpha_where_the_color_is_flat(shared):
+    from gpen_core.batch.companions import read_mask
+
+    files = cases(shared)
+    green, alpha = (read_mask(files[name]) for name in ("mask_green.png", "mask_alpha.png"))
+    assert green.shape == alpha.shape == (1, 1, 300, 240)
+    assert float(green.min()) == float(green.max()) == pytest.approx(0.587, abs=1e-6)
+    with Image.open(files["mask_alpha.png"]) as image:
+        meant = np.asarray(image.getchannel("A")) / 255
+    assert np.allclose(alpha[0, 0].numpy(), meant, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["orient6.tif", "exif6.tif"])
+def test_a_turned_tiff_comes_out_upright_and_says_so(shared, tmp_path, name):
+    path = cases(shared)[name]
+    with Image.open(path) as image:
+        stored = image.tag_v2.get(256), image.tag_v2.get(257)
+        assert image.getexif()[274] == 6
+    write_picture(tmp_path / "out.tif", read_picture(path))
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.getexif().get(274, 1) == 1
+        assert image.size == stored[::-1]
+
+
+def test_the_face_of_a_faded_print_is_found(shared):
+    from gpen_core.arrays import detect_faces
+
+    picture = read_picture(cases(shared)["faded35_reed.png"])
+    faces = detect_faces(picture.pixels.permute(1, 2, 0)[None])
+    assert len(faces) == 1 and float(faces.scores[0]) > 0.95
