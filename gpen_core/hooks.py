@@ -25,7 +25,7 @@ class Hooks:
         ...         print(f"{stage}: {done} of {total}")
         >>> import torch
         >>> enlarge(torch.zeros(1, 3, 48, 64), 2, Told()).shape
-        enlarge: 1 of 1
+        enlarge: 48 of 48
         torch.Size([1, 3, 96, 128])
     """
 

@@ -284,9 +284,9 @@ def test_a_host_may_stop_between_any_two_computations_over_a_whole_picture(portr
     counted = {name: names.count(name) for name in names}
     assert counted["restore_batch"] == 1 and counted["detect"] == 1
     assert counted["_detect_one"] == 2 and counted["search"] == 2, "around the search and in it"
-    assert counted["__init__"] == 2, "before and after the canvas copies its background"
+    assert counted["_stretch"] == 2, "before and after the canvas copies its background"
     assert counted["enlarge"] == 1 and counted["to_comfy"] == 1
-    assert {"align", "restore_crops", "add"} <= set(names)
+    assert {"cut_out", "restore_crops", "add"} <= set(names)
     for limit in range(len(names)):
         with pytest.raises(Stopped):
             gpen_core.restore_image(

@@ -264,7 +264,7 @@ def test_options_that_films_do_not_have(make_film, tmp_path, flags, said):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_and_gone_on_with(make_film, tmp_path, portrait, small_model_file):
-    source = make_film("film.mkv", frames=walk(portrait, 130, size=(96, 80)), sound=0)
+    source = make_film("film.mkv", frames=walk(portrait, 300, size=(96, 80)), sound=0)
     flags = ("--detect_every", "20", "--min_size", "16", "--model_path", small_model_file)
     assert gpen(source, "-o", tmp_path / "whole.mkv", *flags).wait() == 0
     target, folder = tmp_path / "again.mkv", tmp_path / ".again.mkv.gpen"

@@ -329,7 +329,7 @@ def test_sigterm_stops_after_the_step_and_keeps_it(write_config, monkeypatch):
 def test_the_last_checkpoints_are_kept_and_the_export_loads(write_config, tmp_path):
     export = {"path": "lite.safetensors", "training_data": "made up"}
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".step-00000004.pt.abc.part").write_bytes(b"torn")
+    (tmp_path / "run" / ".gpen-abc.part").write_bytes(b"torn")
     folder = train(write_config(export=export, keep=2))
     assert sorted(path.name for path in folder.glob("*.pt")) == [
         "step-00000008.pt",
