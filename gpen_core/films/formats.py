@@ -41,7 +41,10 @@ def require_reader() -> None:
         MissingDependencyError: it is not installed.
 
     Example:
-        >>> require_reader()
+        >>> try:
+        ...     require_reader()
+        ... except MissingDependencyError:
+        ...     pass  # it is not installed here
     """
     try:
         importlib.import_module("av")
