@@ -132,7 +132,8 @@ def restore_film(
                 raise
             done += len(frames)
             hooks.progress("film", done, len(wanted))
-        report.frames, report.size = len(wanted), film.size
+        lying = report.survey.rotation % 180 != 0
+        report.frames, report.size = len(wanted), film.size[::-1] if lying else film.size
         report.touched = sum(bool(len(report.survey.faces_of(i, (1, 1)))) for i in wanted)
         with replacing(target) as scratch:
             remarks = join(

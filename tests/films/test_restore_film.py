@@ -85,7 +85,7 @@ def test_a_turned_film_is_looked_at_upright(make_film, look, tmp_path, run, port
     lying = [np.ascontiguousarray(np.rot90(frame, -1)) for frame in walk(portrait, 6)]
     source = make_film("film.mp4", frames=lying, rotation=90)
     report = restore_film(source, tmp_path / "out.mp4", run)
-    assert report.touched == 6
+    assert (report.touched, report.size) == (6, (144, 176))
     assert look(tmp_path / "out.mp4")["rotation"] == 90
 
 
