@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +39,37 @@ class Picture:
     durations: Sequence[int]
     rotation: int = 0
     window: tuple[int, int] | None = None
+
+
+# Of these FFmpeg does not say which codecs they hold.
+_UNKNOWN = ("mpeg", "mpegts")
+
+
+def check_format(path: Path, codec: str) -> None:
+    """Refuse a name before the work whose format cannot hold a picture of this codec.
+
+    Raises:
+        InputError: no format of films, or one without this codec.
+
+    Example:
+        >>> check_format(Path("film.webm"), "h264")
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: film.webm: a .webm file cannot hold h264; choose another ...
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{shown(path)}: a film cannot be written as {shown(suffix) or 'this'}; "
+            f"formats: {', '.join(FORMATS)}."
+        )
+    if FORMATS[suffix] in _UNKNOWN:
+        return
+    with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as container:
+        if codec not in container.supported_codecs:
+            raise InputError(
+                f"{shown(path)}: a {suffix} file cannot hold {codec}; choose another codec, or "
+                "another format such as .mkv."
+            )
 
 
 def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:

@@ -40,8 +40,7 @@ from ..run import Run
 from .ahead import Behind, ahead
 from .encoder import Encoding, Part, Timing
 from .film import Film
-from .formats import FORMATS
-from .join import Picture, join
+from .join import Picture, check_format, join
 from .planes import Box, Planes
 from .survey import Survey, survey, times_between
 
@@ -108,11 +107,13 @@ def restore_film(
         1
     """
     options, hooks = options or FilmOptions(), hooks or run.hooks
-    _check(run, target)
+    if run.options.paste.upscale != 1:
+        raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
     film = Film.open(source)
     encoding = Encoding.choose(
         film.codec, film.pixel_format, asked=options.codec, quality=options.quality
     )
+    check_format(target, encoding.codec)
     report = FilmReport(events=list(encoding.remarks))
     for remark in encoding.remarks:
         hooks.event(remark)
@@ -142,16 +143,6 @@ def restore_film(
         report.events += [*report.survey.remarks, *remarks]
         work.finish()
     return report
-
-
-def _check(run: Run, target: Path) -> None:
-    if target.suffix.lower() not in FORMATS:
-        raise InputError(
-            f"{shown(target)}: a film cannot be written as {target.suffix or 'this'}; "
-            f"formats: {', '.join(FORMATS)}."
-        )
-    if run.options.paste.upscale != 1:
-        raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
 
 
 def _wanted(film: Film, known: Survey, options: FilmOptions) -> range:
@@ -260,6 +251,8 @@ class _Work:
     def of(cls, folder: Path, plan: dict[str, object], hooks: Hooks) -> Iterator[_Work]:
         """The parts made so far by the same plan; those of another are thrown away."""
         known = folder / "plan.json"
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{shown(folder)} is in the way of the film's parts; remove it.")
         if folder.exists():
             try:
                 same = json.loads(known.read_text(encoding="utf-8")) == json.loads(json.dumps(plan))

@@ -205,6 +205,20 @@ def test_what_is_no_film_is_said(tmp_path, run, content):
         restore_film(source, tmp_path / "out.mp4", run)
 
 
+def test_a_format_without_the_codec_is_refused_before_the_work(make_film, tmp_path, run):
+    source = make_film("film.mp4")
+    for name, said in (("out.webm", "cannot hold h264"), ("out.png", "cannot be written as .png")):
+        with pytest.raises(InputError, match=said):
+            restore_film(source, tmp_path / name, run, hooks=StopsAt("survey", 1))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_in_the_place_of_the_parts_is_named(make_film, tmp_path, run):
+    (tmp_path / ".out.mkv.gpen").touch()
+    with pytest.raises(InputError, match="in the way"):
+        restore_film(make_film("film.mkv"), tmp_path / "out.mkv", run)
+
+
 def test_sound_alone_is_no_film(tmp_path, run):
     source = tmp_path / "song.mkv"
     with av.open(str(source), "w") as container:
