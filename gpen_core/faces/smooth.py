@@ -48,7 +48,7 @@ def one_euro(values: Tensor, rate: float, cutoff: float, slope: float) -> Tensor
 def _one_way(values: Tensor, rate: float, cutoff: float, slope: float) -> Tensor:
     smooth = values.clone()
     speed = torch.zeros_like(values[0])
-    towards_speed = _share(torch.tensor(_SPEED_CUTOFF), rate)
+    towards_speed = float(_share(torch.tensor(_SPEED_CUTOFF), rate))
     for i in range(1, len(values)):
         speed = torch.lerp(speed, (values[i] - values[i - 1]) * rate, towards_speed)
         share = _share(cutoff + slope * speed.abs(), rate)
