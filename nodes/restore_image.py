@@ -9,7 +9,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_core.arrays import Batch, Result, restore_batch
-from ..gpen_core.errors import GPENError
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.sharp import REASON as SHARPER
 from ..gpen_core.run import Run, Tools
@@ -96,7 +95,7 @@ class RestoreImage(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None = None, **_: Any) -> str:
         """Changes when the file is replaced on disk."""
-        return fingerprint_of(file)
+        return weights.fingerprint(file)
 
     @classmethod
     def execute(
@@ -116,7 +115,7 @@ class RestoreImage(io.ComfyNode):
             backgrounds.choose(image, upscale_model=upscale_model),
             masks.painted(mask, image),
         )
-        model = gpen_model or host.load_model(weights.model_file(chosen_file(file)))
+        model = gpen_model or host.load_model(weights.model_file(weights.chosen(file)))
         tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
         hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
         pieces: list[Tensor] = []
@@ -135,20 +134,6 @@ class RestoreImage(io.ComfyNode):
             boxes.to_mask(result.faces),
             ui=preview.shown(_told(cls, result), preview.of_report(image, result.report.faces)),
         )
-
-
-def fingerprint_of(file: str | None) -> str:
-    """Of the model file that the widget names, empty where it is not here."""
-    try:
-        path = weights.model_file_here(chosen_file(file))
-        return "" if path is None else host.identity(path)
-    except GPENError:
-        return ""  # nobody may need it; the run says so otherwise
-
-
-def chosen_file(file: str | None) -> str:
-    """The file that the widget names; graphs saved before there was one mean the first."""
-    return weights.model_choices()[0] if file is None else file
 
 
 def _told(cls: type[io.ComfyNode], result: Result) -> str:

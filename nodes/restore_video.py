@@ -18,7 +18,6 @@ from ..gpen_core.options import FilmOptions
 from ..gpen_core.run import Run, Tools
 from ..gpen_core.text import counted
 from . import host, weights, widgets
-from .restore_image import chosen_file, fingerprint_of
 from .say import say, warn
 from .schema import advanced, later, schema
 
@@ -75,7 +74,7 @@ class RestoreVideo(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None = None, **_: Any) -> str:
         """Changes when the file is replaced on disk."""
-        return fingerprint_of(file)
+        return weights.fingerprint(file)
 
     @classmethod
     def execute(
@@ -91,13 +90,13 @@ class RestoreVideo(io.ComfyNode):
         from ..gpen_core.films.restore import restore_film
 
         options = widgets.read(mask_type=mask_type, **values)
-        model = gpen_model or host.load_model(weights.model_file(chosen_file(file)))
+        model = gpen_model or host.load_model(weights.model_file(weights.chosen(file)))
         tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
         hooks = host.FilmHooks(cls, stages=(), model=model)
         with _stored(video) as source:
             target = _new_file(source.suffix)
             film = FilmOptions(window=_window(video))
-            report = restore_film(source, target, Run(tools, options, hooks), film, hooks)
+            report = restore_film(source, target, Run(tools, options, hooks), film)
         text = _told(cls, len(report.survey.kept), len(report.survey.tracks), report.frames)
         return io.NodeOutput(
             InputImpl.VideoFromFile(str(target)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..gpen_core.errors import MissingWeightsError
+from ..gpen_core.errors import GPENError, MissingWeightsError
 from ..gpen_core.faces.weights import entry_of
 from ..gpen_core.weights.catalogue import Entry, list_entries, split_label
 from ..gpen_core.weights.verify import check
@@ -86,6 +86,20 @@ def model_file(choice: str) -> Path:
     if entry is not None and path.name == entry.filename:
         check(entry, path).refuse_wrong().pin_unknown()
     return path
+
+
+def chosen(file: str | None) -> str:
+    """What a node's own menu of models says; graphs saved before there was one mean the first."""
+    return model_choices()[0] if file is None else file
+
+
+def fingerprint(file: str | None) -> str:
+    """Changes when the file that such a menu names is replaced; empty where it is not here."""
+    try:
+        path = model_file_here(chosen(file))
+        return "" if path is None else host.identity(path)
+    except GPENError:
+        return ""  # nobody may need it; the run says so otherwise
 
 
 # --- detectors and the parser --------------------------------------------------------------------

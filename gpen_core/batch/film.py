@@ -37,7 +37,7 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
             raise InputError("films do not have this option.", option=name)
     start = time.perf_counter()
     check_place(target, job.overwrite)
-    report = restore_film(source, target, run, job.film, run.hooks)
+    report = restore_film(source, target, run, job.film)
     outcome.output, outcome.events = str(target), report.events
     outcome.size = [report.size[1], report.size[0]]
     outcome.frames = report.frames

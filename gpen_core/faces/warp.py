@@ -30,7 +30,12 @@ _OVERSAMPLING = 1.25
 
 
 def square(matrices: Tensor) -> Tensor:
-    """(..., 2, 3) affine matrices as (..., 3, 3) float64 on the CPU."""
+    """(..., 2, 3) affine matrices as (..., 3, 3) float64 on the CPU.
+
+    Example:
+        >>> square(torch.zeros(2, 3))[2].tolist()
+        [0.0, 0.0, 1.0]
+    """
     matrices = matrices.detach().to("cpu", torch.float64)
     last = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand(*matrices.shape[:-2], 1, 3)
     return torch.cat([matrices, last], dim=-2)

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from ..errors import InputError
+from ..errors import GPENError, InputError
 from ..files import shown
 from .film import Film, opened
 from .formats import FORMATS
@@ -91,18 +91,22 @@ def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:
     try:
         with ExitStack() as stack:
             source = stack.enter_context(opened(film.path))
-            parts = [stack.enter_context(opened(part)) for part in picture.parts[:1]]
+            first = stack.enter_context(opened(picture.parts[0]))
             target = stack.enter_context(
                 av.open(f"file:{scratch}", "w", format=FORMATS[suffix], options=_AS_GIVEN)
             )
-            streams = _streams(source, film, parts[0].streams.video[0], target, remarks)
+            streams = _streams(source, film, first.streams.video[0], target, remarks)
             if picture.rotation:
                 own = streams[film.stream]
                 assert isinstance(own, VideoStream)
                 own.set_display_rotation(picture.rotation)
-            _describe(source, target, film, picture)
+            target.metadata.update(source.metadata)
+            if picture.window is None and source.chapters():
+                target.set_chapters(source.chapters())
             for packet in _in_order(source, film, picture, streams):
                 target.mux(packet)
+    except (GPENError, OSError):  # said already, or the disk's
+        raise
     except (av.error.FFmpegError, ValueError) as error:
         raise InputError(
             f"{shown(film.path)}: a {suffix} file cannot hold this film ({error}); "
@@ -144,15 +148,6 @@ def _streams(
 def _named(metadata: Mapping[str, str]) -> dict[str, str]:
     """MP4 reads a stream's title as its name, and writes it from its title."""
     return {"title" if key == "name" else key: value for key, value in metadata.items()}
-
-
-def _describe(
-    source: InputContainer, target: OutputContainer, film: Film, picture: Picture
-) -> None:
-    target.metadata.update(source.metadata)
-    chapters = source.chapters()
-    if chapters and picture.window is None:
-        target.set_chapters(chapters)
 
 
 def _in_order(
@@ -213,15 +208,15 @@ def _new(film: Film, picture: Picture, stream: VideoStream) -> Iterator[Packet]:
     What has to be decoded before it is shown gets a time of decoding as many frames ahead as the
     worst of all needs, so that these times rise even where parts meet.
     """
-    delay = max(_delay(part) for part in picture.parts)
+    orders = [_order(part) for part in picture.parts]
+    delay = max(i - place for order in orders for i, place in enumerate(order))
     start = picture.window[0] if picture.window else 0
     times = [time - start for time in picture.times]
     step = times[1] - times[0] if len(times) > 1 else picture.durations[0]
     early = [times[0] - (delay - i) * step for i in range(delay)]
     decoding = [*early, *times]
     count = done = 0
-    for part in picture.parts:
-        order = _order(part)
+    for part, order in zip(picture.parts, orders, strict=True):
         with opened(part) as container:
             packets = (one for one in container.demux(container.streams.video[0]) if one.size)
             for packet, place in zip(packets, order, strict=True):
@@ -242,10 +237,6 @@ def _order(part: Path) -> list[int]:
         shown_at = [packet.pts or 0 for packet in container.demux(stream) if packet.size]
     places = {time: place for place, time in enumerate(sorted(shown_at))}
     return [places[time] for time in shown_at]
-
-
-def _delay(part: Path) -> int:
-    return max((i - place for i, place in enumerate(_order(part))), default=0)
 
 
 def _read_back(scratch: Path, picture: Picture, film: Film) -> list[str]:

@@ -11,29 +11,28 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
 from ..faces.align import estimate_similarity
-from ..faces.detect import detect
 from ..faces.found import Faces
 from ..faces.paste import Surface
 from ..faces.restore import at_once
 from ..faces.steady import steadied
 from ..faces.templates import template as template_points
-from ..faces.warp import region_of
-from ..files import replacing, shown, write_json
+from ..faces.warp import region_of, square
+from ..files import make_folder, replacing, shown, write_json
 from ..hooks import Hooks
 from ..options import FilmOptions
 from ..run import Run
@@ -76,7 +75,6 @@ def restore_film(
     target: Path,
     run: Run,
     options: FilmOptions | None = None,
-    hooks: Hooks | None = None,
 ) -> FilmReport:
     """Restore the faces of a film, file to file, in constant memory.
 
@@ -86,9 +84,9 @@ def restore_film(
     Args:
         source: the film.
         target: written when all is done, atomically.
-        run: networks and options; `run.hooks` are those of its steps.
-        options: how faces are followed, and how the film is written.
-        hooks: told about the stages "survey" and "film", in frames.
+        run: networks and options; its hooks are told about the stages "survey" and "film" too, in
+            frames.
+        options: how the film is written.
 
     Raises:
         GPENError: no film, or one that cannot be written in this format.
@@ -106,7 +104,7 @@ def restore_film(
         ...     restore_film(source, target, Run(Tools(load_model()))).frames
         1
     """
-    options, hooks = options or FilmOptions(), hooks or run.hooks
+    options = options or FilmOptions()
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
     film = Film.open(source)
@@ -116,32 +114,26 @@ def restore_film(
     check_format(target, encoding.codec)
     report = FilmReport(events=list(encoding.remarks))
     for remark in encoding.remarks:
-        hooks.event(remark)
-    folder = target.with_name(f".{target.name}.gpen")
-    with _Work.of(folder, _plan(film, encoding, run, options), hooks) as work:
-        report.survey = work.survey(film, run, hooks)
-        wanted = _wanted(film, report.survey, options)
-        parts = _parts(report.survey, wanted)
-        maker = _PartMaker(film, encoding, run, options, report.survey)
-        done = 0
-        for number, frames in enumerate(parts):
-            maker.hooks, maker.done, maker.total = hooks, done, len(wanted)
-            try:
-                work.part(number, functools.partial(maker.make, frames))
-            except KeyboardInterrupt:
-                _save_what_is_done(film, work, parts[:number], report.survey, target)
-                raise
-            done += len(frames)
-            hooks.progress("film", done, len(wanted))
-        lying = report.survey.rotation % 180 != 0
-        report.frames, report.size = len(wanted), film.size[::-1] if lying else film.size
-        report.touched = sum(bool(len(report.survey.faces_of(i, (1, 1)))) for i in wanted)
-        with replacing(target) as scratch:
-            remarks = join(
-                film, _picture(film, work, parts, report.survey), scratch, target.suffix.lower()
-            )
-        report.events += [*report.survey.remarks, *remarks]
-        work.finish()
+        run.hooks.event(remark)
+    work = _Work(target.with_name(f".{target.name}.gpen"))
+    work.prepare(_plan(film, encoding, run, options), run.hooks)
+    known = report.survey = work.survey(film, run)
+    wanted = _wanted(film, known, options)
+    parts = _parts(known, wanted)
+    maker = _PartMaker(film, encoding, run, known, wanted)
+    for number, frames in enumerate(parts):
+        try:
+            work.part(number, functools.partial(maker.make, frames))
+        except KeyboardInterrupt:
+            _save_what_is_done(film, work, parts[:number], known, target)
+            raise
+        run.hooks.progress("film", frames.stop - wanted.start, len(wanted))
+    lying = known.rotation % 180 != 0
+    report.frames, report.size = len(wanted), film.size[::-1] if lying else film.size
+    report.touched = sum(map(known.has_faces, wanted))
+    remarks = _join(film, work, parts, known, target)
+    report.events += [*known.remarks, *remarks]
+    work.finish()
     return report
 
 
@@ -186,19 +178,24 @@ def _parts(known: Survey, wanted: range) -> list[range]:
     return [*parts, range(start, wanted.stop)]
 
 
-def _picture(film: Film, work: _Work, parts: Sequence[range], known: Survey) -> Picture:
+def _join(
+    film: Film, work: _Work, parts: Sequence[range], known: Survey, target: Path
+) -> list[str]:
+    """Write the film of these parts; what its format could not take."""
     durations = list(times_between(known.times, known.last_duration))
     indices = [index for part in parts for index in part]
     first, last = indices[0], indices[-1]
     whole = (first, last) == (0, len(known.times) - 1)
     end = known.times[last] + durations[last]
-    return Picture(
+    picture = Picture(
         parts=[work.path(number) for number in range(len(parts))],
         times=[known.times[index] for index in indices],
         durations=[durations[index] for index in indices],
         rotation=known.rotation,
         window=None if whole else (known.times[first], end),
     )
+    with replacing(target) as scratch:
+        return join(film, picture, scratch, target.suffix.lower())
 
 
 def _save_what_is_done(
@@ -208,8 +205,7 @@ def _save_what_is_done(
     if not parts:
         return
     partial = target.with_name(f"{target.stem}_partial{target.suffix}")
-    with replacing(partial) as scratch:
-        join(film, _picture(film, work, parts, known), scratch, target.suffix.lower())
+    _join(film, work, parts, known, partial)
     log.warning("Stopped; what is done is in %s, the next run goes on from there.", shown(partial))
 
 
@@ -219,15 +215,18 @@ def _save_what_is_done(
 def _plan(film: Film, encoding: Encoding, run: Run, options: FilmOptions) -> dict[str, object]:
     """Everything that decides what the parts are; another plan needs other parts."""
     stat = film.path.stat()
-    return {
+    plan = {
         "version": __version__,
         "source": [film.path.name, stat.st_size, stat.st_mtime_ns],
         "encoding": asdict(encoding),
-        "options": json.loads(json.dumps(asdict(run.options), default=str)),
-        "film": json.loads(json.dumps(asdict(options), default=str)),
+        "options": asdict(run.options),
+        "film": asdict(options),
         "model": _fingerprint(run),
         "detector": run.detector.name,
     }
+    # As it is read back, to be compared with what is there.
+    found: dict[str, object] = json.loads(json.dumps(plan, default=str))
+    return found
 
 
 def _fingerprint(run: Run) -> str:
@@ -240,40 +239,39 @@ def _fingerprint(run: Run) -> str:
     return digest.hexdigest()
 
 
+_PLAN = "plan.json"
+
+
 class _Work:
     """A folder of parts, kept until the film is finished."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @classmethod
-    @contextmanager
-    def of(cls, folder: Path, plan: dict[str, object], hooks: Hooks) -> Iterator[_Work]:
-        """The parts made so far by the same plan; those of another are thrown away."""
-        known = folder / "plan.json"
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{shown(folder)} is in the way of the film's parts; remove it.")
-        if folder.exists():
-            try:
-                same = json.loads(known.read_text(encoding="utf-8")) == json.loads(json.dumps(plan))
-            except (OSError, ValueError):
-                same = False
-            if not same:
-                hooks.event("Parts made with other options or of another file are made anew.")
-                shutil.rmtree(folder)
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            write_json(known, plan)
-        yield cls(folder)
+    def prepare(self, plan: dict[str, object], hooks: Hooks) -> None:
+        """Keep the parts made so far by the same plan; those of another are thrown away."""
+        if self.folder.exists():
+            if not self.folder.is_dir():
+                raise InputError(
+                    f"{shown(self.folder)} is in the way of the film's parts; remove it."
+                )
+            if self._plan() == plan:
+                return
+            hooks.event("Parts made with other options or of another file are made anew.")
+            shutil.rmtree(self.folder)
+        write_json(make_folder(self.folder) / _PLAN, plan)
 
-    def survey(self, film: Film, run: Run, hooks: Hooks) -> Survey:
+    def _plan(self) -> object:
+        """By which the parts were made, None where that cannot be read."""
+        try:
+            return json.loads((self.folder / _PLAN).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def survey(self, film: Film, run: Run) -> Survey:
         path = self.folder / "survey.json"
         if not path.exists():
-
-            def find(images: Tensor) -> Faces:
-                return detect(images, run.detector, run.options.detect, hooks)
-
-            survey(film, find, run.options, hooks).save(path)
+            survey(film, run).save(path)
         return Survey.load(path)
 
     def path(self, number: int) -> Path:
@@ -307,12 +305,10 @@ class _PartMaker:
     """Makes the frames of a part: what the network is to see in groups, the rest as it is."""
 
     def __init__(
-        self, film: Film, encoding: Encoding, run: Run, options: FilmOptions, known: Survey
+        self, film: Film, encoding: Encoding, run: Run, known: Survey, wanted: range
     ) -> None:
         self.film, self.encoding, self.run = film, encoding, run
-        self.options, self.known = options, known
-        self.hooks = Hooks()
-        self.done, self.total = 0, 1
+        self.known, self.wanted = known, wanted
 
     def make(self, frames: range, path: Path) -> None:
         """Encode these frames into `path`."""
@@ -328,12 +324,11 @@ class _PartMaker:
                 Part.writing(path, self.encoding, first.planes.frame, timing) as part,
                 Behind.feeding(functools.partial(self._write, part)) as behind,
             ):
-                behind.put(self._pasted(first))
-                for number, shot in enumerate(restored, start=2):
-                    if shot.index not in frames:
-                        continue
-                    behind.put(self._pasted(shot))
-                    self.hooks.progress("film", self.done + number, self.total)
+                for shot in itertools.chain([first], restored):
+                    if shot.index in frames:
+                        behind.put(self._pasted(shot))
+                        done = shot.index - self.wanted.start + 1
+                        self.run.hooks.progress("film", done, len(self.wanted))
 
     def _write(self, part: Part, shot: _Shot) -> None:
         part.add(shot.planes.frame, self.known.times[shot.index])
@@ -352,9 +347,7 @@ class _PartMaker:
         """What the crops of some faces cover of a picture, with a margin."""
         side = self.run.model.input_size
         matrices = estimate_similarity(faces.landmarks, template_points(self.run.template, side))
-        square = matrices.new_tensor([[0.0, 0.0, 1.0]]).expand(len(faces), 1, 3)
-        back = torch.linalg.inv(torch.cat([matrices, square], 1))
-        regions = [region_of(one, (side, side)) for one in back]
+        regions = [region_of(torch.linalg.inv(square(one)), (side, side)) for one in matrices]
         height, width = size
         x0 = max(int(min(one[0] for one in regions)) - _MARGIN, 0)
         y0 = max(int(min(one[1] for one in regions)) - _MARGIN, 0)
@@ -367,52 +360,39 @@ class _PartMaker:
     def _restored(self, shots: Iterable[_Shot]) -> Iterator[_Shot]:
         """With restored faces; those of neighboring frames go through the network together."""
         group: list[_Shot] = []
-        most = at_once(self.run.model, self.run.options.restore)
-        waiting = 0
+        most, waiting = at_once(self.run.model, self.run.options.restore), 0
         for shot in shots:
             if len(shot.faces):
                 images = shot.planes.rgb(shot.box)
                 shot = replace(shot, faces=self.run.align(images, shot.faces))
             group.append(shot)
             waiting += len(shot.faces)
-            if waiting >= most or (not waiting and len(group)):
+            if waiting >= most or not waiting:
                 yield from self._together(group)
                 group, waiting = [], 0
         yield from self._together(group)
 
     def _together(self, group: Sequence[_Shot]) -> Iterator[_Shot]:
-        faces = Faces.concat([shot.faces for shot in group]) if group else None
-        if faces is None or not len(faces):
+        if not any(len(shot.faces) for shot in group):
             yield from group
             return
-        restored = self.run.restore(faces)
+        restored = self.run.restore(Faces.concat([shot.faces for shot in group]))
         for place, shot in enumerate(group):
             yield replace(shot, faces=restored.of_images(slice(place, place + 1)))
 
     def _steadied(self, shots: Iterable[_Shot], radius: int) -> Iterator[_Shot]:
         """Each averaged with its neighbors in time."""
-        window: deque[_Shot] = deque()
-        center = 0
-        for shot in shots:
+        window: deque[_Shot | None] = deque(maxlen=2 * radius + 1)
+        for shot in itertools.chain(shots, itertools.repeat(None, radius)):
             window.append(shot)
-            if len(window) - center > radius:
-                yield self._middle(window, center)
-                center += 1
-                if center > radius:
-                    window.popleft()
-                    center -= 1
-        while center < len(window):
-            yield self._middle(window, center)
-            center += 1
-            if center > radius:
-                window.popleft()
-                center -= 1
-
-    def _middle(self, window: Sequence[_Shot], center: int) -> _Shot:
-        shot = window[center]
-        if not len(shot.faces):
-            return shot
-        return replace(shot, faces=steadied([one.faces for one in window], center))
+            center = len(window) - 1 - radius
+            middle = window[center] if center >= 0 else None
+            if middle is None:  # the first frames are not there yet
+                continue
+            if len(middle.faces):
+                around = [one.faces for one in window if one is not None]
+                middle = replace(middle, faces=steadied(around, center))
+            yield middle
 
     def _pasted(self, shot: _Shot) -> _Shot:
         """With the faces in the frame's own samples."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -19,13 +21,14 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..faces.detect import detect
 from ..faces.found import Faces
 from ..faces.select import kept_indices, sorted_indices
 from ..faces.track import Track, match, tracks
 from ..files import shown, write_json
-from ..hooks import Hooks
 from ..images.monochrome import Tone
-from ..options import Options, SelectOptions
+from ..options import SelectOptions
+from ..run import Run
 from .film import Film
 from .planes import Planes
 
@@ -71,9 +74,7 @@ class Survey:
 
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
-        here = [
-            one for one in self.tracks if one.number in self.kept and one.first <= frame <= one.last
-        ]
+        here = self._here(frame)
         faces = Faces.empty([size], [self._tone(frame)])
         if not here:
             return faces
@@ -87,26 +88,26 @@ class Survey:
             tracks=torch.tensor([one.number for one in here]),
         )
 
+    def has_faces(self, frame: int) -> bool:
+        """Whether a face is to be restored in a frame."""
+        return bool(self._here(frame))
+
+    def _here(self, frame: int) -> list[Track]:
+        return [one for one in self._chosen if one.first <= frame <= one.last]
+
+    @cached_property
+    def _chosen(self) -> list[Track]:
+        kept = set(self.kept)
+        return [one for one in self.tracks if one.number in kept]
+
     def _tone(self, frame: int) -> Tone | None:
         """Of the frame before it that was looked at; a film in one tone is so throughout."""
-        before = [tone for index, tone in self.tones if index <= frame]
-        return before[-1] if before else None
+        place = bisect_right(self.tones, frame, key=lambda one: one[0])
+        return self.tones[place - 1][1] if place else None
 
     def save(self, path: Path) -> None:
         """As JSON, exactly."""
-        content = {
-            name: getattr(self, name)
-            for name in (
-                "times",
-                "keys",
-                "cuts",
-                "kept",
-                "looked",
-                "last_duration",
-                "rotation",
-                "remarks",
-            )
-        }
+        content = {name: getattr(self, name) for name in _PLAIN}
         content["tracks"] = [
             {
                 "number": one.number,
@@ -152,24 +153,23 @@ def _tensor(values: list[list[float]] | None) -> Tensor | None:
     return None if values is None else torch.tensor(values)
 
 
-def survey(
-    film: Film,
-    find: Callable[[Tensor], Faces],
-    options: Options,
-    hooks: Hooks,
-) -> Survey:
+def survey(film: Film, run: Run) -> Survey:
     """Look a film through.
 
     Args:
         film: whose frames are decoded, all of them.
-        find: faces of images (1, 3, H, W) 0..1.
-        options: how often faces are looked for, how they are followed; and which tracks are
-            restored: sorted and kept as the faces of a picture are, by the middle of their way.
-        hooks: told about the stage "survey".
+        run: whose detector looks for faces, and whose options say how often, how faces are followed
+            and which of them are restored: sorted and kept as the faces of a picture are, by the
+            middle of their way. Its hooks are told about the stage "survey".
 
     Raises:
         InputError: a film without a single frame.
     """
+    options = run.options
+
+    def find(images: Tensor) -> Faces:
+        return detect(images, run.detector, options.detect, run.hooks)
+
     watch = _Watch(find, options.track.detect_every)
     times, keys, duration, corrupt, rotation = list[int](), list[int](), 0, 0, 0
     for index, frame in enumerate(film.frames()):
@@ -181,7 +181,7 @@ def survey(
         if frame.key_frame:
             keys.append(index)
         watch.add(index, frame)
-        hooks.progress("survey", index + 1, max(film.frames_said, index + 1))
+        run.hooks.progress("survey", index + 1, max(film.frames_said, index + 1))
     watch.finish()
     if not times:
         raise InputError(f"{shown(film.path)}: not a single frame can be decoded.")

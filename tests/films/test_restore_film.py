@@ -110,6 +110,11 @@ class StopsAt(Hooks):
             raise self.error
 
 
+def stopping(run, hooks):
+    """The same run, which these hooks stop."""
+    return Run(run.tools, run.options, hooks)
+
+
 @pytest.mark.parametrize("stage, frame", [("survey", 9), ("film", 3), ("film", 11)])
 def test_a_stopped_run_goes_on_and_ends_the_same(
     make_film, tmp_path, run, portrait, short_parts, stage, frame
@@ -118,7 +123,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     restore_film(source, tmp_path / "whole.mkv", run)
     target = tmp_path / "again.mkv"
     with pytest.raises(Stop):
-        restore_film(source, target, run, hooks=StopsAt(stage, frame))
+        restore_film(source, target, stopping(run, StopsAt(stage, frame)))
     assert not target.exists()
     kept = sorted(path.name for path in (tmp_path / ".again.mkv.gpen").iterdir())
     assert len(kept) == {"survey": 1, "film": 2 + frame // 8}[stage]
@@ -131,7 +136,7 @@ def test_ctrl_c_leaves_what_is_done(make_film, look, tmp_path, run, portrait, sh
     source = make_film("film.mkv", frames=walk(portrait, 18))
     with pytest.raises(KeyboardInterrupt):
         restore_film(
-            source, tmp_path / "out.mkv", run, hooks=StopsAt("film", 13, KeyboardInterrupt)
+            source, tmp_path / "out.mkv", stopping(run, StopsAt("film", 13, KeyboardInterrupt))
         )
     assert not (tmp_path / "out.mkv").exists()
     assert look(tmp_path / "out_partial.mkv")["times"] == look(source)["times"][:8]
@@ -143,7 +148,7 @@ def test_other_options_do_not_mix(make_film, tmp_path, run, small_model, portrai
     restore_film(source, tmp_path / "whole.mkv", half)
     told = StopsAt("film", 13)
     with pytest.raises(Stop):
-        restore_film(source, tmp_path / "again.mkv", run, hooks=told)
+        restore_film(source, tmp_path / "again.mkv", stopping(run, told))
     restore_film(source, tmp_path / "again.mkv", half)
     assert (tmp_path / "again.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
 
@@ -209,7 +214,7 @@ def test_a_format_without_the_codec_is_refused_before_the_work(make_film, tmp_pa
     source = make_film("film.mp4")
     for name, said in (("out.webm", "cannot hold h264"), ("out.png", "cannot be written as .png")):
         with pytest.raises(InputError, match=said):
-            restore_film(source, tmp_path / name, run, hooks=StopsAt("survey", 1))
+            restore_film(source, tmp_path / name, stopping(run, StopsAt("survey", 1)))
     assert not list(tmp_path.glob(".*"))
 
 
@@ -217,6 +222,25 @@ def test_a_file_in_the_place_of_the_parts_is_named(make_film, tmp_path, run):
     (tmp_path / ".out.mkv.gpen").touch()
     with pytest.raises(InputError, match="in the way"):
         restore_film(make_film("film.mkv"), tmp_path / "out.mkv", run)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit for files")
+def test_a_full_disk_is_said_as_such(make_film, tmp_path, small_model_file):
+    # The picture's part is small enough; with two sounds the film is not.
+    source = make_film("film.mkv", count=40, sound=2)
+    limit = "import resource as r, signal as s; s.signal(s.SIGXFSZ, s.SIG_IGN); "
+    limit += "r.setrlimit(r.RLIMIT_FSIZE, (16000, 16000)); "
+    code = f"{limit}from gpen_core.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "restore", source, "-o", tmp_path / "out.mkv"]
+    done = subprocess.run(
+        [*map(str, command), "--model_path", str(small_model_file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "File too large" in done.stderr and "cannot hold" not in done.stderr
+    assert not (tmp_path / "out.mkv").exists()
 
 
 def test_sound_alone_is_no_film(tmp_path, run):
