@@ -7,31 +7,7 @@ from collections import namedtuple
 
 import pytest
 import torch
-
-PORTRAIT, GROUP = "astronaut-damaged.jpg", "solvay-1927.jpg"
-DETECT = {
-    "detector": "mtcnn",
-    "confidence": 0.9,
-    "min_size": 0,
-    "max_size": 0,
-    "sort": "area",
-    "keep": "all",
-    "template": "model",
-    "crop_size": 64,
-    "rotations": False,
-}
-PASTE = {
-    "mask_type": "ellipse",
-    "color_match": 0.0,
-    "upscale": "1",
-    "exclude": "background,hat,cloth",
-    "feather": 0.0,
-    "small_face_filter": False,
-}
-
-
-def node(kind: str, **inputs: object) -> dict:
-    return {"class_type": kind, "inputs": inputs}
+from host_graphs import DETECT, PASTE, PORTRAIT, done, failed, load, node
 
 
 def graph(picture: dict, **changes: object) -> dict:
@@ -44,20 +20,6 @@ def graph(picture: dict, **changes: object) -> dict:
             for place, name in enumerate(outputs)
         },
     }
-
-
-def load(name: str = PORTRAIT) -> dict:
-    return node("LoadImage", image=name)
-
-
-def done(outcome) -> dict:
-    assert outcome.success, outcome.errors
-    return {name: values[-1] for name, values in outcome.values.items()}
-
-
-def failed(outcome) -> str:
-    assert not outcome.success
-    return " ".join(outcome.errors)
 
 
 @pytest.fixture
@@ -211,7 +173,11 @@ def pasted(fresh, crops: list, **nodes: dict) -> dict:
     prompt = graph(load())
     prompt |= nodes
     prompt["paste"] = node(
-        "GPEN_PasteFaces", image=["image", 0], faces=["detect", 0], crops=crops, **PASTE
+        "GPEN_PasteFaces",
+        image=["image", 0],
+        faces=["detect", 0],
+        crops=crops,
+        **(PASTE | {"mask_type": "ellipse"}),
     )
     prompt |= {
         "invert": node("ImageInvert", image=["detect", 1]),

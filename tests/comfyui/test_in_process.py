@@ -11,51 +11,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import host_graphs
 import numpy as np
 import pytest
 import torch
+from host_graphs import (
+    GROUP,
+    NO_FACE,
+    ONE,
+    PASTE,
+    PORTRAIT,
+    capture,
+    done,
+    failed,
+    feed,
+    load,
+    node,
+)
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-
-PORTRAIT, GROUP, NO_FACE = "astronaut-damaged.jpg", "solvay-1927.jpg", "no-face.png"
-DETECT = {
-    "detector": "mtcnn",
-    "confidence": 0.9,
-    "min_size": 0,
-    "max_size": 0,
-    "sort": "area",
-    "keep": "all",
-    "template": "model",
-    "crop_size": 512,
-    "rotations": False,
-}
-PASTE = {
-    "mask_type": "rectangle",
-    "color_match": 0.0,
-    "upscale": "1",
-    "exclude": "background,hat,cloth",
-    "feather": 0.0,
-    "small_face_filter": False,
-}
-ONE = {
-    "strength": 1.0,
-    "keep": "all",
-    "upscale": "1",
-    "mask_type": "rectangle",
-    "color_match": 0.0,
-    "detector": "mtcnn",
-    "confidence": 0.9,
-    "batch_size": 4,
-}
-
-
-def node(kind: str, **inputs: object) -> dict:
-    return {"class_type": kind, "inputs": inputs}
-
-
-def capture(name: str, source: list) -> dict:
-    return node("Test_Capture", name=name, value=source)
+DETECT = host_graphs.DETECT | {"crop_size": 512}
 
 
 def loader(file: str = "small.pth") -> dict:
@@ -99,24 +75,6 @@ def one(image: dict, model: dict | None = None, **changes: object) -> dict:
         "c-changed": capture("changed", ["all", 1]),
         "c-count": capture("count", ["all", 2]),
     }
-
-
-def load(name: str) -> dict:
-    return node("LoadImage", image=name)
-
-
-def feed(name: str) -> dict:
-    return node("Test_Feed", name=name)
-
-
-def done(outcome) -> dict:
-    assert outcome.success, outcome.errors
-    return {name: values[-1] for name, values in outcome.values.items()}
-
-
-def failed(outcome) -> str:
-    assert not outcome.success
-    return " ".join(outcome.errors)
 
 
 @pytest.fixture

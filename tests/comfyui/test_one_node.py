@@ -6,29 +6,13 @@ import json
 
 import pytest
 import torch
-
-PORTRAIT, GROUP, NO_FACE = "astronaut-damaged.jpg", "solvay-1927.jpg", "no-face.png"
-# What a graph held before the node had a file, sizes, a sort and a mask.
-FIRST = {
-    "strength": 1.0,
-    "keep": "all",
-    "upscale": "1",
-    "mask_type": "rectangle",
-    "color_match": 0.0,
-    "detector": "mtcnn",
-    "confidence": 0.9,
-    "batch_size": 4,
-}
-
-
-def node(kind: str, **inputs: object) -> dict:
-    return {"class_type": kind, "inputs": inputs}
+from host_graphs import DETECT, GROUP, NO_FACE, ONE, PASTE, PORTRAIT, done, failed, node
 
 
 def graph(picture: str = PORTRAIT, **changes: object) -> dict:
     return {
         "image": node("LoadImage", image=picture),
-        "all": node("GPEN_RestoreImage", image=["image", 0], **(FIRST | changes)),
+        "all": node("GPEN_RestoreImage", image=["image", 0], **(ONE | changes)),
         **{
             f"c-{name}": node("Test_Capture", name=name, value=["all", place])
             for place, name in enumerate(("pasted", "changed", "count", "crops", "boxes"))
@@ -41,16 +25,6 @@ def with_model(prompt: dict, file: str = "small.pth") -> dict:
     model = node("GPEN_LoadModel", file=file, precision="auto", device="auto")
     all_in_one = prompt["all"] | {"inputs": prompt["all"]["inputs"] | {"gpen_model": ["model", 0]}}
     return prompt | {"model": model, "all": all_in_one}
-
-
-def done(outcome) -> dict:
-    assert outcome.success, outcome.errors
-    return {name: values[-1] for name, values in outcome.values.items()}
-
-
-def failed(outcome) -> str:
-    assert not outcome.success
-    return " ".join(outcome.errors)
 
 
 def inputs_of(host, kind: str = "GPEN_RestoreImage") -> dict:
@@ -198,29 +172,10 @@ def test_a_wrong_menu_entry_is_named_at_the_run_at_the_latest(fresh, widget, val
 
 
 def _every_node() -> dict:
-    detect = {
-        "detector": "mtcnn",
-        "confidence": 0.9,
-        "min_size": 0,
-        "max_size": 0,
-        "sort": "area",
-        "keep": "all",
-        "template": "model",
-        "crop_size": 64,
-        "rotations": False,
-    }
-    paste = {
-        "mask_type": "rectangle",
-        "color_match": 0.0,
-        "upscale": "1",
-        "exclude": "background,hat,cloth",
-        "feather": 0.0,
-        "small_face_filter": False,
-    }
     return graph(file="small.pth") | {
-        "detect": node("GPEN_DetectFaces", image=["image", 0], **detect),
+        "detect": node("GPEN_DetectFaces", image=["image", 0], **DETECT),
         "select": node("GPEN_SelectFaces", faces=["detect", 0], sort="detected", keep="all"),
-        "paste": node("GPEN_PasteFaces", image=["image", 0], faces=["select", 0], **paste),
+        "paste": node("GPEN_PasteFaces", image=["image", 0], faces=["select", 0], **PASTE),
         "c-all": node("Test_Capture", name="four", value=["paste", 0]),
     }
 

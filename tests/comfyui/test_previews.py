@@ -7,24 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from host_graphs import DETECT, GROUP, NO_FACE, PASTE, PORTRAIT, load, node
 from PIL import Image
-
-PORTRAIT, GROUP, NO_FACE = "astronaut-damaged.jpg", "solvay-1927.jpg", "no-face.png"
-DETECT = {
-    "detector": "mtcnn",
-    "confidence": 0.9,
-    "min_size": 0,
-    "max_size": 0,
-    "sort": "area",
-    "keep": "all",
-    "template": "model",
-    "crop_size": 64,
-    "rotations": False,
-}
-
-
-def node(kind: str, **inputs: object) -> dict:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def graph(image: dict, sort: str = "detected", kept: str = "all", **changes: object) -> dict:
@@ -35,10 +19,6 @@ def graph(image: dict, sort: str = "detected", kept: str = "all", **changes: obj
         "c-faces": node("Test_Capture", name="faces", value=["detect", 0]),
         "c-selected": node("Test_Capture", name="selected", value=["select", 0]),
     }
-
-
-def load(name: str) -> dict:
-    return node("LoadImage", image=name)
 
 
 @pytest.fixture
@@ -144,14 +124,6 @@ def test_the_page_gets_previews_and_sentences_again_without_a_run(server):
 # --- bypass: the page joins a node's outputs to its first inputs of the same type ----------------
 
 RESTORE = {"strength": 1.0, "batch_size": 4, "seed": 0}
-PASTE = {
-    "mask_type": "rectangle",
-    "color_match": 0.0,
-    "upscale": "1",
-    "exclude": "background,hat,cloth",
-    "feather": 0.0,
-    "small_face_filter": False,
-}
 
 
 def recipe() -> dict:
