@@ -14,6 +14,7 @@ from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.stream import VideoStream
 
 from ..errors import InputError
+from .light import x265_parameters
 from .planes import PlanarFormat, converted
 
 # What FFmpeg calls the quantizer of MPEG-like encoders, in its own fixed-point steps.
@@ -249,6 +250,9 @@ def _configure(
         context.sample_aspect_ratio = timing.sample_aspect
     context.thread_count = 0  # as many as suit
     context.options = dict(encoding.options)
+    if encoding.encoder == "libx265" and (light := x265_parameters(like)):
+        own = encoding.options["x265-params"]
+        context.options = encoding.options | {"x265-params": ":".join([own, *light])}
     if encoding.qscale is not None:
         context.flags |= _QSCALE_FLAG
         context.global_quality = encoding.qscale * _LAMBDA

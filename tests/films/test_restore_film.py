@@ -266,6 +266,35 @@ def test_deep_and_turned_frames_become_deep_upright_pictures(make_film, tmp_path
     assert (levels.round() % 257 != 0).any()  # more than 8 bits of them
 
 
+def lights(path):
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return [
+        {
+            str(one.type): bytes(one)
+            for one in frame.side_data
+            if "LIGHT" in str(one.type) or "MASTERING" in str(one.type)
+        }
+        for frame in frames
+    ]
+
+
+def test_the_light_levels_of_hdr_stay(make_film, tmp_path, run):
+    screen = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    source = make_film(
+        "film.mkv",
+        count=4,
+        codec="libx265",
+        pixel_format="yuv420p10le",
+        sound=0,
+        tags=(1, 9, 16, 9),
+        parameters=f"master-display={screen}:max-cll=1000,400:hdr10=1",
+    )
+    restore_film(source, tmp_path / "out.mkv", run)
+    before, after = lights(source), lights(tmp_path / "out.mkv")
+    assert len(before[0]) == 2 and after == before
+
+
 def test_one_result_is_made_by_one_run(make_film, tmp_path, run):
     source, target = make_film("film.mkv", count=40), tmp_path / "out.mkv"
     seen = []
