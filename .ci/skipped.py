@@ -1,4 +1,4 @@
-"""Files of tests of which a run skipped some: `.ci/skipped.py REPORT.xml`, as `--junitxml` wrote it."""
+"""Files of tests of which a run skipped some; the argument is its report of `--junitxml`."""
 
 from __future__ import annotations
 

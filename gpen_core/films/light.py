@@ -1,4 +1,4 @@
-"""The light levels of HDR10: what a film says of the screen it was made on, handed to the encoder."""
+"""The light levels of HDR10: what a film says of its screen, handed to the encoder."""
 
 from __future__ import annotations
 

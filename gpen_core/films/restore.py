@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 # Frames of a part: it ends at the first frame from `_SHORTEST` on at which decoding can start.
 _SHORTEST, _LONGEST = 96, 240
+_WAITING_PIXELS = 4 * 1920 * 1088
 # Pixels around a face's crop that are read too, for its interpolation.
 _MARGIN = 8
 
@@ -288,17 +289,23 @@ class _PartMaker:
         radius = self.run.options.track.steadiness
         count = len(self.known.times)
         around = range(max(frames.start - radius, 0), min(frames.stop + radius, count))
-        with closing(ahead(self._read(around))) as shots:
+        waiting = self._waiting()
+        with closing(ahead(self._read(around), waiting)) as shots:
             restored = self._steadied(self._restored(shots), radius)
             first = next(shot for shot in restored if shot.index in frames)
             with (
                 self.output.writing(path, self.known, first.planes) as writing,
-                Behind.feeding(functools.partial(_write, writing)) as behind,
+                Behind.feeding(functools.partial(_write, writing), waiting) as behind,
             ):
                 for shot in itertools.chain([first], restored):
                     if shot.index in frames:
                         behind.put(self._pasted(shot))
                         self.run.hooks.progress("film", shot.index + 1, count)
+
+    def _waiting(self) -> int:
+        """Frames read ahead, and as many written behind: fewer where they are large."""
+        height, width = self.film.size
+        return max(1, min(4, _WAITING_PIXELS // (height * width)))
 
     def _read(self, frames: range) -> Generator[_Shot]:
         """The frames, with the faces that the survey knows."""

@@ -227,7 +227,7 @@ def survey(section: Section, run: Run) -> Survey:
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
         rotation=rotation,
         thumbnails=thumbnails(film, times, found),
-        remarks=_remarks(kinds, len(times)),
+        remarks=[*_remarks(kinds, len(times)), *_looked_at(watch, options.track.detect_every)],
     )
 
 
@@ -238,6 +238,12 @@ def _remarks(kinds: Counter[str], frames: int) -> list[str]:
     if kinds["interlaced"]:
         remarks.append("The film is interlaced; faces in motion come out better deinterlaced.")
     return remarks
+
+
+def _looked_at(watch: Watch, asked: int) -> list[str]:
+    if watch.every == asked:
+        return []
+    return [f"Faces were looked for in every {watch.every} frames: more would not fit in memory."]
 
 
 def _looks(watch: Watch) -> list[Look]:

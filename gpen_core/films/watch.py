@@ -17,6 +17,8 @@ from .planes import Planes
 # In eye distances: up to here faces between two frames are interpolated unseen, and how far they
 # may then lie from where one in the middle is found.
 _TRUSTED, _OFF_THE_LINE = 0.08, 0.05
+# Bytes of frames that wait until it is known which of them are looked at.
+_MOST_WAITING = 300 << 20
 
 
 class Watch:
@@ -24,9 +26,10 @@ class Watch:
 
     Args:
         find: the faces of an image (1, 3, H, W) 0..1.
-        every: n.
+        every: n; smaller for frames so large that n of them would take too much memory.
 
     Attributes:
+        every: n as it was used.
         seen: the faces of the frames looked at, by index.
         cuts: indices of first frames of scenes, without the first.
         size: (height, width) of the upright picture.
@@ -43,7 +46,7 @@ class Watch:
     """
 
     def __init__(self, find: Callable[[Tensor], Faces], every: int) -> None:
-        self._find, self._every = find, every
+        self._find, self.every = find, every
         self._pending: list[tuple[int, av.VideoFrame]] = []
         self._scenes = Cuts()
         self.seen: dict[int, Faces] = {}
@@ -56,7 +59,9 @@ class Watch:
             self.finish()
             self.cuts.append(index)
         self._pending.append((index, frame))
-        if len(self._pending) == 1 or len(self._pending) > self._every:
+        bytes_each = sum(plane.buffer_size for plane in frame.planes)
+        self.every = min(self.every, max(1, _MOST_WAITING // bytes_each))
+        if len(self._pending) == 1 or len(self._pending) > self.every:
             self._settle()
 
     def finish(self) -> None:

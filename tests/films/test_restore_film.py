@@ -295,6 +295,21 @@ def test_the_light_levels_of_hdr_stay(make_film, tmp_path, run):
     assert len(before[0]) == 2 and after == before
 
 
+def test_large_frames_are_looked_at_more_often_instead_of_held(
+    make_film, tmp_path, run, monkeypatch
+):
+    from gpen_core.films import watch
+
+    source = make_film("film.mkv", count=12, sound=0)
+    with av.open(str(source)) as container:
+        frame = next(container.decode(video=0))
+    each = sum(plane.buffer_size for plane in frame.planes)
+    monkeypatch.setattr(watch, "_MOST_WAITING", 3 * each)
+    report = restore_film(source, tmp_path / "out.mkv", run)
+    assert report.survey.looked == 5  # the first and every third
+    assert "every 3 frames" in " ".join(report.events)
+
+
 def test_one_result_is_made_by_one_run(make_film, tmp_path, run):
     source, target = make_film("film.mkv", count=40), tmp_path / "out.mkv"
     seen = []
