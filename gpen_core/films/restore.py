@@ -31,7 +31,7 @@ from ..faces.align import estimate_similarity
 from ..faces.found import Faces
 from ..faces.paste import Surface
 from ..faces.restore import at_once
-from ..faces.steady import steadied, steadied_masks
+from ..faces.steady import steadied_with_masks
 from ..faces.templates import template as template_points
 from ..faces.warp import region_of, square
 from ..files import locked, make_folder, shown, write_json
@@ -366,13 +366,11 @@ class _PartMaker:
             if middle is None:  # the first frames are not there yet
                 continue
             if len(middle.faces):
-                there = [one for one in window if one is not None]
-                around = [one.faces for one in there]
-                middle = replace(
-                    middle,
-                    faces=steadied(around, center),
-                    masks=steadied_masks(around, center, [one.masks for one in there]),
+                around = [one for one in window if one is not None]
+                faces, masks = steadied_with_masks(
+                    [one.faces for one in around], [one.masks for one in around], center
                 )
+                middle = replace(middle, faces=faces, masks=masks)
             yield middle
 
     def _pasted(self, shot: _Shot) -> _Shot:
