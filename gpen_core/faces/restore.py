@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import GPENError, InputError
 from ..hooks import Hooks
 from ..images.fade import Fade
-from ..images.layouts import from_network, resize, to_network
+from ..images.layouts import fit, from_network, to_network
 from ..images.monochrome import Tone
 from ..memory.allowance import Allowance, moved
 from ..options import RestoreOptions
@@ -196,10 +196,3 @@ def _restore_in_fp32(inputs: Tensor, model: Model, options: RestoreOptions, hook
             "The network returned NaN or infinite values in fp32; its file may be damaged."
         )
     return outputs
-
-
-def fit(crops: Tensor, size: int) -> Tensor:
-    """(N, 3, S, S) -1..1 resized to `size`, antialiased; the same tensor where it fits already."""
-    if crops.shape[-1] == size:
-        return crops
-    return to_network(resize(from_network(crops), (size, size)))

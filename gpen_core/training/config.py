@@ -60,6 +60,8 @@ class TrainConfig(Section):
     accumulate: int = Field(default=1, ge=1)
     """Passes summed into one step."""
     seed: int = Field(default=0, ge=0)
+    task: Literal["restore", "colorize", "inpaint"] = "restore"
+    """What is learned: restoring, coloring gray faces, or filling holes that are painted white."""
     jitter: Jitter = Jitter()
     losses: Losses = Losses()
     backbones: Backbones = Backbones()
@@ -105,6 +107,7 @@ class TrainConfig(Section):
             weights=self.data.weights,
             jitter=self.jitter.value(),
             factors={"eyes": self.losses.eyes, "mouth": self.losses.mouth},
+            task=self.task,
         )
 
 
