@@ -57,6 +57,7 @@ class Paint(Task):
     """
 
     name = "paint"
+    keeps_tone = False
 
     def prepare(self, crops: Tensor, holes: Tensor | None, size: int) -> Tensor:
         """See `Task`; resized without new colors."""

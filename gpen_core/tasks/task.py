@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..images.layouts import fit
 
@@ -22,6 +22,7 @@ class Task:
         at_crop_size: the result is as large as the crop; otherwise as the network's answer.
 
     Example:
+        >>> import torch
         >>> task, crops = Task(), torch.zeros(2, 3, 64, 64)
         >>> task.prepare(crops, None, 32).shape
         torch.Size([2, 3, 32, 32])
@@ -64,16 +65,18 @@ def is_missing(holes: Tensor, size: int) -> Tensor:
     """(N, 1, size, size) bool: every pixel that a hole (N, 1, S, S) 0..1 touches.
 
     Example:
+        >>> import torch
         >>> holes = torch.zeros(1, 1, 4, 4)
         >>> holes[..., 1, 1] = 1
         >>> int(is_missing(holes, 4).sum()), int(is_missing(holes, 2).sum()) >= 1
         (1, True)
     """
-    if holes.shape[-1] == size:
-        return holes > _TOUCHED
-    shrinks = holes.shape[-1] > size
-    resized = torch.nn.functional.interpolate(
-        holes, (size, size), mode="bilinear", antialias=shrinks
-    )
-    return resized > _TOUCHED
+    return resized(holes, size) > _TOUCHED
 
+
+def resized(holes: Tensor, size: int) -> Tensor:
+    """(N, 1, S, S) -> (N, 1, size, size), bilinear and antialiased."""
+    if holes.shape[-1] == size:
+        return holes
+    shrinks = holes.shape[-1] > size
+    return functional.interpolate(holes, (size, size), mode="bilinear", antialias=shrinks)

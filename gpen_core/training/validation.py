@@ -24,9 +24,7 @@ def restore_pairs(net: GPEN, pairs: Batch, task: Task, batch_size: int = _BATCH)
     return task.combine(pairs.degraded, torch.cat(parts), pairs.holes)
 
 
-def compare(
-    net: GPEN, pairs: Batch, perceptual: PerceptualLosses, task: Task
-) -> dict[str, float]:
+def compare(net: GPEN, pairs: Batch, perceptual: PerceptualLosses, task: Task) -> dict[str, float]:
     """Mean PSNR in dB of the degraded faces, of the restored ones, and the gain.
 
     And the restored faces' LPIPS and identity, where a loss has loaded the network for it.
