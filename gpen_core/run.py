@@ -50,6 +50,9 @@ FRAMES_AT_ONCE = 4
 # Aligned and restored crops held at once, bytes; ten faces of 512 px.
 _PIXEL_MEMORY = 64 << 20
 
+# Share of a mask that may stay unfilled without a word.
+_LEFT = 0.02
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -223,6 +226,12 @@ class Run:
             GPENError: bad input, missing weights; what and where is in its text.
         """
         self.check_task()
+        if not self.task.sees_faces:
+            raise InputError(
+                "A map of a face's parts is a ready crop, with no face in it to be found; give it "
+                "as one.",
+                option="aligned",
+            )
         report, run = Report(), self._reporting()
         with report.stage("detect"):
             found = run.touched(run.find(source.images), source)
@@ -243,6 +252,7 @@ class Run:
                 run.paste(canvas, part, masks)
             keep = self.options.keep_crops
             parts.append(part if keep else part.with_(crops=None, restored=None))
+        run.say_left(source, canvas)
         report.events = run.events
         faces = Faces.merge(parts)
         return Restored(canvas.images, canvas.mask, faces, report, found.indices)
@@ -261,7 +271,10 @@ class Run:
         """
         self.check_task()
         report, run = Report(), self._reporting()
-        if check:
+        images, said = self.task.checked(images)
+        if said:
+            run.hooks.event(said)
+        if check and self.task.sees_faces:
             with report.stage("detect"):
                 for image in images:
                     check_aligned(image[None], run.detector, run.template)
@@ -333,8 +346,8 @@ class Run:
         """
         if not self.task.needs_holes:
             return found
-        holes = holes_of(source)
-        touching = [bool(touches(found.everyone, face, holes)) for face in found.chosen]
+        holes, aligned = holes_of(source), found.everyone.with_(template=self.template)
+        touching = [touches(aligned, face, holes) for face in found.chosen]
         left = tuple(f for f, touched in zip(found.chosen, touching, strict=True) if not touched)
         if found.chosen and not any(touching):
             self.hooks.event("The mask touches no face; nothing is drawn.")
@@ -348,6 +361,17 @@ class Run:
         return self._with_memory(
             "cutting out the mask", lambda: with_holes(faces, holes_of(source), self.hooks)
         )
+
+    def say_left(self, source: Surface, canvas: Canvas) -> None:
+        """Tell the hooks how much of the holes no face reaches, where the task has holes."""
+        if not self.task.needs_holes or not bool(canvas.mask.any()):
+            return
+        holes = holes_of(source).mean(dim=(1, 2, 3)).expand(len(canvas.mask))
+        left = 1 - float(canvas.mask.mean(dim=(1, 2, 3)).sum() / holes.sum())
+        if left > _LEFT:
+            self.hooks.event(
+                f"{left:.0%} of the mask lies where no face reaches, and is left as it was."
+            )
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""

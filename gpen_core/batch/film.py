@@ -35,6 +35,8 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
     ):
         if given:
             raise InputError("films do not have this option.", option=name)
+    if job.film is None:
+        raise InputError(f"{source} is a film, and films can only be restored; give pictures.")
     start = time.perf_counter()
     check_place(target, job.overwrite)
     report = restore_film(source, target, run, job.film)

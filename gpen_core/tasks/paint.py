@@ -58,6 +58,18 @@ class Paint(Task):
 
     name = "paint"
     keeps_tone = False
+    sees_faces = False
+
+    def checked(self, images: Tensor) -> tuple[Tensor, str]:
+        """See `Task`; colors that are none of the palette's go to the nearest, and are counted."""
+        maps = [cleaned(image) for image in images]
+        changed = sum(one.changed for one in maps)
+        total = images.shape[0] * images.shape[-2] * images.shape[-1]
+        said = (
+            f"{changed} of the map's {total} pixels had colors of no part of a face, and were "
+            f"taken for the nearest part."
+        )
+        return torch.stack([one.map for one in maps]).to(images), said if changed else ""
 
     def prepare(self, crops: Tensor, holes: Tensor | None, size: int) -> Tensor:
         """See `Task`; resized without new colors."""

@@ -19,6 +19,7 @@ class Task:
         keeps_tone: a picture in one tone keeps it (see `images.monochrome`).
         keeps_light: only colors are pasted, brightness is the picture's own.
         needs_holes: there is nothing to do without a mask of what is missing.
+        sees_faces: its crops show faces; otherwise there is none to be found in them.
         at_crop_size: the result is as large as the crop; otherwise as the network's answer.
 
     Example:
@@ -35,6 +36,15 @@ class Task:
     keeps_light = False
     needs_holes = False
     at_crop_size = False
+    sees_faces = True
+
+    def checked(self, images: Tensor) -> tuple[Tensor, str]:
+        """Ready crops (N, 3, S, S) 0..1 as they are taken, and what the user should know of it.
+
+        Raises:
+            InputError: they are not what this task works on.
+        """
+        return images, ""
 
     def prepare(self, crops: Tensor, holes: Tensor | None, size: int) -> Tensor:
         """The network's input (N, 3, size, size).

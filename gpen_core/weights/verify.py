@@ -133,7 +133,12 @@ def _expected(entry: Entry, path: Path) -> tuple[str, ...]:
 
 
 def pinned(path: Path) -> str | None:
-    """The hash remembered for a file when it was first used."""
+    """The hash remembered for a file when it was first used.
+
+    Example:
+        >>> pinned(Path("no-such-folder", "a.pth")) is None
+        True
+    """
     value = _read_pins(path.parent).get(path.name)
     return value if isinstance(value, str) else None
 
