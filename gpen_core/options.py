@@ -522,6 +522,16 @@ class Options:
         return cls(**chosen)
 
 
+CHANGED: Mapping[str, Mapping[str, Any]] = {
+    "restore": {},
+    # Only colors are pasted, so a wide edge costs no sharpness and leaves no seam.
+    "colorize": {"feather": 80.0},
+    # The hole is the shape; that of the crop only keeps its very edge out.
+    "inpaint": {"mask": "rectangle", "border": 0.0, "feather": 4.0},
+    "paint": {},
+}
+"""Defaults that are others for a purpose."""
+
 STEPS: Mapping[str, type[Checked]] = {
     "model": ModelOptions,
     "detect": DetectOptions,

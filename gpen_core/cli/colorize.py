@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..options import (
+    CHANGED,
     DetectOptions,
     MaskOptions,
     ModelOptions,
@@ -16,9 +17,6 @@ from ..options import (
 from .arguments import with_fields, with_options
 from .work import Special, Work, do
 
-# Only colors are pasted, so a wide edge costs no sharpness and leaves no seam.
-_FEATHER = 80.0
-
 
 @with_options(
     ModelOptions,
@@ -29,7 +27,7 @@ _FEATHER = 80.0
     PasteOptions,
     template=True,
     leave_out=("skip_sharp", "color_match", "small_face_filter", "grain"),
-    changed={"feather": _FEATHER},
+    changed=CHANGED["colorize"],
 )
 @with_fields(Work, "work")
 def colorize(work: Work, options: Options) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from ..errors import InputError
 from ..options import (
+    CHANGED,
     DetectOptions,
     MaskOptions,
     ModelOptions,
@@ -19,9 +20,6 @@ from ..options import (
 from .arguments import flag, with_fields, with_options
 from .work import Special, Work, do
 
-# The hole is the shape; that of the crop only keeps its very edge out.
-_SHAPE = {"mask": "rectangle", "border": 0.0, "feather": 4.0}
-
 
 @with_options(
     ModelOptions,
@@ -32,7 +30,7 @@ _SHAPE = {"mask": "rectangle", "border": 0.0, "feather": 4.0}
     PasteOptions,
     template=True,
     leave_out=("skip_sharp", "color_match", "small_face_filter"),
-    changed=_SHAPE,
+    changed=CHANGED["inpaint"],
 )
 @with_fields(Work, "work")
 def inpaint(

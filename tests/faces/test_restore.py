@@ -17,7 +17,7 @@ from gpen_core.faces.found import Faces
 from gpen_core.faces.restore import restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
 from gpen_core.images.fade import Fade
-from gpen_core.images.layouts import from_network, to_network
+from gpen_core.images.layouts import fit, from_network, to_network
 from gpen_core.images.monochrome import Tone
 from gpen_core.memory.shortage import is_out_of_memory
 from gpen_core.models.load import build_model
