@@ -375,7 +375,7 @@ class Run:
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""
-        if not self.task.keeps_light and bool(are_sharper(self._scales(faces)).any()):
+        if not self.task.at_crop_size and bool(are_sharper(self._scales(faces)).any()):
             self.hooks.event(
                 f"Some faces have more pixels than the {self.model.output_size} px that the model "
                 f"makes, and come back softer; use a larger model, or set skip_sharp to leave "

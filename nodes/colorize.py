@@ -45,7 +45,7 @@ class ColorizeFaces(io.ComfyNode):
                 ),
                 widgets.user_mask(),
             ],
-            outputs=work.outputs("colored"),
+            outputs=[*work.outputs("colored")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -66,7 +66,7 @@ class ColorizeFaces(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         values |= CHANGED["colorize"]
-        options = widgets.read(mask_type=mask_type, purpose="colorize", **values)
+        options = widgets.read(mask_type=mask_type, purpose="colorize", keep_crops=True, **values)
         batch = work.Batch(
             image, backgrounds.choose(image, given=background), masks.painted(mask, image)
         )

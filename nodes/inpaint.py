@@ -41,7 +41,7 @@ class InpaintFaces(io.ComfyNode):
                 widgets.batch_size(),
                 widgets.seed(),
             ],
-            outputs=work.outputs("filled"),
+            outputs=[*work.outputs("filled")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -62,7 +62,7 @@ class InpaintFaces(io.ComfyNode):
         painted = masks.painted(hole, image)
         if painted is None or not bool(painted.any()):
             raise InputError("The mask is black everywhere; paint white what is to be drawn anew.")
-        options = widgets.read(purpose="inpaint", **values, **CHANGED["inpaint"])
+        options = widgets.read(purpose="inpaint", keep_crops=True, **values, **CHANGED["inpaint"])
         batch = work.Batch(image, mask=painted)
         tools = work.Tools(gpen_model, detector, options.mask.mask)
         return work.done(cls, tools, options, batch, "filled")
