@@ -135,7 +135,7 @@ def read_config(path: str | Path) -> TrainConfig:
         raise InputError(f"The training config {path} must be a YAML mapping of options.")
     try:
         config = TrainConfig.model_validate(content)
-        config.model.shape()
+        config.model.second() if config.model.architecture == "v2" else config.model.shape()
     except ValidationError as error:
         raise InputError(f"The training config {path} is wrong at {_first(error)}") from error
     return _absolute(config, path.parent.resolve())

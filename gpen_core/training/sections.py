@@ -11,6 +11,7 @@ from ..dataset import placement
 from ..dataset.degradation import Degradation, preset
 from ..dataset.sources import Selection
 from ..networks import GPENConfig
+from ..networks.gpen_v2 import GPENv2Config
 from ..perception.vgg19 import PLACES
 
 _SHA256 = r"^[0-9a-fA-F]{64}$"
@@ -86,9 +87,17 @@ class Jitter(Section):
 
 
 class Network(Section):
-    """The shape of a GPEN v1 network and its start."""
+    """The shape of a network and its start."""
 
     size: int
+    architecture: Literal["v1", "v2"] = "v1"
+    """`v1`, as every public GPEN file; `v2`: a ResNet's code and a StyleGAN2 generator."""
+    depth: Literal[50, 101] = 50
+    """Of the ResNet of `v2`."""
+    encoder_size: int | None = Field(default=None, ge=32, le=4096)
+    """Side in pixels at which the ResNet of `v2` sees the picture; `size` or 256, the smaller."""
+    width: int = Field(default=512, ge=1, le=2048)
+    """Channels of `v2` up to 64 px; they halve with every doubling above."""
     narrow: float | None = Field(default=None, gt=0, le=2)
     channel_multiplier: float = Field(default=1, gt=0)
     channels: dict[int, int] | None = None
@@ -105,13 +114,34 @@ class Network(Section):
     def _one_start(self) -> Network:
         if self.start_from is not None and self.grow_from is not None:
             raise ValueError("give start_from or grow_from, not both")
+        second = {"depth", "encoder_size", "width"} & self.model_fields_set
+        first = {"narrow", "channels", "channel_multiplier", "start", "detail"}
+        if self.architecture == "v2":
+            wrong = first & self.model_fields_set
+            if wrong:
+                raise ValueError(f"{min(wrong)} is an option of architecture: v1")
+            return self
+        if second:
+            raise ValueError(f"{min(second)} is an option of architecture: v2")
         if (self.narrow is None) == (self.channels is None):
             raise ValueError("give narrow or channels, one of them")
         if self.detail and self.grow_from is None:
             raise ValueError("detail is for a network that grows: give grow_from, or leave it out")
         return self
 
+    def second(self) -> GPENv2Config:
+        """The shape of a `v2` network."""
+        seen = min(self.size, 256) if self.encoder_size is None else self.encoder_size
+        return GPENv2Config.create(self.size, seen, self.depth, self.width)
+
+    def judge(self, narrow: float | None) -> GPENConfig:
+        """The shape of the discriminator that judges it whole."""
+        if narrow is not None or self.architecture == "v2":
+            return GPENConfig.create(self.size, narrow or 1, self.channel_multiplier)
+        return self.shape()
+
     def shape(self) -> GPENConfig:
+        """The shape of a `v1` network."""
         if self.channels is not None:
             return GPENConfig(self.size, self.size, tuple(sorted(self.channels.items())))
         assert self.narrow is not None

@@ -21,7 +21,6 @@ from ..dataset.pairs import Batch, PairSampler, validation_pairs
 from ..dataset.resident import ResidentSampler
 from ..dataset.sources import Face, check_pictures, read_faces, split
 from ..errors import CheckpointError, InputError
-from ..networks import GPEN
 from ..tasks.known import task_named
 from . import checkpoint
 from .adversary import Adversary, Sight
@@ -29,10 +28,11 @@ from .augmentation import DRAWS
 from .config import Adam, TrainConfig
 from .likeness import Corner, PerceptualLosses, random_corners, region_corners, seen
 from .losses import regression_losses
-from .network import new_network
+from .network import empty_network, new_network
 from .optimizer import adam, optimizers
 from .processes import Processes
 from .schedule import learning_rate
+from .second import answer
 from .validation import compare, restore_pairs, sheet
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Trainer:
         if last is None:
             net = new_network(config.model, config.seed)
         else:  # the files a run started from may be gone
-            net = GPEN(config.model.shape()).train()
+            net = empty_network(config.model)
         self.net = net.to(self.device)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.optimizers = optimizers(self.net, config.optimizer)
@@ -247,8 +247,8 @@ class Trainer:
         """Add one pass's gradients to those of all networks; the losses."""
         real = batch.truth
         with self._autocast():
-            answer = self.net(batch.degraded)
-        restored = self.task.combine(batch.degraded, answer.float(), batch.holes)
+            made = answer(self.net, batch.degraded)
+        restored = self.task.combine(batch.degraded, made.float(), batch.holes)
         counted = batch.weight * batch.focus
         losses = regression_losses(restored, real, counted, self.config.losses)
         fake = seen(restored, real, batch.weight)
