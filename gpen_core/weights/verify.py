@@ -148,6 +148,13 @@ def pin(path: Path, digest: str) -> None:
 
     Raises:
         InputError, OSError: the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pin(Path(folder, "a.pth"), 64 * "0")
+        ...     pinned(Path(folder, "a.pth")) == 64 * "0"
+        True
     """
     with locked(path.with_name(PINS), patience=60):
         pins = {**_read_pins(path.parent), path.name: digest}

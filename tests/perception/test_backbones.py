@@ -180,35 +180,8 @@ def test_a_gradient_flows_through_it(arcface_file):
     assert faces.grad is not None and float(faces.grad.abs().sum()) > 0
 
 
-def small_graph(path: Path, operator: str = "PRelu") -> Path:
-    onnx = pytest.importorskip("onnx", reason="onnx, of gpen[onnx], is not installed")
-    helper, numpy_helper = onnx.helper, onnx.numpy_helper
-    generator = torch.Generator().manual_seed(2)
-
-    def constant(name: str, *shape: int):
-        values = torch.rand(shape, generator=generator) + 0.1
-        return numpy_helper.from_array(values.numpy(), name)
-
-    weights = [constant("w", 8, 3, 3, 3), constant("slope", 8, 1, 1), constant("dense", 16, 8)]
-    weights += [constant(name, 8) for name in ("scale", "shift", "mean", "var")]
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["b"]),
-        helper.make_node(operator, ["b", "slope"] if operator == "PRelu" else ["b"], ["c"]),
-        helper.make_node("GlobalAveragePool", ["c"], ["d"]),
-        helper.make_node("Flatten", ["d"], ["e"]),
-        helper.make_node("Gemm", ["e", "dense"], ["y"], transB=1),
-    ]
-    port = [helper.make_tensor_value_info("x", 1, ["n", 3, 112, 112])]
-    out = [helper.make_tensor_value_info("y", 1, ["n", 16])]
-    graph = helper.make_graph(nodes, "arcface", port, out, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def test_a_graph_gives_what_onnx_runtime_gives_and_a_gradient(tmp_path):
-    path = small_graph(tmp_path / "arcface.onnx")
+def test_a_graph_gives_what_onnx_runtime_gives_and_a_gradient(tmp_path, recognition_graph):
+    path = recognition_graph(tmp_path / "arcface.onnx")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     faces = noise(2, 3, 168, 168).requires_grad_(True)
     ours = load_arcface(path)(faces)
@@ -219,8 +192,8 @@ def test_a_graph_gives_what_onnx_runtime_gives_and_a_gradient(tmp_path):
     assert float(faces.grad.abs().sum()) > 0
 
 
-def test_an_operator_that_is_not_known_is_named(tmp_path):
-    path = small_graph(tmp_path / "arcface.onnx", operator="Tanh")
+def test_an_operator_that_is_not_known_is_named(tmp_path, recognition_graph):
+    path = recognition_graph(tmp_path / "arcface.onnx", operator="Tanh")
     with pytest.raises(CheckpointError, match="uses the operator 'Tanh'"):
         load_arcface(path)
 
