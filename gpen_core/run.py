@@ -32,8 +32,11 @@ from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
 from .faces.sharp import REASON as SHARPER
 from .faces.sharp import are_sharper, pixel_scales
+from .faces.steady import steadied_batch
+from .faces.track import Track, chosen_tracks, followed, tracks
 from .hooks import Hooks, Recording
 from .images.layouts import from_network
+from .images.scenes import cuts_of
 from .memory.allowance import Allowance
 from .models.model import Model
 from .models.task import SOURCES
@@ -372,6 +375,37 @@ class Run:
             self.hooks.event(
                 f"{left:.0%} of the mask lies where no face reaches, and is left as it was."
             )
+
+    def follow(self, images: Tensor, faces: Faces, rate: float) -> tuple[list[Track], Faces]:
+        """The faces of frames in a row as those of persons: gaps closed, tremor gone.
+
+        Args:
+            images: (B, 3, H, W) 0..1, all frames.
+            faces: found in them.
+            rate: frames a second.
+
+        Returns:
+            Every track, and the faces of those that `keep` keeps, to be aligned.
+
+        Example:
+            >>> import torch
+            >>> frames = torch.zeros(2, 3, 48, 64)
+            >>> run = Run(Tools())
+            >>> ways, faces = run.follow(frames, run.find(frames).everyone, 25.0)
+            >>> len(ways), len(faces)
+            (0, 0)
+        """
+        frames = range(len(faces.image_sizes))
+        seen = {i: faces.of_images(slice(i, i + 1)) for i in frames}
+        found = tracks(seen, cuts_of(images), rate, self.options.track)
+        ordered, kept = chosen_tracks(found, self.options.select, faces.image_sizes[0])
+        return ordered, followed(faces, [ordered[number] for number in kept])
+
+    def hold_still(self, faces: Faces) -> Faces:
+        """Restored faces of frames in a row, each averaged with those of its track around it."""
+        return self._with_memory(
+            "holding faces still", lambda: steadied_batch(faces, self.options.track.steadiness)
+        )
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""

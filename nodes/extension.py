@@ -16,6 +16,7 @@ from .restore import RestoreFaces
 from .restore_image import RestoreImage
 from .restore_video import RestoreVideo
 from .select import SelectFaces
+from .track import TrackFaces
 
 
 class GPENExtension(ComfyExtension):
@@ -33,6 +34,7 @@ class GPENExtension(ComfyExtension):
             RestoreVideo,
             DetectFaces,
             SelectFaces,
+            TrackFaces,
             RestoreFaces,
             PasteFaces,
             ColorizeFaces,

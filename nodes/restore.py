@@ -14,7 +14,7 @@ from ..gpen_core.text import counted
 from . import crops as crop_pictures
 from . import host, preview, widgets
 from .say import say, warn
-from .schema import schema
+from .schema import later, schema
 from .types import GPENFaces
 
 
@@ -42,6 +42,7 @@ class RestoreFaces(io.ComfyNode):
                     tooltip="Square pictures of one centered face each. Where they are "
                     "transparent, nothing is pasted.",
                 ),
+                later(widgets.steadiness_of_tracked()),
             ],
             outputs=[
                 GPENFaces.Output(id="restored", display_name="GPEN_FACES"),
@@ -67,6 +68,8 @@ class RestoreFaces(io.ComfyNode):
         run = Run(Tools(gpen_model.model), widgets.read(**values), hooks)
         run.say_softer(chosen)
         restored = run.restore(chosen)
+        if restored.tracks is not None:
+            restored = run.hold_still(restored)
         if len(chosen):
             text = say(cls, " ".join([f"{counted(len(chosen), 'face')} restored.", *hooks.events]))
         else:

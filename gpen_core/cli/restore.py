@@ -57,11 +57,19 @@ def restore(
     frames: Annotated[
         str | None, flag("frames", "Frames of a film to restore, such as 100-250. Default: all.")
     ] = None,
+    every_frame_as: Annotated[
+        str | None,
+        flag(
+            "every_frame_as",
+            "Write each frame of a film as a picture (png, tif or jpg), into a folder.",
+        ),
+    ] = None,
 ) -> None:
     """Restore the faces in pictures."""
     refuse_both(face_align and work.aligned, "--face_align", "--aligned")
     refuse_both(options.select.skip_sharp and work.aligned, "--skip_sharp", "--aligned")
-    film = FilmOptions(codec=codec, quality=work.quality, frames=_first_and_last(frames))
+    refuse_both(codec is not None and every_frame_as is not None, "--codec", "--every_frame_as")
+    film = FilmOptions(every_frame_as, codec, work.quality, _first_and_last(frames))
     mask = None if user_mask is None else (user_mask, "user_mask")
     do(work, options, Special(mask, film, size))
 

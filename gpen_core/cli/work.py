@@ -150,6 +150,7 @@ def do(work: Work, options: Options, special: Special) -> None:
         None if work.output is None else Path(work.output),
         work.suffix if work.suffix is not None or work.output else SUFFIXES[options.purpose],
         work.format_,
+        special.film is not None and special.film.every_frame_as is not None,
     )
     job = Job.plan(
         [*(work.inputs or []), *(work.input_ or [])],

@@ -8,6 +8,7 @@ blink, a word), they do not count.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -48,24 +49,116 @@ def steadied(window: Sequence[Faces], center: int) -> Faces:
     own = window[center]
     if own.tracks is None or own.restored is None or len(window) == 1:
         return own
-    radius = max(center, len(window) - 1 - center)
-    averaged = own.restored.clone()
-    for face, number in enumerate(own.tracks.tolist()):
-        total, weights = own.restored[face] * (radius + 1), torch.full((1, 1, 1), radius + 1.0)
-        weights = weights.to(total.device)
-        for place, other in enumerate(window):
-            twin = None if place == center else _twin(other, number)
-            if twin is None:
+    restored = _Neighbors.of(window, center).averaged([one.restored for one in window])
+    return own.with_(restored=restored)
+
+
+def steadied_batch(faces: Faces, radius: int) -> Faces:
+    """The faces of a batch of frames, each averaged with those of its track around it.
+
+    Args:
+        faces: with `tracks`, `crops` and `restored`.
+        radius: so many frames before and after.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> faces = as_faces(torch.zeros(3, 3, 64, 64), "gpen")
+        >>> values = torch.tensor([0.0, 0.4, 0.0]).view(3, 1, 1, 1).expand(3, 3, 64, 64)
+        >>> faces = faces.with_(tracks=torch.zeros(3, dtype=torch.int64), restored=values)
+        >>> [round(float(one.mean()), 3) for one in steadied_batch(faces, 1).restored]
+        [0.133, 0.2, 0.133]
+    """
+    frames = [faces.of_images(slice(i, i + 1)) for i in range(len(faces.image_sizes))]
+    around = [slice(max(0, i - radius), i + radius + 1) for i in range(len(frames))]
+    return Faces.concat(
+        [steadied(frames[chosen], i - chosen.start) for i, chosen in enumerate(around)]
+    )
+
+
+def steadied_with_masks(
+    window: Sequence[Faces], masks: Sequence[Tensor | None], center: int
+) -> tuple[Faces, Tensor]:
+    """The same, with the faces' masks averaged alike.
+
+    Args:
+        window: as for `steadied`.
+        masks: of each frame, (N, 1, T, T) 0..1; None where it has no face.
+        center: index of the frame wanted, which has faces.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> still = as_faces(torch.zeros(1, 3, 64, 64), "gpen").with_(tracks=torch.tensor([0]))
+        >>> still = still.with_(restored=torch.zeros(1, 3, 64, 64))
+        >>> masks = [torch.full((1, 1, 64, 64), value) for value in (0.0, 0.4, 0.0)]
+        >>> round(float(steadied_with_masks([still] * 3, masks, 1)[1].mean()), 3)
+        0.2
+    """
+    own, mine = window[center], masks[center]
+    assert mine is not None
+    if own.tracks is None or own.restored is None or len(window) == 1:
+        return own, mine
+    neighbors = _Neighbors.of(window, center)
+    restored = neighbors.averaged([one.restored for one in window])
+    alike = all(one is None or torch.equal(one[:1], mine[:1]) for one in masks)
+    return own.with_(restored=restored), mine if alike else neighbors.averaged(masks)
+
+
+@dataclass(frozen=True)
+class _Neighbors:
+    """For each face of a frame: (frame, face) of its twins around it and how much they count.
+
+    Attributes:
+        center: index of the frame.
+        own: how much it counts itself.
+        twins: (frame, face) of each, face after face.
+        weights: (K, 1, 64, 64) of these, face after face.
+    """
+
+    center: int
+    own: float
+    twins: list[list[tuple[int, int]]]
+    weights: list[Tensor]
+
+    @classmethod
+    def of(cls, window: Sequence[Faces], center: int) -> _Neighbors:
+        own = window[center]
+        assert own.tracks is not None and own.crops is not None
+        radius = max(center, len(window) - 1 - center)
+        twins, weights = [], []
+        for face, number in enumerate(own.tracks.tolist()):
+            others = [
+                (place, twin)
+                for place, frame in enumerate(window)
+                if place != center and (twin := _twin(frame, number)) is not None
+            ]
+            near = [radius + 1.0 - abs(place - center) for place, _ in others]
+            twins.append(others)
+            likeness = _likeness(own.crops[face], [_crop(window[i], j) for i, j in others])
+            weights.append(likeness * likeness.new_tensor(near).view(-1, 1, 1, 1))
+        return cls(center, radius + 1.0, twins, weights)
+
+    def averaged(self, values: Sequence[Tensor | None]) -> Tensor:
+        """Values (N, C, T, T) of the frame's faces, averaged with those of their twins."""
+        mine = values[self.center]
+        assert mine is not None
+        averaged = mine.clone()
+        for face, (twins, weights) in enumerate(zip(self.twins, self.weights, strict=True)):
+            if not twins:
                 continue
-            assert own.crops is not None and other.crops is not None and other.restored is not None
-            likeness = _likeness(own.crops[face], other.crops[twin])
-            size = total.shape[-2:]
-            near = F.interpolate(likeness[None], size, mode="bilinear", align_corners=False)[0]
-            near = near * (radius + 1 - abs(place - center))
-            total = total + other.restored[twin].to(total) * near
-            weights = weights + near
-        averaged[face] = total / weights
-    return own.with_(restored=averaged)
+            near = F.interpolate(weights, mine.shape[-2:], mode="bilinear", align_corners=False)
+            near = near.to(mine)
+            total = mine[face] * self.own
+            for (frame, twin), weight in zip(twins, near, strict=True):
+                theirs = values[frame]
+                assert theirs is not None
+                total = torch.addcmul(total, theirs[twin].to(total), weight.expand_as(total))
+            averaged[face] = total / (near.sum(0) + self.own)
+        return averaged
+
+
+def _crop(faces: Faces, face: int) -> Tensor:
+    assert faces.crops is not None
+    return faces.crops[face]
 
 
 def _twin(faces: Faces, number: int) -> int | None:
@@ -75,16 +168,17 @@ def _twin(faces: Faces, number: int) -> int | None:
     return places[0] if places else None
 
 
-def _likeness(one: Tensor, other: Tensor) -> Tensor:
-    """(1, 64, 64) 0..1: where two aligned crops (3, S, S) show the same."""
-    change = _small(one) - _small(other)
-    blurred = gaussian_blur2d(change, (13, 13), (_SIGMA, _SIGMA), "replicate")
-    size = blurred.abs().amax(1)
-    common = size.median()
-    if float(common) > _OTHER_LIGHT:
-        return torch.zeros_like(size)
-    return torch.exp(-((size - common).clamp(min=0) / _CHANGE).square())
+def _likeness(one: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """(K, 1, 64, 64) 0..1: where K aligned crops (3, S, S) show the same as one."""
+    if not others:
+        return one.new_zeros(0, 1, _GRID, _GRID).float()
+    small = _small(torch.stack([one, *[other.to(one) for other in others]]))
+    blurred = gaussian_blur2d(small[:1] - small[1:], (13, 13), (_SIGMA, _SIGMA), "replicate")
+    size = blurred.abs().amax(1, keepdim=True)
+    common = size.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    likeness = torch.exp(-((size - common).clamp(min=0) / _CHANGE).square())
+    return likeness * (common <= _OTHER_LIGHT)
 
 
-def _small(crop: Tensor) -> Tensor:
-    return F.interpolate(crop[None].float(), (_GRID, _GRID), mode="bilinear", antialias=True)
+def _small(crops: Tensor) -> Tensor:
+    return F.interpolate(crops.float(), (_GRID, _GRID), mode="bilinear", antialias=True)
