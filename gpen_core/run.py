@@ -24,6 +24,7 @@ from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
 from .faces.found import Faces
 from .faces.given import Given, given_faces
+from .faces.holes import UNTOUCHED, holes_of, holes_of_crops, touches, with_holes
 from .faces.mask import crop_masks
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
@@ -38,8 +39,11 @@ from .images.layouts import from_network
 from .images.scenes import cuts_of
 from .memory.allowance import Allowance
 from .models.model import Model
+from .models.task import SOURCES
 from .options import Options
 from .report import Face, Report
+from .tasks.known import task_named
+from .tasks.task import Task
 
 Result = TypeVar("Result")
 
@@ -48,6 +52,9 @@ FRAMES_AT_ONCE = 4
 
 # Aligned and restored crops held at once, bytes; ten faces of 512 px.
 _PIXEL_MEMORY = 64 << 20
+
+# Share of a mask that may stay unfilled without a word.
+_LEFT = 0.02
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Found:
         everyone: sorted; a face's place among those of its image is its index.
         chosen: indices into `everyone`.
         sharp: those that would be chosen, but are left for being sharper than the model.
+        untouched: those that would be chosen, but that no hole touches.
         scales: of everyone, see `faces.sharp.pixel_scales`; None without a model.
 
     Example:
@@ -88,6 +96,7 @@ class Found:
     chosen: list[int]
     sharp: tuple[int, ...] = ()
     scales: Tensor | None = None
+    untouched: tuple[int, ...] = ()
 
     @cached_property
     def faces(self) -> Faces:
@@ -107,6 +116,7 @@ class Found:
             first: index of the first of these images in the whole batch.
         """
         reasons = dict.fromkeys(self.chosen) | dict.fromkeys(self.sharp, SHARPER)
+        reasons |= dict.fromkeys(self.untouched, UNTOUCHED)
         count = dict[int, int]()
         lines = []
         for i, image in enumerate(self.everyone.source.tolist()):
@@ -172,7 +182,7 @@ class Run:
         hooks: of the host.
 
     Raises:
-        InputError: the parsing mask is asked for without a parser.
+        InputError: the parsing mask is asked for without a parser, or there is no such task.
 
     Example:
         >>> import torch
@@ -186,8 +196,10 @@ class Run:
     def __init__(
         self, tools: Tools, options: Options | None = None, hooks: Hooks | None = None
     ) -> None:
-        self.tools = tools
         self.options = options or Options()
+        if tools.model is not None:
+            tools = replace(tools, model=tools.model.as_task(self.options.model.task))
+        self.tools = tools
         self.hooks = hooks or Hooks()
         if self.options.mask.mask == "parsing" and tools.parser is None and tools.model is not None:
             raise InputError(
@@ -216,9 +228,16 @@ class Run:
         Raises:
             GPENError: bad input, missing weights; what and where is in its text.
         """
+        self.check_task()
+        if not self.task.sees_faces:
+            raise InputError(
+                "A map of a face's parts is a ready crop, with no face in it to be found; give it "
+                "as one.",
+                option="aligned",
+            )
         report, run = Report(), self._reporting()
         with report.stage("detect"):
-            found = run.find(source.images)
+            found = run.touched(run.find(source.images), source)
         run.hooks.found(len(found.chosen))
         report.faces = found.lines(first)
         run.say_softer(found.faces)
@@ -227,7 +246,7 @@ class Run:
         parts = [found.faces.take([])]
         for part in run.parts(found.faces):
             with report.stage("align"):
-                part = run.align(source.images, part)
+                part = run.with_holes(source, run.align(source.images, part))
             with report.stage("restore"):
                 part = run.restore(part)
             with report.stage("mask"):
@@ -236,29 +255,39 @@ class Run:
                 run.paste(canvas, part, masks)
             keep = self.options.keep_crops
             parts.append(part if keep else part.with_(crops=None, restored=None))
-        report.events = run.hooks.events
+        run.say_left(source, canvas)
+        report.events = run.events
         faces = Faces.merge(parts)
         return Restored(canvas.images, canvas.mask, faces, report, found.indices)
 
-    def crops(self, images: Tensor, *, check: bool = True) -> Restored:
+    def crops(self, images: Tensor, *, check: bool = True, holes: Tensor | None = None) -> Restored:
         """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.
 
         Args:
             images: each one centered face.
             check: look first whether each is.
+            holes: (N or 1, 1, h, w) 0..1, 1 where a pixel is missing, for a model that inpaints.
 
         Raises:
-            InputError: a picture that is no ready crop.
+            InputError: a picture that is no ready crop, a model of another task, a mask of another
+                shape.
         """
+        self.check_task()
         report, run = Report(), self._reporting()
-        if check:
+        images, said = self.task.checked(images)
+        if said:
+            run.hooks.event(said)
+        if check and self.task.sees_faces:
             with report.stage("detect"):
                 for image in images:
                     check_aligned(image[None], run.detector, run.template)
         run.hooks.found(len(images))
         with report.stage("restore"):
-            faces = run.restore(as_faces(images, run.template))
-        report.events = run.hooks.events
+            faces = as_faces(images, run.template)
+            if holes is not None:
+                faces = faces.with_(holes=holes_of_crops(holes, images))
+            faces = run.restore(faces)
+        report.events = run.events
         assert faces.restored is not None
         restored = from_network(faces.restored)
         everywhere = restored.new_ones(len(images), 1, *restored.shape[-2:])
@@ -297,6 +326,56 @@ class Run:
         chosen = [face for face in kept if not sharp[face]]
         return Found(everyone, chosen, tuple(face for face in kept if sharp[face]), scales)
 
+    def check_task(self) -> None:
+        """Refuse a model that was made for something else than this run is for.
+
+        Raises:
+            InputError: says what the model is for, how that is known, and what to do.
+        """
+        model, purpose = self.model, self.options.purpose
+        if model.task != purpose:
+            raise InputError(
+                f"{model.info.name} is a model to {model.task} ({SOURCES[model.info.task_source]}),"
+                f" not to {purpose}; take another model, or, if you know better, set task to "
+                f"{purpose}.",
+                remedy="task",
+            )
+
+    def touched(self, found: Found, source: Surface) -> Found:
+        """Those of the faces that the holes of their pictures touch, where the task has holes.
+
+        Raises:
+            InputError: there is no mask of the holes, or one of another shape.
+        """
+        if not self.task.needs_holes:
+            return found
+        holes, aligned = holes_of(source), found.everyone.with_(template=self.template)
+        touching = [touches(aligned, face, holes) for face in found.chosen]
+        left = tuple(f for f, touched in zip(found.chosen, touching, strict=True) if not touched)
+        if found.chosen and not any(touching):
+            self.hooks.event("The mask touches no face; nothing is drawn.")
+        chosen = [f for f, touched in zip(found.chosen, touching, strict=True) if touched]
+        return replace(found, chosen=chosen, untouched=left)
+
+    def with_holes(self, source: Surface, faces: Faces) -> Faces:
+        """The holes of the pictures cut out with their aligned faces, where the task has holes."""
+        if not self.task.needs_holes:
+            return faces
+        return self._with_memory(
+            "cutting out the mask", lambda: with_holes(faces, holes_of(source), self.hooks)
+        )
+
+    def say_left(self, source: Surface, canvas: Canvas) -> None:
+        """Tell the hooks how much of the holes no face reaches, where the task has holes."""
+        if not self.task.needs_holes or not bool(canvas.mask.any()):
+            return
+        holes = holes_of(source).mean(dim=(1, 2, 3)).expand(len(canvas.mask))
+        left = 1 - float(canvas.mask.mean(dim=(1, 2, 3)).sum() / holes.sum())
+        if left > _LEFT:
+            self.hooks.event(
+                f"{left:.0%} of the mask lies where no face reaches, and is left as it was."
+            )
+
     def follow(self, images: Tensor, faces: Faces, rate: float) -> tuple[list[Track], Faces]:
         """The faces of frames in a row as those of persons: gaps closed, tremor gone.
 
@@ -330,7 +409,7 @@ class Run:
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""
-        if bool(are_sharper(self._scales(faces)).any()):
+        if not self.task.at_crop_size and bool(are_sharper(self._scales(faces)).any()):
             self.hooks.event(
                 f"Some faces have more pixels than the {self.model.output_size} px that the model "
                 f"makes, and come back softer; use a larger model, or set skip_sharp to leave "
@@ -348,7 +427,12 @@ class Run:
         )
 
     def restore(self, faces: Faces) -> Faces:
-        """The aligned crops through the network."""
+        """The aligned crops through the network.
+
+        Raises:
+            InputError: the model is made for something else, see `check_task`.
+        """
+        self.check_task()
         return self._with_memory(
             "restoring faces",
             lambda: restore(faces, self.model, self.options.restore, self.hooks),
@@ -364,7 +448,10 @@ class Run:
     def canvas(self, source: Surface) -> Canvas:
         """What faces are pasted into."""
         return self._with_memory(
-            "making the result's picture", lambda: Canvas(source, self.options.paste, self.hooks)
+            "making the result's picture",
+            lambda: Canvas(
+                source, self.options.paste, self.hooks, only_colors=self.task.keeps_light
+            ),
         )
 
     def paste(self, canvas: Canvas, faces: Faces, masks: Tensor) -> None:
@@ -377,7 +464,8 @@ class Run:
 
     def parts(self, faces: Faces) -> Iterator[Faces]:
         """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
-        pixels = 3 * 4 * (self.model.input_size**2 + self.model.output_size**2)
+        result = self.task.size(self.model.input_size, self.model.output_size)
+        pixels = 3 * 4 * (self.model.input_size**2 + result**2)
         batch = at_once(self.model, self.options.restore)
         step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
         for start in range(0, len(faces), step):
@@ -395,6 +483,11 @@ class Run:
         if self.tools.model is None:
             raise InputError("This run has no model; load one with `load_model`.")
         return self.tools.model
+
+    @property
+    def task(self) -> Task:
+        """What this run is for."""
+        return task_named(self.options.purpose)
 
     @cached_property
     def detector(self) -> Detector:
@@ -414,6 +507,12 @@ class Run:
 
 class _ReportingRun(Run):
     hooks: Recording
+
+    @property
+    def events(self) -> list[str]:
+        """What the hooks were told, and what was logged when the model was loaded."""
+        guess = self.model.info.guess
+        return [*([guess] if guess else []), *self.hooks.events]
 
 
 def groups(count: int, size: int = FRAMES_AT_ONCE) -> Iterator[slice]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import GPENError, InputError
+from ..faces.holes import UNTOUCHED
 from ..faces.paste import Surface
 from ..faces.sharp import REASON as SHARPER
 from ..files import shown
@@ -46,12 +47,12 @@ class Job:
         aligned: the inputs are ready face crops.
         check: look first whether they are.
         background: the pictures already enlarged, to paste into.
-        user_mask: pictures whose black parts are left alone.
+        user_mask: pictures whose black parts are left alone; for inpainting, white is filled.
         compare: write before | after beside each result.
         overwrite: replace files that exist.
         skip_existing: leave pictures whose result exists.
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
-        film: how films are written.
+        film: how films are written; None: they are refused.
         crops: by each result's file, what the files of its faces' crops are named after.
 
     Example:
@@ -73,7 +74,7 @@ class Job:
     overwrite: bool = False
     skip_existing: bool = False
     quality: int | None = None
-    film: FilmOptions = field(default_factory=FilmOptions)
+    film: FilmOptions | None = field(default_factory=FilmOptions)
     crops: Mapping[Path, Path] = field(default_factory=dict)
 
     @classmethod
@@ -220,9 +221,11 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     outcome.status = _status(job, result, source)
     start = time.perf_counter()
     restored = picture.with_pixels(result.images[0].cpu())
+    if not run.task.keeps_tone:  # colors in a file that was gray
+        restored = replace(restored, gray=False)
     if base is not None:
         outcome.crops = save_crops(
-            result, picture, base, overwrite=job.overwrite, quality=job.quality
+            result, restored, base, overwrite=job.overwrite, quality=job.quality
         )
     how: dict[str, Any] = {"overwrite": job.overwrite, "quality": job.quality, "event": told.event}
     write_picture(target, restored, **how)
@@ -237,7 +240,7 @@ def _check_size(job: Job, run: Run, task: tuple[Path, Path], picture: Picture) -
     target = task[1]
     height, width = picture.size
     if job.aligned:
-        height = width = run.model.output_size
+        height = width = run.task.size(min(height, width), run.model.output_size)
     elif job.background is None:
         factor = run.options.paste.upscale
         height, width = factor * height, factor * width
@@ -250,9 +253,10 @@ def _check_size(job: Job, run: Run, task: tuple[Path, Path], picture: Picture) -
 
 def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
     images = picture.pixels[None]
-    if job.aligned:
-        return run.crops(images, check=job.check)
     background, mask = job.background, job.user_mask
+    if job.aligned:
+        holes = None if mask is None else read_mask(mask.of(source))
+        return run.crops(images, check=job.check, holes=holes)
     return run.restored(
         Surface(
             images,
@@ -269,7 +273,9 @@ def _status(job: Job, result: Restored, source: Path) -> str:
         return "restored"
     reasons = {face.reason for face in result.report.faces if face.index is not None}
     why = "no face was selected" if result.report.found else "no face was found"
-    if SHARPER in reasons:
+    if UNTOUCHED in reasons:
+        why = "the mask touches no face"
+    elif SHARPER in reasons:
         why = f"its faces are left as they are ({SHARPER})"
     log.warning("%s: %s; the picture is unchanged.", shown(source), why)
     return "unchanged"
@@ -279,7 +285,7 @@ def _side_by_side(before: Picture, after: Picture) -> Picture:
     height = after.size[0]
     width = round(before.size[1] * height / before.size[0])
     left = resize(before.pixels[None], (height, width))[0]
-    return Picture(torch.cat([left, after.pixels], dim=-1), gray=before.gray)
+    return Picture(torch.cat([left, after.pixels], dim=-1), gray=after.gray)
 
 
 def _why(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,14 @@ from ..images.formats import READABLE, WRITABLE, written_suffix
 from .source import Source
 
 RESTORED, COMPARE, FACES = "restored", "compare", "faces"
-LABELS = (RESTORED, COMPARE, FACES)
+SUFFIXES: Mapping[str, str] = {
+    "restore": RESTORED,
+    "colorize": "colorized",
+    "inpaint": "inpainted",
+    "paint": "painted",
+}
+"""What results are marked with beside their inputs, by the run's purpose."""
+LABELS = (*SUFFIXES.values(), COMPARE, FACES)
 """What results are marked with; a folder's files marked so are no inputs."""
 
 _SUFFIXES = (*WRITABLE, *FORMATS)

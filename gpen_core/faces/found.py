@@ -42,6 +42,7 @@ _PER_FACE = (
     "crops",
     "restored",
     "alpha",
+    "holes",
 )
 
 
@@ -71,6 +72,8 @@ class Faces:
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
         alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
             None for all of it.
+        holes: (N, 1, S, S) float 0..1, 1 where a crop's pixel is missing and is to be drawn
+            anew, or None where nobody said so.
 
     Example:
         >>> faces = Faces(
@@ -98,6 +101,7 @@ class Faces:
     crops: Tensor | None = None
     restored: Tensor | None = None
     alpha: Tensor | None = None
+    holes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

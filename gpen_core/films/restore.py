@@ -109,6 +109,9 @@ def restore_film(
         1
     """
     options = options or FilmOptions()
+    if run.options.purpose != "restore":
+        raise InputError(f"Films can only be restored; {run.options.purpose} works on pictures.")
+    run.check_task()
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
     film = Film.open(source)
