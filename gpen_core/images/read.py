@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ def _reason(error: OSError | ValueError) -> str:
     return "this is no file name (it holds a NUL or cannot be encoded)"
 
 
-def decode(data: bytes, path: Path, event: Event = log.warning) -> Picture:
+def decode(data: bytes, path: PurePath, event: Event = log.warning) -> Picture:
     """The picture in a file's bytes; `path` is for messages and for formats without a signature.
 
     Raises:
@@ -149,7 +149,7 @@ def to_picture(decoded: Decoded) -> Picture:
     )
 
 
-def decode_samples(data: bytes, path: Path) -> Decoded:
+def decode_samples(data: bytes, path: PurePath) -> Decoded:
     """The samples in a file's bytes, as they lie there.
 
     Raises:
