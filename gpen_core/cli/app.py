@@ -24,7 +24,7 @@ from .export import export
 from .faces import faces
 from .inpaint import inpaint
 from .inspect import inspect
-from .memory import prepare_memory
+from ..memory.process import prepare_memory
 from .models import app as models
 from .pack_faces import pack_faces
 from .paint import paint

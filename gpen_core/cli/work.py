@@ -16,7 +16,7 @@ from ..images.formats import DEFAULT_QUALITY
 from ..options import DETECTORS, PRECISIONS, FilmOptions, MaskOptions, Options, default_of
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag
 from .console import bars, say, sentence, terminating
-from .memory import return_freed_memory
+from ..memory.process import return_freed_memory
 
 if TYPE_CHECKING:
     from ..batch.job import Job
