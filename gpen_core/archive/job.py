@@ -28,6 +28,7 @@ from .summary import Summary
 
 log = logging.getLogger(__name__)
 
+SUMMARY = f"{FOLDER}/summary.json"
 Engine = Callable[[Sequence[Task], Recipe, Crew], Iterator[list[Row]]]
 """Spreads tasks over a crew; `engine.spread`."""
 
@@ -157,16 +158,18 @@ class Archive:
         folder = make_folder(self.target.root / FOLDER)
         return _held(folder / "run")
 
-    def total(self) -> Summary:
-        """Of the whole archive, after a run."""
-        return Summary.of(self.manifest.rows().values(), len(self.listing.items))
-
-    def write_summary(self, summary: Summary) -> str:
-        """As JSON in the target; returns its name there."""
-        name = f"{FOLDER}/summary.json"
+    def conclude(self) -> Summary:
+        """After a run: a summary of the whole archive and a sheet, written beside the manifest."""
+        rows = self.manifest.rows()
+        here = [rows[item.key] for item in self.listing.items if item.key in rows]
+        summary = Summary.of(here, len(self.listing.items))
         text = json.dumps(summary.facts(), indent=2, ensure_ascii=False) + "\n"
-        self.target.put(name, text.encode(), replace=True)
-        return name
+        self.target.put(SUMMARY, text.encode(), replace=True)
+        if self.plan.tasks:
+            from .sheet import SHEET, make_sheet
+
+            self.target.put(SHEET, make_sheet(here, self.target), replace=True)
+        return summary
 
 
 @contextmanager

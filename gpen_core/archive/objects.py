@@ -60,13 +60,21 @@ class Objects:
             raise InputError(f"{shown(place)}: {first_line(error)}; check the address.") from error
 
     def entries(self, below: str = "") -> Iterator[Entry]:
-        try:
-            for page in self._obstore.list(self._store, below or None, chunk_size=1000):
-                for one in page:
-                    version = one["e_tag"] or one["last_modified"].isoformat()
-                    yield Entry(one["path"], one["size"], version)
-        except self._error as error:
-            raise self._failed("", error) from error
+        last, failures = None, 0
+        while True:
+            try:
+                pages = self._obstore.list(self._store, below or None, offset=last, chunk_size=1000)
+                for page in pages:
+                    for one in page:
+                        version = one["e_tag"] or one["last_modified"].isoformat()
+                        yield Entry(one["path"], one["size"], version)
+                        last, failures = one["path"], 0
+                return
+            except self._error as error:
+                failures += 1
+                if failures == _TRIES or not _is_passing(error):
+                    raise self._failed(below, error) from error
+                _wait(failures - 1)  # and go on where the list was cut off
 
     def read(self, key: str) -> bytes:
         # A connection that is lost in the middle of a body is a new request.
@@ -130,8 +138,7 @@ class Objects:
                 if attempt + 1 == _TRIES or not _is_passing(error):
                     raise self._failed(key, error) from error
                 log.info("%s: %s; trying again.", key, first_line(error))
-                pause = min(_PAUSE * 2**attempt, _LONGEST_PAUSE)
-                time.sleep(pause * random.uniform(0.5, 1))
+                _wait(attempt)
         raise AssertionError("the last attempt has returned or raised")
 
     def _failed(self, key: str, error: Exception) -> InputError:
@@ -140,6 +147,11 @@ class Objects:
 
 class _Missing(InputError, FileNotFoundError):
     """There is no such object."""
+
+
+def _wait(attempt: int) -> None:
+    """Longer each time, and not for as long as everybody else."""
+    time.sleep(min(_PAUSE * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1))
 
 
 def _is_passing(error: Exception) -> bool:

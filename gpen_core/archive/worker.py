@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -80,15 +81,12 @@ class Worker:
         """A second try, with nothing else in the process."""
         log.warning("%s: %s; it is tried once more, alone.", task.key, first)
         try:
-            for message in self._started().work([task]):
-                if "row" in message:
-                    row = Row.of(message["row"][1])
-                    note = f"The first try ended its process ({first})."
-                    return replace(row, events=[*row.events, note])
+            messages = list(self._started().work([task]))
         except _Ended as ended:
             self.close()
             return self._lost(task, str(ended))
-        raise AssertionError("a list of tasks has ended without its row")
+        [row] = [Row.of(message["row"][1]) for message in messages if "row" in message]
+        return replace(row, events=[*row.events, f"The first try ended its process ({first})."])
 
     def _lost(self, task: Task, how: str) -> Row:
         return Row(
@@ -212,5 +210,6 @@ class _Child:
         self._process.wait()
         self._listener.join()
         for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+            with contextlib.suppress(OSError):  # what it did not read any more
+                if stream is not None:
+                    stream.close()

@@ -142,6 +142,7 @@ def run(
     from ..archive.job import Archive
     from ..archive.plan import Wishes
     from ..archive.recipe import Recipe
+    from ..archive.store import FOLDER
     from .fetch import fetch_missing, find_model
 
     if options.mask.exclude != MaskOptions().exclude and options.mask.mask != "parsing":
@@ -173,10 +174,9 @@ def run(
         raise typer.Exit
     with terminating():
         _work(archive)
-    total = archive.total()
-    name = archive.write_summary(total)
+    total = archive.conclude()
     _show(total)
-    say(f"{shown(target)}/{name}")
+    say(f"Summary, sheet and manifest: {shown(target.rstrip('/'))}/{FOLDER}/")
     raise typer.Exit(_exit_code(total))
 
 

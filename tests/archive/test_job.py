@@ -53,7 +53,7 @@ def test_the_results_are_those_of_gpen_restore(archive, scans, tmp_path, small_m
         assert row.status == outcome.status and row.restored == outcome.counts[0]
         assert row.error == "" or "damaged or cut off" in row.error
     assert rows["a.png"].lowest > 0.9 and len(rows["a.png"].box) == 4
-    assert one.total().facts()["failed"] == 1
+    assert one.conclude().facts()["failed"] == 1
     assert not list((tmp_path / "out" / JOURNALS).iterdir())
 
 
@@ -125,7 +125,7 @@ def test_failures_are_tried_again_when_asked(archive):
 
 def test_options_are_not_mixed_unasked(archive, tmp_path):
     finish(archive())
-    with pytest.raises(InputError, match="strength 1.0 then, 0.5 now") as refused:
+    with pytest.raises(InputError, match=r"strength 1\.0 then, 0\.5 now") as refused:
         archive(options={"strength": 0.5})
     assert refused.value.remedy == "overwrite"
     before = results(tmp_path / "out")

@@ -96,13 +96,13 @@ def test_an_archive_over_a_bad_connection_is_whole(line, archive, scans):
         store.put(path.relative_to(scans).as_posix(), path.read_bytes(), replace=False)
     local = archive()
     finish(local)
-    line.faults = {"refuse": 0.12, "slow": 0.02, "drop": 0.08, "cut": 0.08, "lose": 0.06}
+    line.faults = {"refuse": 0.2, "slow": 0.02, "drop": 0.15, "cut": 0.1, "lose": 0.1}
     place = {"source": "s3://plates/scans", "target": "s3://plates/out"}
     one = archive(Inline(), **place)
     assert [task.key for task in one.plan.tasks] == ALL
     rows = {row.key: row for row in finish(one)}
     assert [key for key in ALL if rows[key].done] == SOUND
-    assert sum(line.injected.values()) > 5
+    assert sum(line.injected.values()) > 5 and len(line.injected) > 2, line.injected
     again = archive(Inline(), **place)
     assert again.plan.done == SOUND and again.plan.failed == ["torn.png"]
     line.faults = {}

@@ -59,7 +59,7 @@ def test_a_name_is_taken_once(tmp_path, monkeypatch, links):
     assert store.read("sub/a") == b"one"
     store.put("sub/a", b"two", replace=True)
     assert store.read("sub/a") == b"two" and store.size_of("sub/b") is None
-    assert os.listdir(tmp_path / "sub") == ["a"]
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a"]
 
 
 def test_the_last_row_of_a_picture_counts(tmp_path):
