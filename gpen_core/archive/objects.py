@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError, MissingDependencyError
 from ..files import shown
-from ..text import first_line
+from ..text import first_line, printable
 from .rows import Row
 from .store import Entry, Taken, join
 
@@ -22,6 +23,8 @@ Result = TypeVar("Result")
 
 # The name of an object's own metadata that holds its receipt; S3 allows 2 KB of it.
 _RECEIPT, _LONGEST = "gpen", 1800
+_REFUSED, _PASSING = re.compile(r"status code: (4\d\d)"), ("408", "429")
+_SAID = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
 _TRIES, _PAUSE, _LONGEST_PAUSE = 6, 0.5, 20.0
 
 
@@ -137,12 +140,12 @@ class Objects:
             except self._error as error:
                 if attempt + 1 == _TRIES or not _is_passing(error):
                     raise self._failed(key, error) from error
-                log.info("%s: %s; trying again.", key, first_line(error))
+                log.info("%s: %s; trying again.", key, _words(error))
                 _wait(attempt)
         raise AssertionError("the last attempt has returned or raised")
 
     def _failed(self, key: str, error: Exception) -> InputError:
-        return InputError(f"{shown(join(self.place, key))}: {first_line(error)}.")
+        return InputError(f"{shown(join(self.place, key))}: {_words(error)}.")
 
 
 class _Missing(InputError, FileNotFoundError):
@@ -156,7 +159,16 @@ def _wait(attempt: int) -> None:
 
 def _is_passing(error: Exception) -> bool:
     """Whether an error may be gone the next time: not a lack of rights, not a wrong name."""
-    return type(error).__name__ in ("GenericError", "JoinError")
+    if type(error).__name__ not in ("GenericError", "JoinError"):
+        return False
+    refused = _REFUSED.search(str(error))
+    return refused is None or refused[1] in _PASSING
+
+
+def _words(error: Exception) -> str:
+    """What the service says in its answer, or what the library says of it."""
+    said = _SAID.search(str(error))
+    return printable(": ".join(said.groups())).rstrip(".") if said else first_line(error)
 
 
 def _fitting(receipt: Row) -> Row:

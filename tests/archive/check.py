@@ -1,12 +1,13 @@
 """The long tests of archives: `make archive-check`, or
 
-    python tests/archive/check.py [--parts engine,kills,node] [--photographs 2000] [--model FILE]
+    python tests/archive/check.py [--parts engine,kills,million,node] [--photographs 2000] [--model FILE]
 
 engine  one `gpen restore` and one `gpen archive` with two workers over the same photographs:
         seconds of CPU for each picture, without what starting costs; memory of the workers; the
         same bytes.
 kills   `kill -9` at ten random moments, of the whole run or of one of its workers; each time the
         run is started again, and in the end every result has the bytes of an unbroken run.
+million the manifest and the plan of 500 times as many made-up rows: seconds, bytes, memory.
 node    a cluster of two nodes on this machine loses one in mid-job.
 
 CPU time is that of every process that was started, so other load on the machine hardly matters.
@@ -285,9 +286,57 @@ def node(folder: Path, count: int, model: str | None) -> list[str]:
     return found
 
 
+def million(folder: Path, count: int) -> list[str]:
+    """The manifest and the plan of very many pictures, made up; no picture is touched."""
+    from gpen_core.archive.folder import Folder
+    from gpen_core.archive.listing import Item
+    from gpen_core.archive.manifest import Manifest
+    from gpen_core.archive.plan import COLUMNS, make_plan
+    from gpen_core.archive.recipe import Recipe
+    from gpen_core.archive.rows import Row
+    from gpen_core.options import Options
+
+    class Listed(Folder):
+        def entries(self, below=""):
+            if below:
+                return super().entries(below)
+            return ((f"{n // 1000:04}/{n:07}.jpg", 90_000 + n % 999, "") for n in range(count))
+
+    dice, recipe = random.Random(0), Recipe.of(str(folder), Options())
+    items = [
+        Item(f"{n // 1000:04}/{n:07}.jpg", f"/scans/{n // 1000:04}/{n:07}.jpg", n, f"{n:x}")
+        for n in range(count)
+    ]
+    manifest, began = Manifest(Listed(folder)), time.process_time()
+    manifest.add(
+        [
+            Row(
+                one.key, one.place, one.size, one.version, one.key,
+                sha256=dice.randbytes(32).hex(), result_size=90_000 + n % 999,
+                result_sha256=dice.randbytes(32).hex(), found=1, restored=1,
+                lowest=dice.random(), box=[dice.random() for _ in range(4)],
+                seconds=dice.random(), made_with=recipe.made_with, model=recipe.model_sha256,
+                finished=1.8e9 + n + dice.random(), machine="node-1",
+            )
+            for n, one in enumerate(items)
+        ]
+    )  # fmt: skip
+    written = time.process_time()
+    [part] = manifest.parts()
+    before = manifest.rows(COLUMNS)
+    read = time.process_time()
+    plan = make_plan(items, recipe, before, manifest.store)
+    done = time.process_time()
+    size = manifest.store.size_of(part) or 0
+    print(f"{count} rows: {size / count:.0f} bytes each; written in {written - began:.0f} s,")
+    print(f"read in {read - written:.0f} s, compared in {done - read:.0f} s of CPU;")
+    print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB")
+    return [] if len(plan.done) == count else [f"million: {len(plan.done)} done"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default="engine,kills,node")
+    parser.add_argument("--parts", default="engine,kills,million,node")
     parser.add_argument("--photographs", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--model", default=None, help="default: the embedded model")
@@ -303,6 +352,8 @@ def main() -> int:
                 found += engine(folder, count, model)
             elif part == "kills":
                 found += kills(folder, max(count // 5, 40), model, options.kills)
+            elif part == "million":
+                found += million(folder, 500 * count)
             else:
                 found += node(folder, max(count // 10, 40), model)
         finally:

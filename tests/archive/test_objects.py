@@ -131,5 +131,7 @@ def test_a_list_may_lie_there_too(line):
 
 
 def test_a_bucket_that_is_not_there_is_said(line):
-    with pytest.raises(InputError, match="s3://nobody"):
+    with pytest.raises(
+        InputError, match="s3://nobody/scans/: NoSuchBucket: The specified bucket does not exist"
+    ):
         list_source("s3://nobody/scans")
