@@ -8,7 +8,10 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
+from ..errors import InputError
+from ..films.formats import is_film
 from .engine import Crew
 from .recipe import Recipe
 from .rows import Task
@@ -22,7 +25,7 @@ class Estimate:
     """What it will take.
 
     Attributes:
-        pictures: of all.
+        pictures: how many.
         workers: that share the work.
         tried, failed: samples.
         seconds: of work for a picture, on average.
@@ -46,12 +49,12 @@ def estimate(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Estimate:
     """Restore samples here, in this process, and multiply.
 
     Args:
-        tasks: the pictures; at least one.
+        tasks: the pictures; films among them are not counted.
         recipe: how.
         crew: among whom the work is divided; each is taken to be as fast as this process.
 
     Raises:
-        GPENError: the networks cannot be loaded.
+        GPENError: the networks cannot be loaded, or there are only films.
 
     Example:
         >>> import tempfile
@@ -65,7 +68,10 @@ def estimate(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Estimate:
 
     from .maker import Maker
 
-    chosen = random.Random(_SEED).sample(list(tasks), min(SAMPLES, len(tasks)))
+    tasks = [task for task in tasks if not is_film(PurePosixPath(task.key))]
+    if not tasks:
+        raise InputError("There are only films; what they take is not estimated.")
+    chosen = random.Random(_SEED).sample(tasks, min(SAMPLES, len(tasks)))
     before = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:

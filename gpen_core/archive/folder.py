@@ -14,6 +14,8 @@ from .rows import Row
 from .store import FOLDER, Entry, Taken
 
 JOURNALS = f"{FOLDER}/journal"
+FILMS = f"{FOLDER}/films"
+"""Where films are made, before they take their names."""
 
 
 class Folder:
@@ -66,6 +68,15 @@ class Folder:
             if error.remedy != "overwrite":
                 raise
             raise _taken(path) from error
+
+    def take(self, key: str, made: Path, receipt: Row, *, replace: bool) -> None:
+        """Give a file that is whole, in this folder, its name; otherwise as `put`."""
+        path = self.root / key
+        if not replace and path.exists():
+            raise _taken(path)
+        make_folder(path.parent)
+        self._note(receipt)
+        made.replace(path)
 
     def _note(self, receipt: Row) -> None:
         """Put a line into the journal, on the disk before the result has its name."""

@@ -79,7 +79,7 @@ class Archive:
         Raises:
             InputError: the source cannot be read, or what `make_plan` refuses.
         """
-        self.listing = list_source(self.source)
+        self.listing = list_source(self.source, films=isinstance(self.target, Folder))
         before = known_rows(self.manifest, COLUMNS)
         try:
             self.plan = make_plan(self.listing.items, self.recipe, before, self.target, self.wishes)

@@ -12,6 +12,7 @@ from typing import Any
 from ..batch.inputs import why_no_input
 from ..errors import InputError
 from ..files import shown
+from ..films.formats import is_film
 from ..images.read import read_file
 from .store import open_store, scheme_of
 
@@ -47,13 +48,14 @@ class Listing:
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
 
-def list_source(source: str) -> Listing:
+def list_source(source: str, films: bool = False) -> Listing:
     """The pictures of a source.
 
     Args:
         source: a folder; an address such as s3://bucket/folder; or a list: a text file with a path
             or an address a line, or CSV or Parquet with a column `path`. Paths in a list are
             taken from its folder.
+        films: whether local films are taken too.
 
     Raises:
         InputError: it is missing, cannot be read, or names no picture.
@@ -67,15 +69,15 @@ def list_source(source: str) -> Listing:
     """
     is_list = PurePosixPath(source).suffix.lower() in LISTS
     if scheme_of(source) not in ("", "file"):
-        found = _of_list(source) if is_list else _of_store(source)
+        found = _of_list(source, films) if is_list else _of_store(source, False)
     else:
         path = Path(source.removeprefix("file://")).expanduser()
         if path.is_dir():
-            found = _of_store(str(path))
+            found = _of_store(str(path), films)
         elif not path.exists():
             raise InputError(f"{shown(source)}: no such folder or list; check the path.")
         elif is_list:
-            found = _of_list(str(path))
+            found = _of_list(str(path), films)
         else:
             kinds = ", ".join(LISTS)
             raise InputError(f"{shown(source)} is neither a folder nor a list ({kinds}).")
@@ -85,11 +87,11 @@ def list_source(source: str) -> Listing:
     return found
 
 
-def _of_store(place: str) -> Listing:
+def _of_store(place: str, films: bool) -> Listing:
     store, found = open_store(place), Listing()
     base = store.place.rstrip("/")
     for entry in store.entries():
-        reason = _why_not(entry.key)
+        reason = _why_not(entry.key, films)
         if reason is None:
             found.items.append(Item(entry.key, f"{base}/{entry.key}", entry.size, entry.version))
         else:
@@ -97,14 +99,13 @@ def _of_store(place: str) -> Listing:
     return found
 
 
-def _why_not(key: str) -> str | None:
-    from ..films.formats import is_film
-
+def _why_not(key: str, films: bool) -> str | None:
     place = PurePosixPath(key)
-    return why_no_input(place) or ("a film" if is_film(place) else None)
+    lone = is_film(place) and not films
+    return why_no_input(place) or ("a film; films go from folder to folder" if lone else None)
 
 
-def _of_list(source: str) -> Listing:
+def _of_list(source: str, films: bool) -> Listing:
     found, known = Listing(), set[str]()
     remote = scheme_of(source) not in ("", "file")
     folder = source.rpartition("/")[0] if remote else str(Path(source).resolve().parent)
@@ -112,7 +113,7 @@ def _of_list(source: str) -> Listing:
         place, key = _placed(line, folder, source)
         if key in known:
             found.skip("named twice")
-        elif (reason := _why_not(key)) is not None:
+        elif (reason := _why_not(key, films and not scheme_of(place))) is not None:
             found.skip(reason)
         else:
             known.add(key)

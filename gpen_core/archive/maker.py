@@ -8,13 +8,14 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..batch.steps import reason, status_of
 from ..errors import InputError
 from ..faces.paste import Surface
 from ..files import sha256
+from ..films.formats import is_film, require_reader
 from ..hooks import Hooks, Recording
 from ..images.picture import Picture
 from ..images.read import decode
@@ -22,6 +23,7 @@ from ..images.write import check_format, check_size, encode_checked
 from ..memory.process import return_freed_memory
 from ..report import Report
 from ..run import Restored, Run, Tools
+from .folder import FILMS, Folder
 from .recipe import Recipe
 from .rows import Row, Task
 from .store import Reader, Store, Taken, open_store
@@ -83,6 +85,10 @@ class Maker:
         """
         group: list[_Opened] = []
         for number, task in enumerate(tasks):
+            if is_film(PurePosixPath(task.key)):
+                begin([*(one.number for one in group), number])
+                yield number, self._there(task) or self._film(task)
+                continue
             begin([*(one.number for one in group), number])
             there = self._there(task)
             opened = there or self._opened(number, task)
@@ -190,6 +196,41 @@ class Maker:
             **_faces(result.report),
         )
         return row, data
+
+    def _film(self, task: Task) -> Row:
+        """A film; where one was begun and its process killed, it goes on."""
+        start = time.perf_counter()
+        try:
+            row = self._restored_film(task, start)
+        except Exception as error:
+            log.debug("%s", task.place, exc_info=True)
+            return self._failure(task, error, time.perf_counter() - start)
+        return row
+
+    def _restored_film(self, task: Task, start: float) -> Row:
+        require_reader()
+        from ..films.restore import restore_film
+
+        assert isinstance(self.target, Folder)  # else the listing has no films
+        made = self.target.root / FILMS / task.result
+        made.parent.mkdir(parents=True, exist_ok=True)
+        report = restore_film(Path(task.place), made, self.run)
+        tracks = report.survey.tracks
+        kept = [one for one in tracks if one.number in report.survey.kept]
+        row = replace(
+            self._row(task),
+            sha256=sha256(Path(task.place)),
+            result_size=made.stat().st_size,
+            result_sha256=sha256(made),
+            status="restored" if report.touched else "unchanged",
+            found=len(tracks),
+            restored=len(kept),
+            lowest=min((round(one.score, 4) for one in kept), default=None),
+            seconds=round(time.perf_counter() - start, 4),
+            events=report.events,
+        )
+        self.target.take(task.result, made, row, replace=task.replace)
+        return row
 
     def _put(self, task: Task, data: bytes, row: Row) -> None:
         try:

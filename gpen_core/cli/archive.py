@@ -25,6 +25,7 @@ from ..options import (
     PasteOptions,
     RestoreOptions,
     SelectOptions,
+    TrackOptions,
 )
 from ..text import counted
 from .arguments import AcceptLicense, WeightsDir, flag, with_options
@@ -57,7 +58,13 @@ Target = Annotated[str, typer.Argument(help="The folder or address of the result
 
 
 @with_options(
-    DetectOptions, SelectOptions, RestoreOptions, MaskOptions, PasteOptions, template=True
+    DetectOptions,
+    SelectOptions,
+    RestoreOptions,
+    MaskOptions,
+    PasteOptions,
+    TrackOptions,
+    template=True,
 )
 def run(
     options: Options,

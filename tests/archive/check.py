@@ -1,6 +1,6 @@
 """The long tests of archives: `make archive-check`, or
 
-    python tests/archive/check.py [--parts engine,kills,million,node] [--photographs 2000] [--model FILE]
+    python tests/archive/check.py [--parts engine,kills,million,node] [--photographs 2000]
 
 engine  one `gpen restore` and one `gpen archive` with two workers over the same photographs:
         seconds of CPU for each picture, without what starting costs; memory of the workers; the
@@ -294,13 +294,15 @@ def million(folder: Path, count: int) -> list[str]:
     from gpen_core.archive.plan import COLUMNS, make_plan
     from gpen_core.archive.recipe import Recipe
     from gpen_core.archive.rows import Row
+    from gpen_core.archive.store import Entry
     from gpen_core.options import Options
 
     class Listed(Folder):
         def entries(self, below=""):
             if below:
                 return super().entries(below)
-            return ((f"{n // 1000:04}/{n:07}.jpg", 90_000 + n % 999, "") for n in range(count))
+            keys = (f"{n // 1000:04}/{n:07}.jpg" for n in range(count))
+            return (Entry(key, 90_000 + n % 999, "") for n, key in enumerate(keys))
 
     dice, recipe = random.Random(0), Recipe.of(str(folder), Options())
     items = [

@@ -19,7 +19,12 @@ def test_a_folder_is_searched_to_its_ends(scans):
     (scans / "film.mp4").touch()
     found = list_source(str(scans))
     assert keys(scans) == ["1927/b.jpg", "1927/c.png", "a.png", "d.png", "torn.png"]
-    assert found.skipped == {"neither a picture nor a film": 1, "hidden": 1, "a film": 1}
+    assert found.skipped == {
+        "neither a picture nor a film": 1,
+        "hidden": 1,
+        "a film; films go from folder to folder": 1,
+    }
+    assert "film.mp4" in [item.key for item in list_source(str(scans), films=True).items]
     assert found.items[2].size == (scans / "a.png").stat().st_size
 
 
