@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +30,13 @@ _SECONDS = 1.0
 # Tasks in a block, which one worker takes: few, so that the last worker is not long alone.
 _BLOCK, _BLOCKS_A_WORKER = 128, 16
 _OBJECT_STORE = 200 << 20
+_EMBEDDED = {
+    # The kernel ends the process with the networks first; Ray would end its worker.
+    "memory_monitor_refresh_ms": 0,
+    "prestart_worker_first_driver": False,
+    # Ray's are 15 steps nicer than anybody else, and beside other work get next to nothing.
+    "worker_niceness": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,8 @@ def session(crew: Crew) -> Iterator[Any]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if crew.address is not None:
         try:
-            ray.init(address=crew.address, **quiet)
+            with _chatter_held_back():
+                ray.init(address=crew.address, **quiet)
         except ConnectionError as error:
             raise InputError(
                 f"No cluster answers at {crew.address}; start one, or leave the address out.",
@@ -88,18 +98,36 @@ def session(crew: Crew) -> Iterator[Any]:
     else:
         # Ray counts the cores by itself, and stalls without a word where none is left over for
         # its own tasks; here the number is ours.
-        ray.init(
-            num_cpus=int(max(crew.workers, 1) * crew.cpus) + 2,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE,
-            # The kernel ends the process with the networks first; Ray would end its worker.
-            _system_config={"memory_monitor_refresh_ms": 0, "prestart_worker_first_driver": False},
-            **quiet,
-        )
+        with _chatter_held_back():
+            ray.init(
+                num_cpus=int(max(crew.workers, 1) * crew.cpus) + 2,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE,
+                _system_config=_EMBEDDED,
+                **quiet,
+            )
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _chatter_held_back() -> Iterator[None]:
+    """What Ray's own core prints while it starts, which no level silences; shown if it fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            chatter.seek(0)
+            os.write(kept, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def size_of_crew(crew: Crew, ray: Any) -> int:

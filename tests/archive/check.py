@@ -217,7 +217,7 @@ def kills(folder: Path, count: int, model: str | None, times: int) -> list[str]:
         )
         kinds = ["run", "networks", "actor"] if len(killed) < times else []
         while kinds and process.poll() is None:
-            time.sleep(dice.uniform(0.05, 0.35) * elapsed)
+            time.sleep(dice.uniform(0.1, 0.8) * elapsed)
             networks, actors = workers(process.pid)
             kind = dice.choice(kinds)
             prey = {"run": [process.pid], "networks": networks, "actor": actors}[kind]

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-pytest.importorskip("pyarrow", reason="pyarrow, of the extra gpen[archive], is not installed")
-
 from gpen_core.archive.job import Archive
 from gpen_core.archive.maker import Maker
 from gpen_core.archive.plan import Wishes
 from gpen_core.archive.recipe import Recipe
 from gpen_core.options import Options
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _manifests():
+    pytest.importorskip("pyarrow", reason="pyarrow, of the extra gpen[archive], is not installed")
 
 
 @pytest.fixture
