@@ -71,6 +71,7 @@ class Maker:
                 f"same file on every machine."
             )
         self.run, self.read = Run(tools, options, hooks), Reader()
+        self.run.check_task()
         self.target: Store = open_store(recipe.target, writer)
         self._done = 0
 

@@ -82,7 +82,7 @@ class Recipe:
 
     def result_of(self, key: str) -> str:
         """The name of a result."""
-        return str(named(PurePosixPath(key), self.suffix, self.format))
+        return str(named(PurePosixPath(key), self.suffix, Naming(format=self.format)))
 
     def choices(self) -> dict[str, Any]:
         """What decides how results look, by the names that a user knows."""

@@ -21,6 +21,7 @@ from ..options import (
     PRECISIONS,
     DetectOptions,
     MaskOptions,
+    ModelOptions,
     Options,
     PasteOptions,
     RestoreOptions,
@@ -58,6 +59,7 @@ Target = Annotated[str, typer.Argument(help="The folder or address of the result
 
 
 @with_options(
+    ModelOptions,
     DetectOptions,
     SelectOptions,
     RestoreOptions,

@@ -13,10 +13,10 @@ from ..errors import InputError
 from ..files import shown
 from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
+from ..memory.process import return_freed_memory
 from ..options import DETECTORS, PRECISIONS, FilmOptions, MaskOptions, Options, default_of
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag
 from .console import bars, say, sentence, terminating
-from ..memory.process import return_freed_memory
 
 if TYPE_CHECKING:
     from ..batch.job import Job
