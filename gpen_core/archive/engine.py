@@ -61,6 +61,12 @@ def ray_data() -> Any:
 
     Raises:
         MissingDependencyError: it is not installed.
+
+    Example:
+        >>> try:
+        ...     _ = ray_data()
+        ... except MissingDependencyError:
+        ...     pass  # it is not installed here
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

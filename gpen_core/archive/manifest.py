@@ -73,6 +73,13 @@ class Manifest:
 
     Args:
         store: the target.
+
+    Example:
+        >>> import tempfile
+        >>> from gpen_core.archive.store import open_store
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Manifest(open_store(folder)).rows()
+        {}
     """
 
     def __init__(self, store: Store) -> None:

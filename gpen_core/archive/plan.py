@@ -23,6 +23,10 @@ class Wishes:
     Attributes:
         retry_failed: what has failed before.
         overwrite: what was made with other options, and what is in the way.
+
+    Example:
+        >>> Wishes().overwrite
+        False
     """
 
     retry_failed: bool = False

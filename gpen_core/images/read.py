@@ -91,6 +91,11 @@ def read_file(path: Path) -> bytes:
 
     Raises:
         InputError: there is none, it is something else, empty, too long, or cannot be read.
+
+    Example:
+        >>> read_file(Path("gone.png"))
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: gone.png: no such file; check the path.
     """
     try:
         status = path.stat()
@@ -125,6 +130,12 @@ def decode(data: bytes, path: PurePath, event: Event = log.warning) -> Picture:
 
     Raises:
         InputError, MissingDependencyError, OutOfMemory: as `read_picture`.
+
+    Example:
+        >>> buffer = io.BytesIO()
+        >>> Image.new("L", (64, 48), 255).save(buffer, "PNG")
+        >>> decode(buffer.getvalue(), Path("white.png")).size
+        (48, 64)
     """
     room = Allowance(f"reading {shown(path)}", event)
     return room(lambda *_: to_picture(decode_samples(data, path)))

@@ -70,6 +70,10 @@ def check_format(path: PurePath) -> Format:
     Raises:
         InputError: unknown extension.
         MissingDependencyError: this Pillow cannot write the format.
+
+    Example:
+        >>> check_format(Path("out.jpg")).title
+        'JPEG'
     """
     chosen = by_suffix(path)
     if chosen is None or not chosen.writes:
@@ -260,6 +264,10 @@ def encode(
 
     Raises:
         InputError: the format cannot hold the picture, or a bad quality.
+
+    Example:
+        >>> encode(Picture(torch.zeros(3, 48, 64)), "PNG")[1:4]
+        b'PNG'
     """
     chosen, path = by_name(file_format), Path(name)
     quality = check_quality(quality, chosen, path)
