@@ -11,9 +11,11 @@ call that step of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
@@ -26,7 +28,7 @@ from .faces.found import Faces
 from .faces.given import Given, given_faces
 from .faces.holes import UNTOUCHED, holes_of, holes_of_crops, touches, with_holes
 from .faces.mask import crop_masks
-from .faces.parse import Parser
+from .faces.parse import Parser, load_parser
 from .faces.paste import Canvas, Surface
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
@@ -38,9 +40,11 @@ from .hooks import Hooks, Recording
 from .images.layouts import from_network
 from .images.scenes import cuts_of
 from .memory.allowance import Allowance
+from .models.device import resolve_device
+from .models.load import load_model
 from .models.model import Model
 from .models.task import SOURCES
-from .options import Options
+from .options import DETECTORS, MASKS, Options
 from .report import Face, Report
 from .tasks.known import task_named
 from .tasks.task import Task
@@ -74,6 +78,38 @@ class Tools:
     model: Model | None = None
     detector: Detector | None = None
     parser: Parser | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        needed: tuple[str, str] = (DETECTORS[0], MASKS[0]),
+        weights_dir: Path | None = None,
+    ) -> Tools:
+        """Load what every picture needs, so that a missing file is said once and at once.
+
+        Args:
+            model: a file, a name, or None for the embedded model.
+            device, precision: as `load_model`.
+            needed: the detector, and the mask: only the parsing mask needs a parser.
+            weights_dir: folder of the detector's and the parser's files; None: the usual ones.
+
+        Raises:
+            GPENError: a file is missing or is not what it should be, or an unknown device.
+
+        Example:
+            >>> Tools.load().model.output_size
+            256
+        """
+        chosen = resolve_device(device)
+        detector, mask = needed
+        return cls(
+            load_model(model, device=chosen, precision=precision),
+            load_detector(detector, device=chosen, weights_dir=weights_dir),
+            load_parser(weights_dir, chosen) if mask == "parsing" else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -228,6 +264,32 @@ class Run:
         Raises:
             GPENError: bad input, missing weights; what and where is in its text.
         """
+        return self.together([source], first)[0]
+
+    def together(self, sources: Sequence[Surface], first: int = 0) -> list[Restored]:
+        """Several groups of images of any sizes, their faces in passes of the network they share.
+
+        All are in memory at once. A face's pixels may differ in the last of their 24 bits with
+        what else is in its pass.
+
+        Args:
+            sources: in order.
+            first: index of the first image in the whole batch, for the report.
+
+        Returns:
+            As `restored`, one for each source; seconds of a shared pass are divided by faces.
+
+        Raises:
+            GPENError: one of them could not be done; none is returned.
+
+        Example:
+            >>> import torch
+            >>> from gpen_core.models.load import load_model
+            >>> run = Run(Tools(load_model()))
+            >>> pair = [Surface(torch.zeros(1, 3, 48, 64)), Surface(torch.zeros(1, 3, 80, 60))]
+            >>> [tuple(result.images.shape) for result in run.together(pair)]
+            [(1, 3, 48, 64), (1, 3, 80, 60)]
+        """
         self.check_task()
         if not self.task.sees_faces:
             raise InputError(
@@ -235,6 +297,26 @@ class Run:
                 "as one.",
                 option="aligned",
             )
+        works = []
+        for source in sources:
+            works.append(self._begun(source, first))
+            first += len(source.images)
+        for shared in self._passes(works):
+            aligned = []
+            for work, faces in shared:
+                with work.report.stage("align"):
+                    aligned.append(work.aligned(faces))
+            for (work, _), part in zip(shared, self._one_pass(shared, aligned), strict=True):
+                with work.report.stage("mask"):
+                    masks = work.run.masks(part)
+                with work.report.stage("paste"):
+                    work.run.paste(work.canvas, part, masks)
+                keep = self.options.keep_crops
+                work.parts.append(part if keep else part.with_(crops=None, restored=None))
+        return [work.ended() for work in works]
+
+    def _begun(self, source: Surface, first: int) -> _Work:
+        """A source searched, with a canvas for what is found."""
         report, run = Report(), self._reporting()
         with report.stage("detect"):
             found = run.touched(run.find(source.images), source)
@@ -243,22 +325,44 @@ class Run:
         run.say_softer(found.faces)
         with report.stage("paste"):
             canvas = run.canvas(source)
-        parts = [found.faces.take([])]
-        for part in run.parts(found.faces):
-            with report.stage("align"):
-                part = run.with_holes(source, run.align(source.images, part))
-            with report.stage("restore"):
-                part = run.restore(part)
-            with report.stage("mask"):
-                masks = run.masks(part)
-            with report.stage("paste"):
-                run.paste(canvas, part, masks)
-            keep = self.options.keep_crops
-            parts.append(part if keep else part.with_(crops=None, restored=None))
-        run.say_left(source, canvas)
-        report.events = run.events
-        faces = Faces.merge(parts)
-        return Restored(canvas.images, canvas.mask, faces, report, found.indices)
+        return _Work(source, run, report, found, canvas, [found.faces.take([])])
+
+    def _passes(self, works: Sequence[_Work]) -> Iterator[list[tuple[_Work, Faces]]]:
+        """The faces of all sources in parts as `parts` makes them, each with its source."""
+        step, shared, room = self._faces_in_part, list[tuple[_Work, Faces]](), 0
+        for work in works:
+            faces, start = work.found.faces, 0
+            while start < len(faces):
+                room = room or step
+                taken = range(start, min(start + room, len(faces)))
+                shared.append((work, faces.take(taken)))
+                start, room = taken.stop, room - len(taken)
+                if not room:
+                    yield shared
+                    shared = []
+        if shared:
+            yield shared
+
+    def _one_pass(
+        self, shared: Sequence[tuple[_Work, Faces]], aligned: Sequence[Faces]
+    ) -> list[Faces]:
+        """Aligned faces of several sources through the network, and back to their sources."""
+        if len(shared) == 1:
+            work = shared[0][0]
+            with work.report.stage("restore"):
+                return [work.run.restore(aligned[0])]
+        run, spent = self._reporting(), Report()
+        with spent.stage("restore"):
+            everyone = run.restore(Faces.concat(aligned))
+        restored, start = [], 0
+        for (work, faces), part in zip(shared, aligned, strict=True):
+            end = start + len(part.image_sizes)
+            restored.append(everyone.of_images(slice(start, end)))
+            start = end
+            share = spent.seconds["restore"] * len(faces) / len(everyone)
+            work.report.seconds["restore"] = work.report.seconds.get("restore", 0.0) + share
+            work.run.hooks.events += run.hooks.events
+        return restored
 
     def crops(self, images: Tensor, *, check: bool = True, holes: Tensor | None = None) -> Restored:
         """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.
@@ -464,12 +568,16 @@ class Run:
 
     def parts(self, faces: Faces) -> Iterator[Faces]:
         """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
+        step = self._faces_in_part
+        for start in range(0, len(faces), step):
+            yield faces.take(range(start, min(start + step, len(faces))))
+
+    @property
+    def _faces_in_part(self) -> int:
         result = self.task.size(self.model.input_size, self.model.output_size)
         pixels = 3 * 4 * (self.model.input_size**2 + result**2)
         batch = at_once(self.model, self.options.restore)
-        step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
-        for start in range(0, len(faces), step):
-            yield faces.take(range(start, min(start + step, len(faces))))
+        return max(1, _PIXEL_MEMORY // pixels // batch) * batch
 
     # --- what the steps need -----------------------------------------------------------------
 
@@ -513,6 +621,29 @@ class _ReportingRun(Run):
         """What the hooks were told, and what was logged when the model was loaded."""
         guess = self.model.info.guess
         return [*([guess] if guess else []), *self.hooks.events]
+
+
+@dataclass
+class _Work:
+    """One source on its way through the steps."""
+
+    source: Surface
+    run: _ReportingRun
+    report: Report
+    found: Found
+    canvas: Canvas
+    parts: list[Faces]
+
+    def aligned(self, faces: Faces) -> Faces:
+        return self.run.with_holes(self.source, self.run.align(self.source.images, faces))
+
+    def ended(self) -> Restored:
+        self.run.say_left(self.source, self.canvas)
+        self.report.events = self.run.events
+        faces = Faces.merge(self.parts)
+        return Restored(
+            self.canvas.images, self.canvas.mask, faces, self.report, self.found.indices
+        )
 
 
 def groups(count: int, size: int = FRAMES_AT_ONCE) -> Iterator[slice]:

@@ -13,10 +13,10 @@ from ..errors import InputError
 from ..files import shown
 from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
+from ..memory.process import return_freed_memory
 from ..options import DETECTORS, PRECISIONS, FilmOptions, MaskOptions, Options, default_of
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag
 from .console import bars, say, sentence, terminating
-from .memory import return_freed_memory
 
 if TYPE_CHECKING:
     from ..batch.job import Job
@@ -188,13 +188,14 @@ def do(work: Work, options: Options, special: Special) -> None:
 
 
 def _tools(work: Work, options: Options) -> Tools:
+    from ..run import Tools
+    from .fetch import fetch_missing, find_model
+
     needed = (work.detector, options.mask.mask)
     if work.accept_license:
-        from .fetch import fetch_missing
-
         fetch_missing(needed, work.weights_dir)
-    place = (work.device, work.precision)
-    return _load(work.model_path, place, needed, work.weights_dir, work.accept_license)
+    model = find_model(work.model_path, work.accept_license)
+    return Tools.load(model, work.device, work.precision, needed, work.weights_dir)
 
 
 def _refuse_contradictions(work: Work, options: Options) -> None:
@@ -231,31 +232,6 @@ def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
             return_freed_memory(len(outcomes))
             progress.advance(pictures)
             _say(outcome, run.options.purpose)
-
-
-def _load(
-    model: str | None,
-    place: tuple[str, str],
-    needed: tuple[str, str],
-    weights_dir: Path | None,
-    accept_license: bool,
-) -> Tools:
-    """Load what every picture needs, so that a missing file is said once and at once."""
-    from ..faces.detect import load_detector
-    from ..faces.parse import load_parser
-    from ..models.device import resolve_device
-    from ..models.load import load_model
-    from ..run import Tools
-    from .fetch import find_model
-
-    device = resolve_device(place[0])
-    loaded = load_model(find_model(model, accept_license), device=device, precision=place[1])
-    detector, mask = needed
-    return Tools(
-        loaded,
-        load_detector(detector, device=device, weights_dir=weights_dir),
-        load_parser(weights_dir, device) if mask == "parsing" else None,
-    )
 
 
 def _check_size(tools: Tools, size: int | None) -> None:
