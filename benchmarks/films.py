@@ -4,7 +4,7 @@
 
 A photograph is panned behind a window of that size, with one face in every frame. Printed for each
 `detect_every`: how many frames were searched, seconds of the processor for all, the shares of
-detection and of the network, and the most memory taken above what the process had with its networks.
+detection and of the network, and the most memory taken above that of the loaded networks.
 """
 
 from __future__ import annotations

@@ -115,6 +115,8 @@ def restore_film(
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
     film = Film.open(source)
+    if target.exists() and target.samefile(source):
+        raise InputError(f"{shown(target)} is the film itself; name another file.")
     output = _output(film, options, target)
     report = FilmReport(events=list(output.remarks))
     for remark in output.remarks:
