@@ -394,8 +394,10 @@ class Run:
         report.events = run.events
         assert faces.restored is not None
         restored = from_network(faces.restored)
-        everywhere = restored.new_ones(len(images), 1, *restored.shape[-2:])
-        return Restored(restored, everywhere, faces, report)
+        changed = restored.new_ones(len(images), 1, *restored.shape[-2:])
+        if faces.holes is not None:
+            changed = faces.holes
+        return Restored(restored, changed, faces, report)
 
     def _reporting(self) -> _ReportingRun:
         """This run with hooks that keep what they are told."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from ..errors import InputError
+from ..errors import GPENError, InputError
 from ..files import shown
 from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
@@ -224,10 +224,16 @@ def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
     """Every picture of a job, said as it is done and added to `outcomes`."""
     from ..batch.job import restore_files
 
+    def explain(error: GPENError) -> str:
+        text = sentence(error)
+        if run.options.purpose != "restore":  # a flag of that command
+            text = text.replace("add --face_align", "leave out --aligned")
+        return text
+
     with bars() as progress:
         run.hooks = _Bars(progress)
         pictures = progress.add_task("pictures", total=len(job.tasks))
-        for outcome in restore_files(job, run, sentence):
+        for outcome in restore_files(job, run, explain):
             outcomes.append(outcome)
             return_freed_memory(len(outcomes))
             progress.advance(pictures)

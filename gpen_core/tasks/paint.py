@@ -39,6 +39,9 @@ PALETTE: Mapping[str, tuple[int, int, int]] = {
 "left" is the first of a pair in CelebAMask-HQ's list.
 """
 
+# Some copies of the palette have this color for the second brow.
+_ALIAS, _ALIAS_OF = (0xFF, 0xCC, 0xCC), "right_brow"
+
 # Distance (8-bit levels, the largest of the three channels) beyond which a color is no blurred or
 # compressed one of the palette; and the share of such pixels that no antialiased edge explains.
 _FAR, _MOST_FAR = 32, 0.2
@@ -62,6 +65,9 @@ class Paint(Task):
 
     def checked(self, images: Tensor) -> tuple[Tensor, str]:
         """See `Task`; colors that are none of the palette's go to the nearest, and are counted."""
+        height, width = images.shape[-2:]
+        if height != width:
+            raise InputError(f"A map must be square, not {width}x{height} px.")
         maps = [cleaned(image) for image in images]
         changed = sum(one.changed for one in maps)
         total = images.shape[0] * images.shape[-2] * images.shape[-1]
@@ -110,14 +116,21 @@ def cleaned(picture: Tensor) -> Cleaned:
         >>> cleaned(skin + 0.02).changed, torch.equal(cleaned(skin + 0.02).map, skin)
         (16, True)
     """
-    colors = torch.tensor(list(PALETTE.values()), device=picture.device) / 255
-    nearest, distance = _nearest(picture, colors)
+    known = torch.tensor([*PALETTE.values(), _ALIAS], device=picture.device) / 255
+    if 0 < float(picture.max()) <= (len(PALETTE) - 1) / 255 + _EXACT:
+        raise InputError(
+            "The map is nearly black: it may hold the numbers of the parts; give it their colors, "
+            "those of CelebAMask-HQ's demo, such as CC0000 for skin."
+        )
+    nearest, distance = _nearest(picture, known)
     far = float((distance > _FAR / 255).float().mean())
     if far > _MOST_FAR:
         raise InputError(
             f"{far:.0%} of the map's pixels have colors of no part of a face; use the colors of "
             f"CelebAMask-HQ's demo, such as CC0000 for skin and 0000CC for hair."
         )
+    colors = known.clone()
+    colors[-1] = colors[list(PALETTE).index(_ALIAS_OF)]
     return Cleaned(colors[nearest].permute(2, 0, 1), int((distance > _EXACT).sum()))
 
 

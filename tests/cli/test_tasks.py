@@ -81,6 +81,14 @@ def test_a_ready_crop_is_colored_at_its_own_size(tmp_path, gray_photo, models):
     assert np.abs(read(out) @ LUMA - read(gray_photo)).max() <= 1
 
 
+def test_a_photograph_is_not_taken_for_a_crop(tmp_path, models, no_face, capsys):
+    photo = tmp_path / "landscape.png"
+    Image.fromarray(no_face[:400]).save(photo)
+    arguments = ["colorize", str(photo), "-o", str(tmp_path / "o.png"), "-m", models["colorize"]]
+    assert gpen([*arguments, "--aligned"]) == 2
+    assert "leave out --aligned to find and align the faces" in said(capsys)
+
+
 def hole_at(path, *box: int) -> str:
     mask = np.zeros((512, 512), np.uint8)
     left, top, right, bottom = box
@@ -159,6 +167,13 @@ def test_a_face_from_a_map(tmp_path, models, capsys):
     assert "40 of the map's 4096 pixels had colors of no part of a face" in answer
     assert f"painted -> {out}" in answer
     assert read(out).shape == (64, 64, 3)
+
+
+def test_a_map_is_square(tmp_path, models, capsys):
+    path = tmp_path / "map.png"
+    Image.new("RGB", (64, 48), PALETTE["skin"]).save(path)
+    assert gpen(["paint", str(path), "-o", str(tmp_path / "o.png"), "-m", models["paint"]]) == 2
+    assert "A map must be square, not 64x48 px." in said(capsys)
 
 
 def test_a_photograph_is_no_map(tmp_path, photo, models, capsys):

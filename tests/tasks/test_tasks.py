@@ -174,6 +174,19 @@ def test_a_photograph_is_no_map():
         cleaned(crops(1)[0])
 
 
+def test_the_other_palettes_brow_is_a_brow():
+    brow = torch.tensor([0xFF, 0xCC, 0xCC]).view(3, 1, 1).expand(3, 4, 4) / 255
+    result = cleaned(brow)
+    assert result.changed == 0
+    assert (result.map[:, 0, 0] * 255).round().tolist() == list(PALETTE["right_brow"])
+
+
+def test_a_map_of_numbers_is_no_map_of_colors():
+    numbers = torch.arange(19).float().view(1, 1, 19).expand(3, 8, 19) / 255
+    with pytest.raises(InputError, match="it may hold the numbers of the parts"):
+        cleaned(numbers)
+
+
 def test_a_map_is_enlarged_without_new_colors():
     maps = torch.tensor([PALETTE["skin"], PALETTE["hair"]]).T.reshape(1, 3, 1, 2) / 255
     maps = maps.repeat_interleave(2, 2)[..., :2]
