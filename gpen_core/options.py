@@ -262,6 +262,25 @@ class SelectOptions(Checked):
 
 
 @dataclass(frozen=True)
+class GateOptions(Checked):
+    """Which faces are left as they are although they were selected.
+
+    Example:
+        >>> GateOptions(person_threshold=0.5).person_threshold
+        0.5
+    """
+
+    person_threshold: float = option(
+        0.36,
+        "How alike two faces must be to be taken for one person; higher: fewer strangers are "
+        "restored, and more pictures of the person are left out.",
+        low=0.0,
+        high=1.0,
+        step=0.01,
+    )
+
+
+@dataclass(frozen=True)
 class RestoreOptions(Checked):
     """How the faces go through the network.
 
@@ -447,7 +466,7 @@ class Options:
     """Everything that can be chosen about a restoration; the defaults suit a photograph.
 
     Attributes:
-        detect, select, restore, mask, paste: the options of the steps.
+        detect, select, gate, restore, mask, paste: the options of the steps.
         track: how faces are followed in films.
         template: alignment template, "gpen" or "ffhq"; None takes the model's own.
         keep_crops: hand the aligned and restored crops back; off, memory does not grow with the
@@ -460,6 +479,7 @@ class Options:
 
     detect: DetectOptions = field(default_factory=DetectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
+    gate: GateOptions = field(default_factory=GateOptions)
     template: str | None = option(
         None,
         "Alignment of the crops: where eyes, nose and mouth are placed.",
@@ -502,6 +522,7 @@ class Options:
 STEPS: Mapping[str, type[Checked]] = {
     "detect": DetectOptions,
     "select": SelectOptions,
+    "gate": GateOptions,
     "restore": RestoreOptions,
     "mask": MaskOptions,
     "paste": PasteOptions,

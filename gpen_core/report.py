@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+NOT_SELECTED = "not selected"
+"""The reason of a face that nobody asked for."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -23,6 +26,7 @@ class Face:
         reason: why not.
         scale: pixels of the picture for each pixel that the model makes of the face; above 1, it
             comes back softer. None where it was not counted, or without a model.
+        person: similarity to the person looked for, -1..1; None where nobody was.
 
     Example:
         >>> box, points = [8.0, 8.0, 40.0, 48.0], [[16.0, 20.0]] * 5
@@ -38,6 +42,7 @@ class Face:
     restored: bool
     reason: str | None = None
     scale: float | None = None
+    person: float | None = None
 
 
 @dataclass
@@ -79,6 +84,13 @@ class Report:
     def found(self) -> int:
         """Number of faces found that count as faces."""
         return sum(face.index is not None for face in self.faces)
+
+    @property
+    def why_left(self) -> str:
+        """Why faces were left alone that had been selected, each reason once; else empty."""
+        counted = (face for face in self.faces if face.index is not None and not face.restored)
+        reasons = (face.reason for face in counted if face.reason != NOT_SELECTED)
+        return ", ".join(dict.fromkeys(filter(None, reasons)))
 
     def add(self, other: Report) -> None:
         """Take in another group's report; sentences are kept once."""

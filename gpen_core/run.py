@@ -11,8 +11,8 @@ call that step of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,11 +22,13 @@ from .errors import InputError
 from .faces.align import align
 from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
+from .faces.embed import Embedder, embed
 from .faces.found import Faces
 from .faces.given import Given, given_faces
 from .faces.mask import crop_masks
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
+from .faces.person import Wanted
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
 from .faces.sharp import REASON as SHARPER
@@ -36,7 +38,7 @@ from .images.layouts import from_network
 from .memory.allowance import Allowance
 from .models.model import Model
 from .options import Options
-from .report import Face, Report
+from .report import NOT_SELECTED, Face, Report
 
 Result = TypeVar("Result")
 
@@ -49,12 +51,15 @@ _PIXEL_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class Tools:
-    """The loaded networks of a run; what a run does not need may be missing.
+    """What a run works with: loaded networks, and who is looked for; what it does not need may
+    be missing.
 
     Attributes:
         model: restores; from `load_model`.
         detector: finds faces; the embedded one by default.
         parser: labels faces, for the parsing mask.
+        embedder: tells whom a face shows; from `load_embedder`.
+        wanted: who is restored and who is not, which takes an embedder; None: everybody is.
 
     Example:
         >>> Tools(detector=load_detector("mtcnn")).model is None
@@ -64,6 +69,8 @@ class Tools:
     model: Model | None = None
     detector: Detector | None = None
     parser: Parser | None = None
+    embedder: Embedder | None = None
+    wanted: Wanted | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Found:
     Attributes:
         everyone: sorted; a face's place among those of its image is its index.
         chosen: indices into `everyone`.
-        sharp: those that would be chosen, but are left for being sharper than the model.
+        left: why those are left that would be chosen otherwise, by their indices.
         scales: of everyone, see `faces.sharp.pixel_scales`; None without a model.
 
     Example:
@@ -83,7 +90,7 @@ class Found:
 
     everyone: Faces
     chosen: list[int]
-    sharp: tuple[int, ...] = ()
+    left: Mapping[int, str] = field(default_factory=dict)
     scales: Tensor | None = None
 
     @cached_property
@@ -103,7 +110,8 @@ class Found:
         Args:
             first: index of the first of these images in the whole batch.
         """
-        reasons = dict.fromkeys(self.chosen) | dict.fromkeys(self.sharp, SHARPER)
+        reasons = {**dict.fromkeys(self.chosen), **self.left}
+        likeness = self.everyone.person
         count = dict[int, int]()
         lines = []
         for i, image in enumerate(self.everyone.source.tolist()):
@@ -116,8 +124,9 @@ class Found:
                     score=round(float(self.everyone.scores[i]), 4),
                     landmarks=[_rounded(point) for point in self.everyone.landmarks[i].tolist()],
                     restored=i in reasons and reasons[i] is None,
-                    reason=reasons.get(i, "not selected"),
+                    reason=reasons.get(i, NOT_SELECTED),
                     scale=None if self.scales is None else round(float(self.scales[i]), 3),
+                    person=None if likeness is None else round(float(likeness[i]), 3),
                 )
             )
         return lines + [
@@ -272,7 +281,9 @@ class Run:
         """Detect and select: the faces of (B, 3, H, W) 0..1 images."""
         return self._with_memory(
             "detecting faces",
-            lambda: self.choose(detect(images, self.detector, self.options.detect, self.hooks)),
+            lambda: self.choose(
+                images, detect(images, self.detector, self.options.detect, self.hooks)
+            ),
         )
 
     def take_given(self, images: Tensor, given: Sequence[Sequence[Given]]) -> Found:
@@ -280,19 +291,30 @@ class Run:
         detector, options = self.detector, self.options.detect
         return self._with_memory(
             "looking at given faces",
-            lambda: self.choose(given_faces(images, given, detector, options, self.hooks)),
+            lambda: self.choose(images, given_faces(images, given, detector, options, self.hooks)),
         )
 
-    def choose(self, everyone: Faces) -> Found:
-        """Select: which of the faces of some images, in which order."""
+    def choose(self, images: Tensor, everyone: Faces) -> Found:
+        """Select: which of the faces of some images, in which order, and why others are left."""
         everyone = everyone.take(sorted_indices(everyone, self.options.select.sort))
         kept = kept_indices(everyone, self.options.select.keep)
-        if self.tools.model is None:
-            return Found(everyone, kept)
-        scales = self._scales(everyone)
-        sharp = are_sharper(scales) if self.options.select.skip_sharp else scales < 0
-        chosen = [face for face in kept if not sharp[face]]
-        return Found(everyone, chosen, tuple(face for face in kept if sharp[face]), scales)
+        left: dict[int, str] = {}
+        scales = None if self.tools.model is None else self._scales(everyone)
+        if scales is not None and self.options.select.skip_sharp:
+            left |= dict.fromkeys(are_sharper(scales).nonzero().flatten().tolist(), SHARPER)
+        everyone, strangers = self._told_apart(images, everyone)
+        left = {face: reason for face, reason in (left | strangers).items() if face in kept}
+        return Found(everyone, [face for face in kept if face not in left], left, scales)
+
+    def _told_apart(self, images: Tensor, faces: Faces) -> tuple[Faces, dict[int, str]]:
+        """With similarities to the person looked for, and which are left alone for who they are."""
+        wanted = self.tools.wanted
+        if wanted is None:
+            return faces, {}
+        vectors = embed(images, faces, self.embedder, self.hooks)
+        reasons = wanted.reasons(vectors, self.options.gate.person_threshold)
+        left = {face: reason for face, reason in enumerate(reasons) if reason is not None}
+        return faces.with_(person=wanted.similarities(vectors)), left
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""
@@ -369,6 +391,17 @@ class Run:
             return self.tools.detector
         model = self.tools.model
         return load_detector("mtcnn", device="cpu" if model is None else str(model.device))
+
+    @property
+    def embedder(self) -> Embedder:
+        """Tells whom a face shows.
+
+        Raises:
+            InputError: this run has none.
+        """
+        if self.tools.embedder is None:
+            raise InputError("This run has no face embedder; load one with `load_embedder`.")
+        return self.tools.embedder
 
     @property
     def template(self) -> str:

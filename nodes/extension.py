@@ -13,6 +13,7 @@ from .restore import RestoreFaces
 from .restore_image import RestoreImage
 from .restore_video import RestoreVideo
 from .select import SelectFaces
+from .select_person import SelectPerson
 
 
 class GPENExtension(ComfyExtension):
@@ -30,6 +31,7 @@ class GPENExtension(ComfyExtension):
             RestoreVideo,
             DetectFaces,
             SelectFaces,
+            SelectPerson,
             RestoreFaces,
             PasteFaces,
             DegradeImage,

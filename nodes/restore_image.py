@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..gpen_core.arrays import Batch, Result, restore_batch
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.faces.sharp import REASON as SHARPER
 from ..gpen_core.run import Run, Tools
 from ..gpen_core.text import counted
 from . import background as backgrounds
@@ -144,8 +143,8 @@ def _told(cls: type[io.ComfyNode], result: Result) -> str:
         if pictures > preview.FRAMES:
             said.append(f"The preview shows the first {preview.FRAMES}.")
         return say(cls, " ".join([*said, *report.events]))
-    if any(face.reason == SHARPER for face in report.faces):
-        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({SHARPER}).")
+    if report.why_left:
+        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({report.why_left}).")
     if report.found:
         return warn(
             cls,

@@ -14,6 +14,7 @@ from ..gpen_core.options import (
     TEMPLATES,
     Checked,
     DetectOptions,
+    GateOptions,
     MaskOptions,
     Options,
     PasteOptions,
@@ -167,6 +168,10 @@ def keep_tracks() -> io.Input:
 
 def skip_sharp() -> io.Input:
     return advanced(of(SelectOptions, "skip_sharp"))
+
+
+def person_threshold() -> io.Input:
+    return of(GateOptions, "person_threshold")
 
 
 def detect_every() -> io.Input:

@@ -13,7 +13,6 @@ import torch
 
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
-from ..faces.sharp import REASON as SHARPER
 from ..files import shown
 from ..films.formats import is_film
 from ..hooks import Recording
@@ -267,10 +266,9 @@ def _status(job: Job, result: Restored, source: Path) -> str:
         return "aligned"
     if result.report.restored:
         return "restored"
-    reasons = {face.reason for face in result.report.faces if face.index is not None}
     why = "no face was selected" if result.report.found else "no face was found"
-    if SHARPER in reasons:
-        why = f"its faces are left as they are ({SHARPER})"
+    if result.report.why_left:
+        why = f"its faces are left as they are ({result.report.why_left})"
     log.warning("%s: %s; the picture is unchanged.", shown(source), why)
     return "unchanged"
 

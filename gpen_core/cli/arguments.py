@@ -35,6 +35,24 @@ AcceptLicense = Annotated[
     bool, flag("accept_license", "Accept the licenses of missing files and download them.")
 ]
 
+Person = Annotated[
+    list[str] | None,
+    flag(
+        "person",
+        "Picture of a person, who alone is restored; several pictures, or a folder of them, are "
+        "averaged.",
+        show_default=False,
+    ),
+]
+NotPerson = Annotated[
+    list[str] | None,
+    flag(
+        "not_person",
+        "Picture of somebody who is left alone; may be given several times, for several people.",
+        show_default=False,
+    ),
+]
+
 
 def with_options(
     *groups: type[Checked], template: bool = False, leave_out: tuple[str, ...] = ()

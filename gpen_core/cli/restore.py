@@ -18,6 +18,7 @@ from ..options import (
     PRECISIONS,
     DetectOptions,
     FilmOptions,
+    GateOptions,
     MaskOptions,
     Options,
     PasteOptions,
@@ -26,9 +27,18 @@ from ..options import (
     TrackOptions,
     default_of,
 )
-from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, with_options
+from .arguments import (
+    AcceptLicense,
+    NotPerson,
+    Overwrite,
+    Person,
+    WeightsDir,
+    flag,
+    with_options,
+)
 from .console import bars, say, sentence, terminating
 from .memory import return_freed_memory
+from .people import with_people
 
 if TYPE_CHECKING:
     from ..batch.job import Job
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
 @with_options(
     DetectOptions,
     SelectOptions,
+    GateOptions,
     RestoreOptions,
     MaskOptions,
     PasteOptions,
@@ -84,6 +95,8 @@ def restore(
             "Mask of any size: faces are not pasted where it is black. Or a folder of them.",
         ),
     ] = None,
+    person: Person = None,
+    not_person: NotPerson = None,
     detector: Annotated[
         str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")
     ] = DETECTORS[0],
@@ -158,9 +171,10 @@ def restore(
     _refuse_both(face_align and aligned, "--face_align", "--aligned")
     _refuse_both(options.select.skip_sharp and aligned, "--skip_sharp", "--aligned")
     _refuse_both(save_crops is not None and aligned, "--save_crops", "--aligned")
+    _refuse_both(bool(person or not_person) and aligned, "--person", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
-    _refuse_without_effect(options)
+    _refuse_without_effect(options, people=bool(person or not_person))
     if output is not None and not output.strip():
         raise InputError("--output is empty; give a file or a folder.")
     job = Job.plan(
@@ -192,6 +206,7 @@ def restore(
         fetch_missing(needed, weights_dir)
     tools = _load(model_path, (device, precision), needed, weights_dir, accept_license)
     _check_size(tools, size)
+    tools = with_people(tools, person or [], not_person or [], device)
     outcomes: list[Outcome] = []
     with terminating():
         try:
@@ -229,7 +244,10 @@ def _first_and_last(frames: str | None) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
-def _refuse_without_effect(options: Options) -> None:
+def _refuse_without_effect(options: Options, *, people: bool) -> None:
+    threshold = options.gate.person_threshold != default_of(GateOptions, "person_threshold")
+    if threshold and not people:
+        raise InputError("--person_threshold has no effect without --person or --not_person.")
     excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
     if excludes and options.mask.mask != "parsing":
         raise InputError("--exclude only works with the parsing mask; add --mask parsing.")

@@ -42,6 +42,7 @@ _PER_FACE = (
     "crops",
     "restored",
     "alpha",
+    "person",
 )
 
 
@@ -71,6 +72,7 @@ class Faces:
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
         alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
             None for all of it.
+        person: (N,) float32 -1..1, similarity to the person looked for (see `person`), or None.
 
     Example:
         >>> faces = Faces(
@@ -98,6 +100,7 @@ class Faces:
     crops: Tensor | None = None
     restored: Tensor | None = None
     alpha: Tensor | None = None
+    person: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
