@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from .errors import InputError
@@ -261,6 +261,10 @@ class SelectOptions(Checked):
             object.__setattr__(self, "keep", self.keep.__index__())  # NumPy's integers
 
 
+CAREFUL: Mapping[str, float] = {"only_below": 0.86, "identity": 0.9}
+"""What `careful` sets, see docs/choosing.md."""
+
+
 @dataclass(frozen=True)
 class GateOptions(Checked):
     """Which faces are left as they are although they were selected.
@@ -278,6 +282,45 @@ class GateOptions(Checked):
         high=1.0,
         step=0.01,
     )
+    only_below: float | None = option(
+        None,
+        "Leave faces as they are whose quality is this or better; quality is how alike a face and "
+        "its undamaged original would be, 1 for a good picture.",
+        low=0.0,
+        high=1.0,
+        step=0.01,
+        unset="all are restored",
+    )
+    auto_strength: bool = option(
+        False, "Restore damaged faces in full, better ones less, and good ones not at all."
+    )
+    identity: float | None = option(
+        None,
+        "Restore a face less where it would no longer resemble its original by this share of its "
+        "quality, and not at all where nothing else helps.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        unset="not compared",
+    )
+    careful: bool = option(
+        False,
+        "Leave good faces alone, set the strength by quality and keep the identity: only_below "
+        f"{CAREFUL['only_below']}, strength auto, identity {CAREFUL['identity']}, unless given.",
+    )
+
+    @property
+    def resolved(self) -> GateOptions:
+        """With `careful` spelled out.
+
+        Example:
+            >>> GateOptions(careful=True, only_below=0.5).resolved.only_below
+            0.5
+        """
+        if not self.careful:
+            return self
+        given = {name: getattr(self, name) for name in CAREFUL if getattr(self, name) is not None}
+        return replace(self, careful=False, **{**CAREFUL, **given, "auto_strength": True})
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,15 @@ class Face:
         score: the detector's confidence, 0..1.
         landmarks: five points: left eye, right eye, nose, mouth corners.
         restored: whether it was.
-        reason: why not.
+        reason: why not, or why less than asked for.
         scale: pixels of the picture for each pixel that the model makes of the face; above 1, it
             comes back softer. None where it was not counted, or without a model.
         person: similarity to the person looked for, -1..1; None where nobody was.
+        quality: how good the face was, 0..1; see `faces.quality`. None where it was not counted.
+        strength: how much of the restoration is in the picture, where that is decided for each
+            face; else None.
+        identity: similarity of the restored face to the face as it was, -1..1, where that is
+            looked at; else None.
 
     Example:
         >>> box, points = [8.0, 8.0, 40.0, 48.0], [[16.0, 20.0]] * 5
@@ -43,6 +48,9 @@ class Face:
     reason: str | None = None
     scale: float | None = None
     person: float | None = None
+    quality: float | None = None
+    strength: float | None = None
+    identity: float | None = None
 
 
 @dataclass

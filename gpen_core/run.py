@@ -24,11 +24,13 @@ from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
 from .faces.embed import Embedder, embed
 from .faces.found import Faces
+from .faces.gate import Gate, lost_identity, planned_strengths, too_good
 from .faces.given import Given, given_faces
 from .faces.mask import crop_masks
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
 from .faces.person import Wanted
+from .faces.quality import find_quality
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
 from .faces.sharp import REASON as SHARPER
@@ -111,7 +113,7 @@ class Found:
             first: index of the first of these images in the whole batch.
         """
         reasons = {**dict.fromkeys(self.chosen), **self.left}
-        likeness = self.everyone.person
+        likeness, quality = self.everyone.person, self.everyone.quality
         count = dict[int, int]()
         lines = []
         for i, image in enumerate(self.everyone.source.tolist()):
@@ -127,6 +129,7 @@ class Found:
                     reason=reasons.get(i, NOT_SELECTED),
                     scale=None if self.scales is None else round(float(self.scales[i]), 3),
                     person=None if likeness is None else round(float(likeness[i]), 3),
+                    quality=None if quality is None else round(float(quality[i]), 3),
                 )
             )
         return lines + [
@@ -226,25 +229,47 @@ class Run:
         with report.stage("detect"):
             found = run.find(source.images)
         run.hooks.found(len(found.chosen))
-        report.faces = found.lines(first)
         run.say_softer(found.faces)
         with report.stage("paste"):
             canvas = run.canvas(source)
-        parts = [found.faces.take([])]
+        parts = []
         for part in run.parts(found.faces):
             with report.stage("align"):
                 part = run.align(source.images, part)
             with report.stage("restore"):
                 part = run.restore(part)
+            pasted = part.take(_changed(part))
             with report.stage("mask"):
-                masks = run.masks(part)
+                masks = run.masks(pasted)
             with report.stage("paste"):
-                run.paste(canvas, part, masks)
+                run.paste(canvas, pasted, masks)
             keep = self.options.keep_crops
             parts.append(part if keep else part.with_(crops=None, restored=None))
         report.events = run.hooks.events
-        faces = Faces.merge(parts)
-        return Restored(canvas.images, canvas.mask, faces, report, found.indices)
+        faces = Faces.merge([found.faces.take([]), *parts])
+        report.faces = run.told(found, faces, first)
+        places = _changed(faces)
+        indices = tuple(found.indices[place] for place in places)
+        return Restored(canvas.images, canvas.mask, faces.take(places), report, indices)
+
+    def told(self, found: Found, restored: Faces, first: int = 0) -> list[Face]:
+        """The report's lines with what became of the chosen faces, in their order."""
+        lines = found.lines(first)
+        if restored.strengths is None or restored.quality is None:
+            return lines
+        gate = self.gate
+        planned = planned_strengths(restored.quality, gate.options, gate.most).tolist()
+        for place, face in enumerate(found.chosen):
+            strength = float(restored.strengths[place])
+            identity = restored.identity
+            lines[face] = replace(
+                lines[face],
+                restored=strength > 0,
+                reason=lost_identity(planned[place], strength),
+                strength=round(strength, 3),
+                identity=None if identity is None else round(float(identity[place]), 3),
+            )
+        return lines
 
     def crops(self, images: Tensor, *, check: bool = True) -> Restored:
         """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.
@@ -302,6 +327,9 @@ class Run:
         scales = None if self.tools.model is None else self._scales(everyone)
         if scales is not None and self.options.select.skip_sharp:
             left |= dict.fromkeys(are_sharper(scales).nonzero().flatten().tolist(), SHARPER)
+        everyone = everyone.with_(quality=find_quality(images, everyone, self.hooks))
+        assert everyone.quality is not None
+        left |= too_good(everyone.quality, self.options.gate)
         everyone, strangers = self._told_apart(images, everyone)
         left = {face: reason for face, reason in (left | strangers).items() if face in kept}
         return Found(everyone, [face for face in kept if face not in left], left, scales)
@@ -336,11 +364,17 @@ class Run:
         )
 
     def restore(self, faces: Faces) -> Faces:
-        """The aligned crops through the network."""
-        return self._with_memory(
-            "restoring faces",
-            lambda: restore(faces, self.model, self.options.restore, self.hooks),
-        )
+        """The aligned crops through the network, each as far as its gate lets it."""
+        return self._with_memory("restoring faces", lambda: self._gated(faces))
+
+    def _gated(self, faces: Faces) -> Faces:
+        options, gate = self.options.restore, self.gate
+        if gate.open:
+            return restore(faces, self.model, options, self.hooks)
+        before = faces.crops if faces.restored is None else faces.restored
+        full = restore(faces, self.model, replace(options, strength=1.0), self.hooks)
+        assert before is not None  # or restoring had refused
+        return gate.passed(before, full, self.hooks)
 
     def masks(self, faces: Faces) -> Tensor:
         """(N, 1, T, T) 0..1: how much of each crop is pasted."""
@@ -393,6 +427,12 @@ class Run:
         return load_detector("mtcnn", device="cpu" if model is None else str(model.device))
 
     @property
+    def gate(self) -> Gate:
+        """What decides on the strength of each face."""
+        options = self.options
+        return Gate(options.gate, options.restore.strength, self.tools.embedder)
+
+    @property
     def embedder(self) -> Embedder:
         """Tells whom a face shows.
 
@@ -443,6 +483,13 @@ def split(source: Surface, size: int = FRAMES_AT_ONCE) -> Iterator[Surface]:
             part(source.background, chosen),
             part(source.user_mask, chosen),
         )
+
+
+def _changed(faces: Faces) -> list[int]:
+    """Those that are not left as they were."""
+    if faces.strengths is None:
+        return list(range(len(faces)))
+    return faces.strengths.nonzero().flatten().tolist()
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

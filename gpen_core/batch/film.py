@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
             score=round(one.score, 4),
             seen=one.seen,
             restored=one.number in report.survey.kept,
+            **asdict(report.survey.verdict(one)),
         )
         for one in report.survey.tracks
     ]

@@ -21,6 +21,8 @@ class TrackLine:
         score: the detector's, on average.
         seen: in how many frames it was found, not followed.
         restored: whether it was.
+        reason: why not, where it was selected.
+        quality, person: of all its frames, where they were looked at; see `report.Face`.
 
     Example:
         >>> TrackLine(0, 12, 240, 0.98, 46, restored=True).last
@@ -33,6 +35,9 @@ class TrackLine:
     score: float
     seen: int
     restored: bool
+    reason: str | None = None
+    quality: float | None = None
+    person: float | None = None
 
 
 @dataclass

@@ -171,6 +171,8 @@ def restore(
     _refuse_both(face_align and aligned, "--face_align", "--aligned")
     _refuse_both(options.select.skip_sharp and aligned, "--skip_sharp", "--aligned")
     _refuse_both(save_crops is not None and aligned, "--save_crops", "--aligned")
+    _refuse_both(options.gate.only_below is not None and aligned, "--only_below", "--aligned")
+    _refuse_both(options.gate.careful and aligned, "--careful", "--aligned")
     _refuse_both(bool(person or not_person) and aligned, "--person", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
@@ -206,7 +208,7 @@ def restore(
         fetch_missing(needed, weights_dir)
     tools = _load(model_path, (device, precision), needed, weights_dir, accept_license)
     _check_size(tools, size)
-    tools = with_people(tools, person or [], not_person or [], device)
+    tools = with_people(tools, options, (person or [], not_person or []), device)
     outcomes: list[Outcome] = []
     with terminating():
         try:

@@ -127,8 +127,19 @@ def embed_crops(faces: Faces, embedder: Embedder, hooks: Hooks | None = None) ->
     """
     if faces.crops is None:
         raise InputError("These faces have no crops; align them first.")
-    crops = in_gpen_template(faces.crops, faces.template or "gpen")
-    return _vectors(crops, embedder, hooks or Hooks())
+    return vectors_of(faces.crops, faces.template, embedder, hooks)
+
+
+def vectors_of(
+    crops: Tensor, template: str | None, embedder: Embedder, hooks: Hooks | None = None
+) -> Tensor:
+    """(N, D) unit vectors on the CPU of crops (N, 3, S, S) -1..1 in a template; None is GPEN's.
+
+    Example:
+        >>> vectors_of(torch.ones(2, 3, 64, 64), None, lambda crops: crops.mean(dim=(2, 3))).shape
+        torch.Size([2, 3])
+    """
+    return _vectors(in_gpen_template(crops, template or "gpen"), embedder, hooks or Hooks())
 
 
 def in_gpen_template(crops: Tensor, template: str) -> Tensor:

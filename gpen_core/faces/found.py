@@ -43,6 +43,9 @@ _PER_FACE = (
     "restored",
     "alpha",
     "person",
+    "quality",
+    "strengths",
+    "identity",
 )
 
 
@@ -73,6 +76,11 @@ class Faces:
         alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
             None for all of it.
         person: (N,) float32 -1..1, similarity to the person looked for (see `person`), or None.
+        quality: (N,) float32 0..1, how good the faces are as they were found (see `quality`).
+        strengths: (N,) float32 0..1, how much of the restoration is in `restored` where that is
+            decided face by face (see `gate`), else None.
+        identity: (N,) float32 -1..1, similarity of `restored` to the face as it was, where that is
+            looked at, else None.
 
     Example:
         >>> faces = Faces(
@@ -101,6 +109,9 @@ class Faces:
     restored: Tensor | None = None
     alpha: Tensor | None = None
     person: Tensor | None = None
+    quality: Tensor | None = None
+    strengths: Tensor | None = None
+    identity: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -30,6 +30,10 @@ class Portrait:
     Attributes:
         name: what messages call it.
         image: (3, H, W) RGB 0..1.
+
+    Example:
+        >>> Portrait("me.jpg", torch.zeros(3, 48, 64)).name
+        'me.jpg'
     """
 
     name: str

@@ -11,7 +11,7 @@ import itertools
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from ..images.monochrome import Tone
 from ..options import SelectOptions
 from ..run import Run
 from .film import Film
+from .judge import Judge, Verdict
 from .planes import Planes
 
 # A scene ends where the colors of two frames in a row share less than this.
@@ -42,6 +43,7 @@ _TRUSTED, _OFF_THE_LINE = 0.08, 0.05
 
 # What is numbers and text already.
 _PLAIN = ("times", "keys", "cuts", "kept", "looked", "last_duration", "rotation", "remarks")
+_UNKNOWN = Verdict()
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Survey:
         last_duration: of the last frame.
         rotation: degrees counterclockwise by which frames are shown.
         remarks: a sentence each.
+        verdicts: on the tracks, by number.
     """
 
     times: list[int]
@@ -71,6 +74,11 @@ class Survey:
     last_duration: int = 0
     rotation: int = 0
     remarks: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def verdict(self, track: Track) -> Verdict:
+        """What was decided on a track."""
+        return self.verdicts[track.number] if self.verdicts else _UNKNOWN
 
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
@@ -86,7 +94,13 @@ class Survey:
             landmarks=torch.stack([one.landmarks[i] for one, i in pairs]),
             source=torch.zeros(len(here), dtype=torch.int64),
             tracks=torch.tensor([one.number for one in here]),
+            quality=self._quality(here),
         )
+
+    def _quality(self, here: Sequence[Track]) -> Tensor | None:
+        """(N,) of some tracks; None unless it is known of all."""
+        known = [self.verdict(one).quality for one in here]
+        return None if None in known else torch.tensor(known)
 
     def has_faces(self, frame: int) -> bool:
         """Whether a face is to be restored in a frame."""
@@ -117,6 +131,7 @@ class Survey:
             }
             for one in self.tracks
         ]
+        content["verdicts"] = [asdict(one) for one in self.verdicts]
         content["tones"] = [
             [index, None if tone is None else {"curve": _listed(tone.curve)}]
             for index, tone in self.tones
@@ -138,6 +153,7 @@ class Survey:
             )
             for one in content["tracks"]
         ]
+        content["verdicts"] = [Verdict(**one) for one in content["verdicts"]]
         content["tones"] = [
             (index, None if tone is None else Tone(_tensor(tone["curve"])))
             for index, tone in content["tones"]
@@ -167,8 +183,12 @@ def survey(film: Film, run: Run) -> Survey:
     """
     options = run.options
 
-    def find(images: Tensor) -> Faces:
-        return detect(images, run.detector, options.detect, run.hooks)
+    judge = Judge(run)
+
+    def find(index: int, images: Tensor) -> Faces:
+        faces = detect(images, run.detector, options.detect, run.hooks)
+        judge.look(index, images, faces)
+        return faces
 
     watch = _Watch(find, options.track.detect_every)
     times, keys, duration, corrupt, rotation = list[int](), list[int](), 0, 0, 0
@@ -186,12 +206,15 @@ def survey(film: Film, run: Run) -> Survey:
     if not times:
         raise InputError(f"{shown(film.path)}: not a single frame can be decoded.")
     found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
+    verdicts = [judge.verdict(one) for one in found]
+    kept = _kept(found, options.select, watch.size)
     return Survey(
         times=times,
         keys=keys,
         cuts=watch.cuts,
         tracks=found,
-        kept=_kept(found, options.select, watch.size),
+        kept=[number for number in kept if verdicts[number].reason is None],
+        verdicts=verdicts,
         tones=[(index, faces.tones[0]) for index, faces in sorted(watch.seen.items())],
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
@@ -225,7 +248,7 @@ class _Watch:
         size: of the upright picture.
     """
 
-    def __init__(self, find: Callable[[Tensor], Faces], every: int) -> None:
+    def __init__(self, find: Callable[[int, Tensor], Faces], every: int) -> None:
         self._find, self._every = find, every
         self._pending: list[tuple[int, av.VideoFrame]] = []
         self._colors: np.ndarray | None = None
@@ -262,7 +285,7 @@ class _Watch:
         if index not in self.seen:
             planes = Planes(frame)
             self.size = planes.size
-            self.seen[index] = self._find(planes.rgb())
+            self.seen[index] = self._find(index, planes.rgb())
         return self.seen[index]
 
     def _between(self, first: int, last: int) -> None:
