@@ -261,7 +261,7 @@ class SelectOptions(Checked):
             object.__setattr__(self, "keep", self.keep.__index__())  # NumPy's integers
 
 
-CAREFUL: Mapping[str, float] = {"only_below": 0.86, "identity": 0.9}
+CAREFUL: Mapping[str, float] = {"only_below": 0.9, "identity": 0.9}
 """What `careful` sets, see docs/choosing.md."""
 
 

@@ -95,10 +95,10 @@ class Report:
 
     @property
     def why_left(self) -> str:
-        """Why faces were left alone that had been selected, each reason once; else empty."""
-        counted = (face for face in self.faces if face.index is not None and not face.restored)
-        reasons = (face.reason for face in counted if face.reason != NOT_SELECTED)
-        return ", ".join(dict.fromkeys(filter(None, reasons)))
+        """Why faces were left alone that had been selected, each reason once, without figures."""
+        left = [face for face in self.faces if face.index is not None and not face.restored]
+        reasons = [face.reason for face in left if face.reason not in (None, NOT_SELECTED)]
+        return ", ".join(dict.fromkeys(str(reason).partition(" (")[0] for reason in reasons))
 
     def add(self, other: Report) -> None:
         """Take in another group's report; sentences are kept once."""

@@ -30,7 +30,7 @@ from .faces.mask import crop_masks
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
 from .faces.person import Wanted
-from .faces.quality import find_quality
+from .faces.quality import find_quality, quality_of
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
 from .faces.sharp import REASON as SHARPER
@@ -211,12 +211,15 @@ class Run:
             yield self.restored(source, first)
             first += len(source.images)
 
-    def restored(self, source: Surface, first: int = 0) -> Restored:
+    def restored(
+        self, source: Surface, first: int = 0, narrow: Callable[[Found], Found] | None = None
+    ) -> Restored:
         """One group of images through the five steps; reads like the recipe.
 
         Args:
             source: the images, with a background or a mask where there is one.
             first: index of the first image in the whole batch, for the report.
+            narrow: leaves out some of the faces found, as somebody chose.
 
         Returns:
             Images without a face, or with none chosen, come back bit for bit (enlarged where
@@ -228,6 +231,7 @@ class Run:
         report, run = Report(), self._reporting()
         with report.stage("detect"):
             found = run.find(source.images)
+            found = found if narrow is None else narrow(found)
         run.hooks.found(len(found.chosen))
         run.say_softer(found.faces)
         with report.stage("paste"):
@@ -238,7 +242,7 @@ class Run:
                 part = run.align(source.images, part)
             with report.stage("restore"):
                 part = run.restore(part)
-            pasted = part.take(_changed(part))
+            pasted = changed(part)
             with report.stage("mask"):
                 masks = run.masks(pasted)
             with report.stage("paste"):
@@ -248,9 +252,8 @@ class Run:
         report.events = run.hooks.events
         faces = Faces.merge([found.faces.take([]), *parts])
         report.faces = run.told(found, faces, first)
-        places = _changed(faces)
-        indices = tuple(found.indices[place] for place in places)
-        return Restored(canvas.images, canvas.mask, faces.take(places), report, indices)
+        indices = tuple(found.indices[place] for place in _places_changed(faces))
+        return Restored(canvas.images, canvas.mask, changed(faces), report, indices)
 
     def told(self, found: Found, restored: Faces, first: int = 0) -> list[Face]:
         """The report's lines with what became of the chosen faces, in their order."""
@@ -343,6 +346,16 @@ class Run:
         reasons = wanted.reasons(vectors, self.options.gate.person_threshold)
         left = {face: reason for face, reason in enumerate(reasons) if reason is not None}
         return faces.with_(person=wanted.similarities(vectors)), left
+
+    def spare(self, faces: Faces) -> Faces:
+        """Those of some aligned faces that are not good already, with their quality."""
+        if self.options.gate.resolved.only_below is None or faces.crops is None:
+            return faces
+        if faces.quality is None:
+            faces = faces.with_(quality=quality_of(faces.crops, faces.template))
+        assert faces.quality is not None
+        good = too_good(faces.quality, self.options.gate)
+        return faces.take([face for face in range(len(faces)) if face not in good])
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""
@@ -485,8 +498,17 @@ def split(source: Surface, size: int = FRAMES_AT_ONCE) -> Iterator[Surface]:
         )
 
 
-def _changed(faces: Faces) -> list[int]:
-    """Those that are not left as they were."""
+def changed(faces: Faces) -> Faces:
+    """Those of the restored faces that are not left as they were.
+
+    Example:
+        >>> len(changed(Faces.empty([(48, 64)])))
+        0
+    """
+    return faces.take(_places_changed(faces))
+
+
+def _places_changed(faces: Faces) -> list[int]:
     if faces.strengths is None:
         return list(range(len(faces)))
     return faces.strengths.nonzero().flatten().tolist()

@@ -68,6 +68,10 @@ class RestoreImage(io.ComfyNode):
                 later(widgets.rotations()),
                 later(widgets.skip_sharp()),
                 later(widgets.grain()),
+                later(widgets.careful()),
+                later(widgets.only_below()),
+                later(widgets.auto_strength()),
+                later(widgets.identity()),
                 widgets.user_mask(),
             ],
             outputs=[
@@ -115,7 +119,12 @@ class RestoreImage(io.ComfyNode):
             masks.painted(mask, image),
         )
         model = gpen_model or host.load_model(weights.model_file(weights.chosen(file)))
-        tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
+        tools = Tools(
+            model.model,
+            weights.detector(detector),
+            weights.parser(mask_type),
+            weights.embedder(options),
+        )
         hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
         pieces: list[Tensor] = []
 
@@ -140,6 +149,8 @@ def _told(cls: type[io.ComfyNode], result: Result) -> str:
     if report.restored:
         faces, where = counted(report.restored, "face"), counted(pictures, "picture")
         said = [f"{faces} restored in {where}."]
+        if report.why_left:
+            said.append(f"Others are left alone ({report.why_left}).")
         if pictures > preview.FRAMES:
             said.append(f"The preview shows the first {preview.FRAMES}.")
         return say(cls, " ".join([*said, *report.events]))

@@ -33,6 +33,7 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
         ("user_mask", job.user_mask is not None),
         ("compare", job.compare),
         ("save_crops", bool(job.crops)),
+        ("choices", job.choices is not None),
     ):
         if given:
             raise InputError("films do not have this option.", option=name)

@@ -95,6 +95,10 @@ def restore(
             "Mask of any size: faces are not pasted where it is black. Or a folder of them.",
         ),
     ] = None,
+    choices: Annotated[
+        Path | None,
+        flag("choices", "Restore the faces chosen on the page that gpen faces makes; its file."),
+    ] = None,
     person: Person = None,
     not_person: NotPerson = None,
     detector: Annotated[
@@ -162,6 +166,7 @@ def restore(
     overwrite: Overwrite = False,
 ) -> None:
     """Restore the faces in pictures."""
+    from ..batch.choices import Choices
     from ..batch.companions import Companions
     from ..batch.job import Job, plan_only
     from ..batch.outcome import exit_code, write_report
@@ -174,6 +179,7 @@ def restore(
     _refuse_both(options.gate.only_below is not None and aligned, "--only_below", "--aligned")
     _refuse_both(options.gate.careful and aligned, "--careful", "--aligned")
     _refuse_both(bool(person or not_person) and aligned, "--person", "--aligned")
+    _refuse_both(choices is not None and aligned, "--choices", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
     _refuse_without_effect(options, people=bool(person or not_person))
@@ -193,6 +199,7 @@ def restore(
         overwrite=overwrite,
         skip_existing=skip_existing,
         quality=quality,
+        choices=choices and Choices.read(choices),
         film=FilmOptions(codec=codec, quality=quality, frames=_first_and_last(frames)),
     )
     for path, reason in job.skipped:

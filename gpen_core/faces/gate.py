@@ -22,7 +22,7 @@ from .quality import quality_of
 from .restore import blend
 
 # Auto strength: none from the first quality on, in full up to the second.
-_NOTHING_FROM, _FULL_TO = 0.86, 0.78
+_NOTHING_FROM, _FULL_TO = 0.90, 0.82
 # Below this quality a face says too little of who it is for a comparison to mean anything.
 _JUDGED_FROM = 0.5
 # The strength that keeps the identity is found to a sixteenth; less than the last is none.
@@ -34,7 +34,7 @@ def planned_strengths(quality: Tensor, options: GateOptions, most: float) -> Ten
 
     Example:
         >>> options = GateOptions(auto_strength=True)
-        >>> planned_strengths(torch.tensor([0.3, 0.82, 0.99]), options, 1.0)
+        >>> planned_strengths(torch.tensor([0.3, 0.86, 0.99]), options, 1.0)
         tensor([1.0000, 0.5000, 0.0000])
     """
     if not options.resolved.auto_strength:

@@ -83,7 +83,10 @@ class Wanted:
 
     def similarities(self, vectors: Tensor) -> Tensor | None:
         """(N,) cosines -1..1 of faces (N, D) to the person; None where nobody is looked for."""
-        return None if self.person is None else vectors @ self.person
+        if self.person is None:
+            return None
+        # Vectors of nobody have no length that is known.
+        return vectors @ self.person if len(vectors) else torch.zeros(0)
 
     def reasons(self, vectors: Tensor, threshold: float) -> list[str | None]:
         """Why each of the faces (N, D) is left alone; None where it is not.
@@ -95,6 +98,8 @@ class Wanted:
             vectors: of the faces.
             threshold: the similarity from which two faces are taken for one person.
         """
+        if len(vectors) == 0:
+            return []
         own = self.similarities(vectors)
         likest = None if self.others is None else (vectors @ self.others.T).amax(dim=1)
 

@@ -64,6 +64,13 @@ def test_only_the_person_or_everybody_else(flag, tmp_path, couple, her, small_mo
         assert halves == [False, True]
 
 
+def test_a_picture_without_a_face_goes_through(tmp_path, no_face, her, small_model_file):
+    Image.fromarray(no_face).save(tmp_path / "nobody.png")
+    arguments = ["restore", str(tmp_path / "nobody.png"), "-m", str(small_model_file)]
+    assert gpen([*arguments, "--person", her, "--not-person", her]) == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "nobody_restored.png")), no_face)
+
+
 def test_nobody_of_a_picture_is_them(tmp_path, couple, small_model_file, shared, capsys):
     stranger = str(shared / "photos" / "DeBolt_002456_c44.jpg")
     out = tmp_path / "out.png"

@@ -78,8 +78,9 @@ def test_without_a_person_everybody_else_stays():
 
 
 def test_no_face_and_nobody_asked_for():
-    nobody = torch.zeros(0, 2)
-    assert Wanted(person=turned(0)).reasons(nobody, 0.5) == []
+    nobody = torch.zeros(0, 1)  # as `embed` gives it
+    wanted = Wanted(person=turned(0), others=turned(0)[None])
+    assert wanted.reasons(nobody, 0.5) == [] and len(wanted.similarities(nobody)) == 0
     assert Wanted().reasons(torch.stack([turned(0)]), 0.5) == [None]
 
 
