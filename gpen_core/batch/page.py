@@ -126,8 +126,16 @@ def _jpeg(pixels: Tensor, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_page(path: Path, sections: Iterable[Section], *, overwrite: bool = False) -> None:
+def write_page(
+    path: Path, sections: Iterable[Section], *, hint: str = "", overwrite: bool = False
+) -> None:
     """The page, as one file.
+
+    Args:
+        path: a .html file.
+        sections: the pictures.
+        hint: what to do with the choices; a line of text.
+        overwrite: replace the file if it exists.
 
     Raises:
         InputError: the file exists (without `overwrite`) or cannot be written.
@@ -150,7 +158,9 @@ def write_page(path: Path, sections: Iterable[Section], *, overwrite: bool = Fal
     ]
     content = {"kind": KIND, "version": VERSION, "pictures": known}
     text = _PAGE.substitute(
-        sections="\n".join(map(_section, range(len(listed)), listed)), content=_script(content)
+        sections="\n".join(map(_section, range(len(listed)), listed)),
+        content=_script(content),
+        hint=f"<p>{html.escape(hint)}</p>" if hint else "",
     )
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
@@ -222,7 +232,7 @@ textarea { width: 100%; height: 5rem; box-sizing: border-box }
 <button id="save">Save choices.json</button> <button id="copy">Copy</button>
 <button id="all">All</button> <button id="none">None</button>
 <span id="count"></span>
-<p>Then: <code>gpen restore PICTURES --choices choices.json</code></p>
+$hint
 </header>
 $sections
 <details><summary>as text</summary><textarea id="text" readonly></textarea></details>

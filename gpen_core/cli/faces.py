@@ -137,7 +137,8 @@ def _write_page(
         said = section.error or f"{shown(section.path)}: {counted(len(section.rows), 'face')}"
         say(said if section.error is None else f"Failed: {said}")
         sections.append(section)
-    write_page(output, sections, overwrite=overwrite)
+    hint = "Then: gpen restore PICTURES --choices choices.json"
+    write_page(output, sections, hint=hint, overwrite=overwrite)
     total = sum(len(section.rows) for section in sections)
     typer.echo(f"{counted(total, 'face')}: {shown(output)}")
     if sections and all(section.error for section in sections):
