@@ -496,6 +496,13 @@ class FilmOptions(Checked):
         (100, 250)
     """
 
+    every_frame_as: str | None = option(
+        None,
+        "Write each frame of a film as a picture, into a folder, instead of a film.",
+        choices=("png", "tif", "jpg"),
+        unset="a film",
+    )
+
     codec: str | None = option(
         None, "What films are encoded with: h264, hevc, ffv1 and so on.", unset="as the film was"
     )

@@ -24,19 +24,22 @@ from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
 from .faces.embed import Embedder, embed
 from .faces.found import Faces
-from .faces.gate import Gate, lost_identity, planned_strengths, too_good
+from .faces.gate import Gate, lost_identity, planned_strengths, too_good, with_quality
 from .faces.given import Given, given_faces
 from .faces.mask import crop_masks
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
 from .faces.person import Wanted
-from .faces.quality import find_quality, quality_of
+from .faces.quality import find_quality
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
 from .faces.sharp import REASON as SHARPER
 from .faces.sharp import are_sharper, pixel_scales
+from .faces.steady import steadied_batch
+from .faces.track import Track, chosen_tracks, followed, tracks
 from .hooks import Hooks, Recording
 from .images.layouts import from_network
+from .images.scenes import cuts_of
 from .memory.allowance import Allowance
 from .models.model import Model
 from .options import Options
@@ -351,11 +354,41 @@ class Run:
         """Those of some aligned faces that are not good already, with their quality."""
         if self.options.gate.resolved.only_below is None or faces.crops is None:
             return faces
-        if faces.quality is None:
-            faces = faces.with_(quality=quality_of(faces.crops, faces.template))
+        faces = with_quality(faces)
         assert faces.quality is not None
         good = too_good(faces.quality, self.options.gate)
         return faces.take([face for face in range(len(faces)) if face not in good])
+
+    def follow(self, images: Tensor, faces: Faces, rate: float) -> tuple[list[Track], Faces]:
+        """The faces of frames in a row as those of persons: gaps closed, tremor gone.
+
+        Args:
+            images: (B, 3, H, W) 0..1, all frames.
+            faces: found in them.
+            rate: frames a second.
+
+        Returns:
+            Every track, and the faces of those that `keep` keeps, to be aligned.
+
+        Example:
+            >>> import torch
+            >>> frames = torch.zeros(2, 3, 48, 64)
+            >>> run = Run(Tools())
+            >>> ways, faces = run.follow(frames, run.find(frames).everyone, 25.0)
+            >>> len(ways), len(faces)
+            (0, 0)
+        """
+        frames = range(len(faces.image_sizes))
+        seen = {i: faces.of_images(slice(i, i + 1)) for i in frames}
+        found = tracks(seen, cuts_of(images), rate, self.options.track)
+        ordered, kept = chosen_tracks(found, self.options.select, faces.image_sizes[0])
+        return ordered, followed(faces, [ordered[number] for number in kept])
+
+    def hold_still(self, faces: Faces) -> Faces:
+        """Restored faces of frames in a row, each averaged with those of its track around it."""
+        return self._with_memory(
+            "holding faces still", lambda: steadied_batch(faces, self.options.track.steadiness)
+        )
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""

@@ -14,6 +14,7 @@ from .restore_image import RestoreImage
 from .restore_video import RestoreVideo
 from .select import SelectFaces
 from .select_person import SelectPerson
+from .track import TrackFaces
 
 
 class GPENExtension(ComfyExtension):
@@ -32,6 +33,7 @@ class GPENExtension(ComfyExtension):
             DetectFaces,
             SelectFaces,
             SelectPerson,
+            TrackFaces,
             RestoreFaces,
             PasteFaces,
             DegradeImage,

@@ -46,6 +46,7 @@ class RestoreFaces(io.ComfyNode):
                     tooltip="Square pictures of one centered face each. Where they are "
                     "transparent, nothing is pasted.",
                 ),
+                later(widgets.steadiness_of_tracked()),
             ],
             outputs=[
                 GPENFaces.Output(id="restored", display_name="GPEN_FACES"),
@@ -74,6 +75,8 @@ class RestoreFaces(io.ComfyNode):
         hooks.found(len(chosen))
         run.say_softer(chosen)
         restored = changed(run.restore(chosen))
+        if restored.tracks is not None:
+            restored = run.hold_still(restored)
         text = _told(cls, len(restored), len(given) - len(restored), hooks)
         return io.NodeOutput(
             restored,

@@ -74,6 +74,21 @@ def image() -> io.Input:
     return io.Image.Input(id="image", tooltip="A picture, or a batch of pictures or frames.")
 
 
+def frames() -> io.Input:
+    return io.Image.Input(id="image", tooltip="The frames in which the faces were found, in order.")
+
+
+def fps() -> io.Input:
+    return io.Float.Input(
+        id="fps",
+        default=25.0,
+        min=1.0,
+        max=240.0,
+        step=0.01,
+        tooltip="Frames a second, from Get Video Components. Fast motion is smoothed less.",
+    )
+
+
 def gpen_model() -> io.Input:
     return GPENModel.Input(id="gpen_model", tooltip="From Load GPEN Model.")
 
@@ -208,6 +223,11 @@ def smoothing() -> io.Input:
 
 def steadiness() -> io.Input:
     return advanced(of(TrackOptions, "steadiness"))
+
+
+def steadiness_of_tracked() -> io.Input:
+    tooltip = f"{spec_of(TrackOptions, 'steadiness').help} Only faces from Track Faces."
+    return advanced(of(TrackOptions, "steadiness", tooltip=tooltip))
 
 
 def template() -> io.Input:

@@ -28,6 +28,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 # Widgets that have another name than their option, or the name of an option that they are not.
 _OPTIONS_OF_WIDGETS = {"mask_type": "mask", "mask": "a picture"}
 _WIDGETS_MADE_BY = {"mask": "mask_type", "user_mask": "mask", "keep_tracks": "keep"}
+_WIDGETS_MADE_BY |= {"steadiness_of_tracked": "steadiness", "frames": "image"}
 _NODES = {
     "GPEN_DegradeImage": "degrade",
     "GPEN_DetectFaces": "detect",
@@ -38,6 +39,7 @@ _NODES = {
     "GPEN_RestoreVideo": "restore_video",
     "GPEN_SelectFaces": "select",
     "GPEN_SelectPerson": "select_person",
+    "GPEN_TrackFaces": "track",
 }
 
 

@@ -14,6 +14,7 @@ from ..run import Run
 from .outcome import Outcome, TrackLine
 
 if TYPE_CHECKING:
+    from ..films.survey import Survey
     from .job import Job
 
 
@@ -38,22 +39,28 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
         if given:
             raise InputError("films do not have this option.", option=name)
     start = time.perf_counter()
-    check_place(target, job.overwrite)
+    if job.film.every_frame_as is None:
+        check_place(target, job.overwrite)
     report = restore_film(source, target, run, job.film)
     outcome.output, outcome.events = str(target), report.events
     outcome.size = [report.size[1], report.size[0]]
     outcome.frames = report.frames
-    outcome.tracks = [
-        TrackLine(
-            number=one.number,
-            first=one.first,
-            last=one.last,
-            score=round(one.score, 4),
-            seen=one.seen,
-            restored=one.number in report.survey.kept,
-            **asdict(report.survey.verdict(one)),
-        )
-        for one in report.survey.tracks
-    ]
+    outcome.tracks = _lines(report.survey)
     outcome.status = "restored" if report.touched else "unchanged"
     outcome.seconds = {"film": time.perf_counter() - start}
+
+
+def _lines(known: Survey) -> list[TrackLine]:
+    return [
+        TrackLine(
+            number=one.number,
+            first=one.first + known.passed,
+            last=one.last + known.passed,
+            score=round(one.score, 4),
+            seen=one.seen,
+            restored=one.number in known.kept,
+            **asdict(known.verdict(one)),
+            thumbnail=f"data:image/jpeg;base64,{picture}" if picture else None,
+        )
+        for one, picture in zip(known.tracks, known.thumbnails, strict=True)
+    ]

@@ -16,13 +16,15 @@ class TrackLine:
     """What the report says of one face of a film, followed through its frames.
 
     Attributes:
-        number: as `keep` counts them, unsorted.
-        first, last: indices of its frames, from 0.
+        number: as `keep` counts them.
+        first, last: indices of its frames in the film, from 0.
         score: the detector's, on average.
         seen: in how many frames it was found, not followed.
         restored: whether it was.
         reason: why not, where it was selected.
         quality, person: of all its frames, where they were looked at; see `report.Face`.
+        thumbnail: a small picture of it, as a URL that holds the JPEG; only the longest tracks of
+            a film with very many have one.
 
     Example:
         >>> TrackLine(0, 12, 240, 0.98, 46, restored=True).last
@@ -38,6 +40,7 @@ class TrackLine:
     reason: str | None = None
     quality: float | None = None
     person: float | None = None
+    thumbnail: str | None = None
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
@@ -27,6 +27,7 @@ class Naming:
         output: file or folder; None: beside each input.
         suffix: put behind the name, after `_`; None: "restored" beside the input, else nothing.
         format: extension of the results without its dot; None: the input's own.
+        frames: films become folders of pictures, which have no extension.
 
     Example:
         >>> source = Source(Path("scans/one.jpg"), Path("scans"))
@@ -37,6 +38,7 @@ class Naming:
     output: Path | None = None
     suffix: str | None = None
     format: str | None = None
+    frames: bool = False
 
     def __post_init__(self) -> None:
         if self.format is not None and f".{self.format.lower()}" not in _SUFFIXES:
@@ -60,15 +62,15 @@ def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> li
     output = naming.output
     if output is None:
         suffix = RESTORED if naming.suffix is None else naming.suffix
-        targets = [_named(one.path, suffix, naming.format) for one in sources]
+        targets = [_named(one.path, suffix, naming) for one in sources]
+    elif naming.frames and not many and is_film(sources[0].path):
+        targets = [output]
     elif many or output.is_dir() or not output.suffix:
         _check_folder(output, many)
-        targets = [
-            _named(output / one.place, naming.suffix or "", naming.format) for one in sources
-        ]
+        targets = [_named(output / one.place, naming.suffix or "", naming) for one in sources]
     else:
         asked = naming.format or output.suffix.removeprefix(".")  # a name given is left as it is
-        targets = [_named(output, naming.suffix or "", asked)]
+        targets = [_named(output, naming.suffix or "", replace(naming, format=asked))]
     return targets
 
 
@@ -79,8 +81,9 @@ def _check_folder(output: Path, many: bool) -> None:
         raise InputError(f"{output} names one file, but there are several inputs; give a folder.")
 
 
-def _named(path: Path, suffix: str, file_format: str | None) -> Path:
-    extension = _extension(path, None if file_format is None else f".{file_format.lower()}")
+def _named(path: Path, suffix: str, naming: Naming) -> Path:
+    asked = None if naming.format is None else f".{naming.format.lower()}"
+    extension = "" if naming.frames and is_film(path) else _extension(path, asked)
     return path.with_name(f"{path.stem}{'_' if suffix else ''}{suffix}{extension}")
 
 

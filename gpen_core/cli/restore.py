@@ -143,6 +143,13 @@ def restore(
     frames: Annotated[
         str | None, flag("frames", "Frames of a film to restore, such as 100-250. Default: all.")
     ] = None,
+    every_frame_as: Annotated[
+        str | None,
+        flag(
+            "every_frame_as",
+            "Write each frame of a film as a picture (png, tif or jpg), into a folder.",
+        ),
+    ] = None,
     skip_existing: Annotated[
         bool, flag("skip_existing", "Skip pictures whose result exists; use it to resume a folder.")
     ] = False,
@@ -181,13 +188,14 @@ def restore(
     _refuse_both(bool(person or not_person) and aligned, "--person", "--aligned")
     _refuse_both(choices is not None and aligned, "--choices", "--aligned")
     _refuse_both(skip_existing and overwrite, "--skip_existing", "--overwrite")
+    _refuse_both(codec is not None and every_frame_as is not None, "--codec", "--every_frame_as")
     _refuse_both(background is not None and options.paste.upscale != 1, "--background", "--upscale")
     _refuse_without_effect(options, people=bool(person or not_person))
     if output is not None and not output.strip():
         raise InputError("--output is empty; give a file or a folder.")
     job = Job.plan(
         [*(inputs or []), *(input_ or [])],
-        Naming(None if output is None else Path(output), suffix, format_),
+        Naming(None if output is None else Path(output), suffix, format_, bool(every_frame_as)),
         recursive=recursive,
         aligned=aligned,
         check=not no_check,
@@ -200,7 +208,7 @@ def restore(
         skip_existing=skip_existing,
         quality=quality,
         choices=choices and Choices.read(choices),
-        film=FilmOptions(codec=codec, quality=quality, frames=_first_and_last(frames)),
+        film=FilmOptions(every_frame_as, codec, quality, _first_and_last(frames)),
     )
     for path, reason in job.skipped:
         say(f"Skipped: {shown(path)} ({reason})")

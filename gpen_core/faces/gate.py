@@ -7,6 +7,7 @@ picture? Where the picture is good enough to tell, less of the restoration is us
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +58,21 @@ def too_good(quality: Tensor, options: GateOptions) -> dict[int, str]:
     return {face: f"already good (quality {float(quality[face]):.2f})" for face in _places(good)}
 
 
+def with_quality(faces: Faces) -> Faces:
+    """Aligned faces with their quality; that of a track is the median, so that nothing flickers.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> with_quality(as_faces(torch.zeros(2, 3, 64, 64), "gpen")).quality.shape
+        torch.Size([2])
+    """
+    quality = faces.quality
+    if quality is None:
+        assert faces.crops is not None
+        quality = quality_of(faces.crops, faces.template)
+    return faces.with_(quality=_by_track(quality, faces.tracks, lambda own: own.median()))
+
+
 @dataclass(frozen=True)
 class Gate:
     """What decides on the strength of each face.
@@ -98,8 +114,7 @@ class Gate:
         """
         restored = faces.restored
         assert faces.crops is not None and restored is not None
-        if faces.quality is None:
-            faces = faces.with_(quality=quality_of(faces.crops, faces.template))
+        faces = with_quality(faces)
         strengths = planned_strengths(_quality(faces), self.options, self.most)
         least = self.options.resolved.identity
         identity = None
@@ -142,6 +157,9 @@ class Gate:
         strengths, identity = strengths.clone(), identity.clone()
         strengths[lost] = torch.where(nothing, 0.0, low)
         identity[lost] = torch.where(nothing, 1.0, found)
+        settled = _by_track(strengths, faces.tracks, lambda own: own.min())
+        if not torch.equal(settled, strengths):
+            strengths, identity = settled, similarity(everyone, settled)
         return strengths, identity
 
 
@@ -156,6 +174,17 @@ def lost_identity(planned: float, strength: float) -> str | None:
         return None
     lowered = f": strength lowered to {strength:.2f}" if strength else ""
     return f"identity not kept{lowered}"
+
+
+def _by_track(values: Tensor, tracks: Tensor | None, one: Callable[[Tensor], Tensor]) -> Tensor:
+    """(N,) values, those of each track replaced by one; as they are where nobody is followed."""
+    if tracks is None:
+        return values
+    settled = values.clone()
+    for number in tracks.unique():
+        own = (tracks == number).to(values.device)
+        settled[own] = one(values[own])
+    return settled
 
 
 def _share(options: GateOptions) -> float:

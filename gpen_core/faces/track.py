@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..options import TrackOptions
+from ..options import SelectOptions, TrackOptions
 from .found import Faces
+from .select import kept_indices, sorted_indices
 from .smooth import smooth_landmarks
 
 # In eye distances: farther apart, two faces are not the same; and how much farther a frame.
@@ -205,3 +206,77 @@ def _between(one: _Growing) -> Track:
         landmarks=spread(torch.stack(one.landmarks)),
         seen=len(one.frames),
     )
+
+
+def chosen_tracks(
+    found: Sequence[Track], options: SelectOptions, size: tuple[int, int]
+) -> tuple[list[Track], list[int]]:
+    """Tracks in the order of `options.sort`, numbered by it, and the numbers that are kept.
+
+    A face is looked at in the middle of its way, with its mean score.
+
+    Args:
+        found: from `tracks`.
+        options: `sort` and `keep`, as for the faces of a picture.
+        size: (height, width) of the frames.
+
+    Example:
+        >>> still = torch.tensor([[[0.0, 0, 9, 9]], [[0.0, 0, 19, 19]]])
+        >>> ways = [Track(n, 0, still[n], torch.ones(1), torch.zeros(1, 5, 2), 1) for n in (0, 1)]
+        >>> ordered, kept = chosen_tracks(ways, SelectOptions(keep="largest"), (48, 64))
+        >>> [float(one.boxes[0, 2]) for one in ordered], kept
+        ([19.0, 9.0], [0])
+    """
+    if not found:
+        return [], []
+    middles = [len(one.scores) // 2 for one in found]
+    pairs = list(zip(found, middles, strict=True))
+    faces = Faces.empty([size]).with_(
+        boxes=torch.stack([one.boxes[i] for one, i in pairs]),
+        scores=torch.tensor([one.score for one in found]),
+        landmarks=torch.stack([one.landmarks[i] for one, i in pairs]),
+        source=torch.zeros(len(found), dtype=torch.int64),
+    )
+    order = sorted_indices(faces, options.sort)
+    ordered = [replace(found[place], number=number) for number, place in enumerate(order)]
+    return ordered, kept_indices(faces.take(order), options.keep)
+
+
+def faces_at(frame: int, here: Sequence[Track], like: Faces) -> Faces:
+    """The faces of some tracks in one frame, with everything else as in `like`.
+
+    Example:
+        >>> still = torch.zeros(5, 4), torch.ones(5), torch.zeros(5, 5, 2)
+        >>> faces_at(12, [Track(3, 10, *still, seen=2)], Faces.empty([(48, 64)])).tracks
+        tensor([3])
+    """
+    there = [(one, frame - one.first) for one in here if one.first <= frame <= one.last]
+    if not there:
+        return like
+    return like.with_(
+        boxes=torch.stack([one.boxes[i] for one, i in there]),
+        scores=torch.stack([one.scores[i] for one, i in there]),
+        landmarks=torch.stack([one.landmarks[i] for one, i in there]),
+        source=torch.zeros(len(there), dtype=torch.int64),
+        tracks=torch.tensor([one.number for one, _ in there]),
+    )
+
+
+def followed(faces: Faces, tracked: Sequence[Track]) -> Faces:
+    """The faces of a batch of frames as their tracks have them: no gaps, no tremor.
+
+    Args:
+        faces: of the batch, as they were found; sizes, tones and fades of its frames.
+        tracked: of these frames; those to keep.
+
+    Example:
+        >>> still = torch.zeros(3, 4), torch.ones(3), torch.zeros(3, 5, 2)
+        >>> filled = followed(Faces.empty([(48, 64)] * 4), [Track(0, 1, *still, seen=2)])
+        >>> filled.source.tolist(), filled.tracks.tolist()
+        ([1, 2, 3], [0, 0, 0])
+    """
+    nobody = faces.take([]).with_(
+        tracks=torch.zeros(0, dtype=torch.int64), matrices=None, crops=None, restored=None
+    )
+    frames = range(len(faces.image_sizes))
+    return Faces.concat([faces_at(i, tracked, nobody.of_images(slice(i, i + 1))) for i in frames])

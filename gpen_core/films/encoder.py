@@ -14,8 +14,12 @@ from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.stream import VideoStream
 
 from ..errors import InputError
+from .light import x265_parameters
 from .planes import PlanarFormat, converted
 
+# Encoders look ahead some 40 frames (x264) or 20 (x265). Of frames larger than 1080p it is as many
+# fewer as they are larger, so that the memory stays about the same.
+_LARGE, _AHEAD, _LEAST_AHEAD = 1920 * 1088, {"libx264": 40, "libx265": 20}, 4
 # What FFmpeg calls the quantizer of MPEG-like encoders, in its own fixed-point steps.
 _LAMBDA = 118
 _QSCALE_FLAG = 1 << 1
@@ -248,7 +252,19 @@ def _configure(
     if timing.sample_aspect:
         context.sample_aspect_ratio = timing.sample_aspect
     context.thread_count = 0  # as many as suit
-    context.options = dict(encoding.options)
+    context.options = encoding.options | _private(encoding, like)
     if encoding.qscale is not None:
         context.flags |= _QSCALE_FLAG
         context.global_quality = encoding.qscale * _LAMBDA
+
+
+def _private(encoding: Encoding, like: av.VideoFrame) -> dict[str, str]:
+    """The parameters of x264 or x265 that depend on the frames."""
+    name = f"{encoding.encoder.removeprefix('lib').removesuffix('rgb')}-params"
+    parameters = [one for one in encoding.options.get(name, "").split(":") if one]
+    most, pixels = _AHEAD.get(encoding.encoder), like.width * like.height
+    if most is not None and pixels > _LARGE:
+        parameters.append(f"rc-lookahead={max(_LEAST_AHEAD, most * _LARGE // pixels)}")
+    if encoding.encoder == "libx265":
+        parameters += x265_parameters(like)
+    return {name: ":".join(parameters)} if parameters else {}

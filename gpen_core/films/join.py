@@ -56,12 +56,7 @@ def check_format(path: Path, codec: str) -> None:
         Traceback (most recent call last):
         gpen_core.errors.InputError: film.webm: a .webm file cannot hold h264; choose another ...
     """
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(
-            f"{shown(path)}: a film cannot be written as {shown(suffix) or 'this'}; "
-            f"formats: {', '.join(FORMATS)}."
-        )
+    suffix = _checked_suffix(path)
     if FORMATS[suffix] in _UNKNOWN:
         return
     with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as container:
@@ -70,6 +65,34 @@ def check_format(path: Path, codec: str) -> None:
                 f"{shown(path)}: a {suffix} file cannot hold {codec}; choose another codec, or "
                 "another format such as .mkv."
             )
+
+
+def _checked_suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{shown(path)}: a film cannot be written as {shown(suffix) or 'this'}; "
+            f"formats: {', '.join(FORMATS)}."
+        )
+    return suffix
+
+
+def codec_for(path: Path, codec: str) -> str:
+    """This codec where the format of a name holds it, else the format's own.
+
+    Raises:
+        InputError: no format of films.
+
+    Example:
+        >>> codec_for(Path("film.webm"), "h264"), codec_for(Path("film.mkv"), "h264")
+        ('vp9', 'h264')
+    """
+    suffix = _checked_suffix(path)
+    if FORMATS[suffix] in _UNKNOWN:
+        return codec
+    with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as container:
+        fits = codec in container.supported_codecs
+        return codec if fits else str(container.default_video_codec)
 
 
 def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:

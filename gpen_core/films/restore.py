@@ -17,12 +17,14 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
@@ -31,24 +33,25 @@ from ..faces.found import Faces
 from ..faces.paste import Surface
 from ..faces.person import Wanted
 from ..faces.restore import at_once
-from ..faces.steady import steadied
+from ..faces.steady import steadied, steadied_masks
 from ..faces.templates import template as template_points
 from ..faces.warp import region_of, square
-from ..files import make_folder, replacing, shown, write_json
+from ..files import locked, make_folder, shown, write_json
 from ..hooks import Hooks
 from ..options import FilmOptions
 from ..run import Run
 from .ahead import Behind, ahead
-from .encoder import Encoding, Part, Timing
 from .film import Film
-from .join import Picture, check_format, join
+from .output import FilmOutput, FrameOutput, Output, Writing
 from .planes import Box, Planes
-from .survey import Survey, survey, times_between
+from .section import Section
+from .survey import Survey, survey
 
 log = logging.getLogger(__name__)
 
 # Frames of a part: it ends at the first frame from `_SHORTEST` on at which decoding can start.
 _SHORTEST, _LONGEST = 96, 240
+_WAITING_PIXELS = 4 * 1920 * 1088
 # Pixels around a face's crop that are read too, for its interpolation.
 _MARGIN = 8
 
@@ -85,7 +88,8 @@ def restore_film(
 
     Args:
         source: the film.
-        target: written when all is done, atomically.
+        target: written when all is done, atomically; a folder where `every_frame_as` asks for
+            pictures.
         run: networks and options; its hooks are told about the stages "survey" and "film" too, in
             frames.
         options: how the film is written.
@@ -112,34 +116,31 @@ def restore_film(
     identity = run.options.gate.resolved.identity is not None
     run = _without_identity(run)
     film = Film.open(source)
-    encoding = Encoding.choose(
-        film.codec, film.pixel_format, asked=options.codec, quality=options.quality
-    )
-    check_format(target, encoding.codec)
-    report = FilmReport(events=list(encoding.remarks))
+    output = _output(film, options, target)
+    report = FilmReport(events=list(output.remarks))
     if identity:
         report.events.append(_NOT_COMPARED)
     for remark in report.events:
         run.hooks.event(remark)
-    work = _Work(target.with_name(f".{target.name}.gpen"))
-    work.prepare(_plan(film, encoding, run, options), run.hooks)
-    known = report.survey = work.survey(film, run)
-    wanted = _wanted(film, known, options)
-    parts = _parts(known, wanted)
-    maker = _PartMaker(film, encoding, run, known, wanted)
-    for number, frames in enumerate(parts):
-        try:
-            work.part(number, functools.partial(maker.make, frames))
-        except KeyboardInterrupt:
-            _save_what_is_done(film, work, parts[:number], known, target)
-            raise
-        run.hooks.progress("film", frames.stop - wanted.start, len(wanted))
-    lying = known.rotation % 180 != 0
-    report.frames, report.size = len(wanted), film.size[::-1] if lying else film.size
-    report.touched = sum(map(known.has_faces, wanted))
-    remarks = _join(film, work, parts, known, target)
-    report.events += [*known.remarks, *remarks]
-    work.finish()
+    with _Work.on(target, output.suffix) as work:
+        work.prepare(_plan(film, output, run, options), run.hooks)
+        known = report.survey = work.survey(Section(film, options), run)
+        parts = _parts(known)
+        maker = _PartMaker(film, output, run, known)
+        for number, frames in enumerate(parts):
+            try:
+                work.part(number, functools.partial(maker.make, frames))
+            except KeyboardInterrupt:
+                _say_what_is_done(output, work.paths(number), frames.start, known, target)
+                raise
+            run.hooks.progress("film", frames.stop, len(known.times))
+        report.frames = len(known.times)
+        lying = known.rotation % 180 != 0
+        report.size = film.size[::-1] if lying else film.size
+        report.touched = sum(map(known.has_faces, range(report.frames)))
+        remarks = output.join(work.paths(len(parts)), report.frames, known, target)
+        report.events += [*known.remarks, *remarks]
+        work.finish()
     return report
 
 
@@ -152,88 +153,42 @@ def _without_identity(run: Run) -> Run:
     return Run(run.tools, replace(run.options, gate=gate), run.hooks)
 
 
-def _wanted(film: Film, known: Survey, options: FilmOptions) -> range:
-    """Indices of the frames that the result has."""
-    count, frames = len(known.times), options.frames
-    if options.window is not None:
-        return _in_window(film, known, options.window)
-    if frames is None:
-        return range(count)
-    if frames[0] >= count:
-        raise InputError(
-            f"The film has {count} frames, 0 to {count - 1}; frame {frames[0]} is not one of them.",
-            option="frames",
-        )
-    return range(frames[0], min(frames[1] + 1, count))
+def _output(film: Film, options: FilmOptions, target: Path) -> Output:
+    if options.every_frame_as is None:
+        return FilmOutput(film, options, target)
+    return FrameOutput(film, options, target)
 
 
-def _in_window(film: Film, known: Survey, window: tuple[float, float]) -> range:
-    start, length = window
-    times = [float(time * film.time_base) for time in known.times]
-    # A hundredth of a frame is rounding.
-    slack = 0.01 / float(film.rate)
-    end = start + length if length else float("inf")
-    inside = [i for i, time in enumerate(times) if start - slack <= time < end - slack]
-    if not inside:
-        raise InputError(
-            f"{shown(film.path)}: no frame from {start:g} s on; the last is at {times[-1]:g} s."
-        )
-    return range(inside[0], inside[-1] + 1)
-
-
-def _parts(known: Survey, wanted: range) -> list[range]:
-    """The wanted frames in parts that start, if they can, where decoding can."""
-    keys = set(known.keys)
-    parts, start = [], wanted.start
-    for index in wanted:
+def _parts(known: Survey) -> list[range]:
+    """The frames in parts that start, if they can, where decoding can."""
+    keys, count = set(known.keys), len(known.times)
+    parts, start = [], 0
+    for index in range(count):
         length = index - start
         if length >= _LONGEST or (length >= _SHORTEST and index in keys):
             parts.append(range(start, index))
             start = index
-    return [*parts, range(start, wanted.stop)]
+    return [*parts, range(start, count)]
 
 
-def _join(
-    film: Film, work: _Work, parts: Sequence[range], known: Survey, target: Path
-) -> list[str]:
-    """Write the film of these parts; what its format could not take."""
-    durations = list(times_between(known.times, known.last_duration))
-    indices = [index for part in parts for index in part]
-    first, last = indices[0], indices[-1]
-    whole = (first, last) == (0, len(known.times) - 1)
-    end = known.times[last] + durations[last]
-    picture = Picture(
-        parts=[work.path(number) for number in range(len(parts))],
-        times=[known.times[index] for index in indices],
-        durations=[durations[index] for index in indices],
-        rotation=known.rotation,
-        window=None if whole else (known.times[first], end),
-    )
-    with replacing(target) as scratch:
-        return join(film, picture, scratch, target.suffix.lower())
-
-
-def _save_what_is_done(
-    film: Film, work: _Work, parts: Sequence[range], known: Survey, target: Path
+def _say_what_is_done(
+    output: Output, parts: Sequence[Path], count: int, known: Survey, target: Path
 ) -> None:
-    """A film of the parts that are finished, under a name that says so."""
-    if not parts:
-        return
-    partial = target.with_name(f"{target.stem}_partial{target.suffix}")
-    _join(film, work, parts, known, partial)
-    log.warning("Stopped; what is done is in %s, the next run goes on from there.", shown(partial))
+    if parts:
+        where = output.so_far(parts, count, known, target)
+        log.warning("Stopped; what is done is in %s, the next run goes on.", shown(where))
 
 
 # --- the folder in which a film is made ----------------------------------------------------------
 
 
-def _plan(film: Film, encoding: Encoding, run: Run, options: FilmOptions) -> dict[str, object]:
+def _plan(film: Film, output: Output, run: Run, options: FilmOptions) -> dict[str, object]:
     """Everything that decides what the parts are; another plan needs other parts."""
     stat = film.path.stat()
     plan = {
         "version": __version__,
         "source": [film.path.name, stat.st_size, stat.st_mtime_ns],
-        "encoding": asdict(encoding),
+        "output": output.plan(),
         "options": asdict(run.options),
         "film": asdict(options),
         "model": _fingerprint(run),
@@ -267,8 +222,26 @@ _PLAN = "plan.json"
 class _Work:
     """A folder of parts, kept until the film is finished."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, suffix: str) -> None:
+        self.folder, self._suffix = folder, suffix
+
+    @classmethod
+    @contextmanager
+    def on(cls, target: Path, suffix: str) -> Iterator[_Work]:
+        """The folder beside `target`, for one process at a time.
+
+        Raises:
+            InputError: another process is at work on the same result.
+        """
+        folder = target.with_name(f".{target.name}.gpen")
+        make_folder(folder.parent)
+        try:
+            with locked(folder, patience=0):
+                yield cls(folder, suffix)
+        except filelock.Timeout as error:
+            raise InputError(
+                f"{shown(target)} is being made by another run; wait for it or name another file."
+            ) from error
 
     def prepare(self, plan: dict[str, object], hooks: Hooks) -> None:
         """Keep the parts made so far by the same plan; those of another are thrown away."""
@@ -290,21 +263,20 @@ class _Work:
         except (OSError, ValueError):
             return None
 
-    def survey(self, film: Film, run: Run) -> Survey:
+    def survey(self, section: Section, run: Run) -> Survey:
         path = self.folder / "survey.json"
         if not path.exists():
-            survey(film, run).save(path)
+            survey(section, run).save(path)
         return Survey.load(path)
 
-    def path(self, number: int) -> Path:
-        return self.folder / f"part-{number:05}.mkv"
+    def paths(self, count: int) -> list[Path]:
+        """Of the first parts."""
+        return [self.folder / f"part-{number:05}{self._suffix}" for number in range(count)]
 
     def part(self, number: int, make: Callable[[Path], None]) -> None:
-        path = self.path(number)
-        if path.exists():
-            return
-        with replacing(path) as scratch:
-            make(scratch)
+        path = self.paths(number + 1)[-1]
+        if not path.exists():
+            make(path)
 
     def finish(self) -> None:
         shutil.rmtree(self.folder)
@@ -315,45 +287,47 @@ class _Work:
 
 @dataclass
 class _Shot:
-    """One frame under work: its planes, which part of it is needed, and its faces."""
+    """One frame under work: its planes, which part of it is needed, its faces and their masks."""
 
     index: int
     planes: Planes
     box: Box | None
     faces: Faces
+    masks: Tensor | None = None
+
+
+def _write(writing: Writing, shot: _Shot) -> None:
+    writing.add(shot.planes, shot.index)
 
 
 class _PartMaker:
     """Makes the frames of a part: what the network is to see in groups, the rest as it is."""
 
-    def __init__(
-        self, film: Film, encoding: Encoding, run: Run, known: Survey, wanted: range
-    ) -> None:
-        self.film, self.encoding, self.run = film, encoding, run
-        self.known, self.wanted = known, wanted
+    def __init__(self, film: Film, output: Output, run: Run, known: Survey) -> None:
+        self.film, self.output, self.run, self.known = film, output, run, known
 
     def make(self, frames: range, path: Path) -> None:
-        """Encode these frames into `path`."""
+        """Write these frames into `path`."""
         radius = self.run.options.track.steadiness
-        around = range(
-            max(frames.start - radius, 0), min(frames.stop + radius, len(self.known.times))
-        )
-        timing = Timing(self.film.time_base, self.film.rate, self.film.sample_aspect)
-        with closing(ahead(self._read(around))) as shots:
+        count = len(self.known.times)
+        around = range(max(frames.start - radius, 0), min(frames.stop + radius, count))
+        waiting = self._waiting()
+        with closing(ahead(self._read(around), waiting)) as shots:
             restored = self._steadied(self._restored(shots), radius)
             first = next(shot for shot in restored if shot.index in frames)
             with (
-                Part.writing(path, self.encoding, first.planes.frame, timing) as part,
-                Behind.feeding(functools.partial(self._write, part)) as behind,
+                self.output.writing(path, self.known, first.planes) as writing,
+                Behind.feeding(functools.partial(_write, writing), waiting) as behind,
             ):
                 for shot in itertools.chain([first], restored):
                     if shot.index in frames:
                         behind.put(self._pasted(shot))
-                        done = shot.index - self.wanted.start + 1
-                        self.run.hooks.progress("film", done, len(self.wanted))
+                        self.run.hooks.progress("film", shot.index + 1, count)
 
-    def _write(self, part: Part, shot: _Shot) -> None:
-        part.add(shot.planes.frame, self.known.times[shot.index])
+    def _waiting(self) -> int:
+        """Frames read ahead, and as many written behind: fewer where they are large."""
+        height, width = self.film.size
+        return max(1, min(4, _WAITING_PIXELS // (height * width)))
 
     def _read(self, frames: range) -> Generator[_Shot]:
         """The frames, with the faces that the survey knows."""
@@ -400,7 +374,9 @@ class _PartMaker:
             return
         restored = self.run.restore(Faces.concat([shot.faces for shot in group]))
         for place, shot in enumerate(group):
-            yield replace(shot, faces=restored.of_images(slice(place, place + 1)))
+            faces = restored.of_images(slice(place, place + 1))
+            masks = self.run.masks(faces) if len(faces) else None
+            yield replace(shot, faces=faces, masks=masks)
 
     def _steadied(self, shots: Iterable[_Shot], radius: int) -> Iterator[_Shot]:
         """Each averaged with its neighbors in time."""
@@ -412,16 +388,21 @@ class _PartMaker:
             if middle is None:  # the first frames are not there yet
                 continue
             if len(middle.faces):
-                around = [one.faces for one in window if one is not None]
-                middle = replace(middle, faces=steadied(around, center))
+                there = [one for one in window if one is not None]
+                around = [one.faces for one in there]
+                middle = replace(
+                    middle,
+                    faces=steadied(around, center),
+                    masks=steadied_masks(around, center, [one.masks for one in there]),
+                )
             yield middle
 
     def _pasted(self, shot: _Shot) -> _Shot:
         """With the faces in the frame's own samples."""
-        if len(shot.faces):
+        if shot.masks is not None:
             before = shot.planes.rgb(shot.box)
             canvas = self.run.canvas(Surface(before))
-            canvas.add(shot.faces, self.run.masks(shot.faces))
+            canvas.add(shot.faces, shot.masks)
             shot.planes.add(before, canvas.images, canvas.mask, shot.box)
         return shot
 

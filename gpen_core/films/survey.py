@@ -9,70 +9,104 @@ from __future__ import annotations
 
 import itertools
 import json
+import statistics
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-import av
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from ..faces.detect import detect
 from ..faces.found import Faces
-from ..faces.select import kept_indices, sorted_indices
-from ..faces.track import Track, match, tracks
-from ..files import shown, write_json
+from ..faces.track import Track, chosen_tracks, faces_at, tracks
+from ..files import write_json
+from ..images.fade import Fade
 from ..images.monochrome import Tone
-from ..options import SelectOptions
 from ..run import Run
-from .film import Film
+from .film import time_of
 from .judge import Judge, Verdict
-from .planes import Planes
-
-# A scene ends where the colors of two frames in a row share less than this.
-_SAME_SCENE = 0.55
-_THUMBNAIL, _BINS = (64, 36), 16
-# In eye distances: up to here faces between two frames are interpolated unseen, and how far they
-# may then lie from where one in the middle is found.
-_TRUSTED, _OFF_THE_LINE = 0.08, 0.05
-
+from .section import Section
+from .thumbnail import thumbnails
+from .watch import Watch
 
 # What is numbers and text already.
-_PLAIN = ("times", "keys", "cuts", "kept", "looked", "last_duration", "rotation", "remarks")
+_PLAIN = (
+    "times",
+    "passed",
+    "whole",
+    "keys",
+    "cuts",
+    "kept",
+    "looked",
+    "last_duration",
+    "rotation",
+    "thumbnails",
+    "remarks",
+)
 _UNKNOWN = Verdict()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the pictures of a scene have in common.
+
+    Attributes:
+        first: index of its first frame.
+        tone: of the scene, None where it has colors.
+        fade: of the scene, None where it is not faded.
+    """
+
+    first: int
+    tone: Tone | None = None
+    fade: Fade | None = None
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a film once it has been looked through.
+    """What is known of the wanted frames of a film once they have been looked through.
+
+    Indices count these frames, from 0.
 
     Attributes:
         times: of the frames, in order, in units of the film's time base.
+        passed: how many frames of the film come before them, as far as they were counted.
+        whole: whether they are all that the film has.
         keys: indices of the frames at which decoding can start.
         cuts: indices of first frames of scenes, without the first.
-        tracks: the faces, followed.
+        tracks: the faces, followed, in the order in which `keep` counts them.
         kept: numbers of the tracks to restore.
-        tones: (index, tone) of the frames looked at, ascending.
+        looks: of each scene, in order.
         looked: how many frames were searched for faces.
         last_duration: of the last frame.
         rotation: degrees counterclockwise by which frames are shown.
+        thumbnails: of each track a small JPEG, as base64.
         remarks: a sentence each.
         verdicts: on the tracks, by number.
+
+    Example:
+        >>> Survey([0, 40, 80]).has_faces(1)
+        False
     """
 
     times: list[int]
+    passed: int = 0
+    whole: bool = True
     keys: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    tones: list[tuple[int, Tone | None]] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     looked: int = 0
     last_duration: int = 0
     rotation: int = 0
+    thumbnails: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
@@ -82,42 +116,30 @@ class Survey:
 
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
-        here = self._here(frame)
-        faces = Faces.empty([size], [self._tone(frame)])
-        if not here:
-            return faces
-        at = [frame - one.first for one in here]
-        pairs = list(zip(here, at, strict=True))
-        return faces.with_(
-            boxes=torch.stack([one.boxes[i] for one, i in pairs]),
-            scores=torch.stack([one.scores[i] for one, i in pairs]),
-            landmarks=torch.stack([one.landmarks[i] for one, i in pairs]),
-            source=torch.zeros(len(here), dtype=torch.int64),
-            tracks=torch.tensor([one.number for one in here]),
-            quality=self._quality(here),
-        )
+        look = self._look(frame)
+        faces = Faces.empty([size], [look.tone]).with_(fades=(look.fade,))
+        return self._with_quality(faces_at(frame, self._chosen, faces))
 
-    def _quality(self, here: Sequence[Track]) -> Tensor | None:
-        """(N,) of some tracks; None unless it is known of all."""
-        known = [self.verdict(one).quality for one in here]
-        return None if None in known else torch.tensor(known)
+    def _with_quality(self, faces: Faces) -> Faces:
+        """That of their tracks; none unless it is known of all."""
+        numbers = [] if faces.tracks is None else faces.tracks.tolist()
+        known = [self.verdicts[number].quality for number in numbers if self.verdicts]
+        if not known or None in known:
+            return faces
+        return faces.with_(quality=torch.tensor(known))
 
     def has_faces(self, frame: int) -> bool:
         """Whether a face is to be restored in a frame."""
-        return bool(self._here(frame))
-
-    def _here(self, frame: int) -> list[Track]:
-        return [one for one in self._chosen if one.first <= frame <= one.last]
+        return any(one.first <= frame <= one.last for one in self._chosen)
 
     @cached_property
     def _chosen(self) -> list[Track]:
         kept = set(self.kept)
         return [one for one in self.tracks if one.number in kept]
 
-    def _tone(self, frame: int) -> Tone | None:
-        """Of the frame before it that was looked at; a film in one tone is so throughout."""
-        place = bisect_right(self.tones, frame, key=lambda one: one[0])
-        return self.tones[place - 1][1] if place else None
+    def _look(self, frame: int) -> Look:
+        place = bisect_right(self.looks, frame, key=lambda one: one.first)
+        return self.looks[place - 1] if place else Look(0)
 
     def save(self, path: Path) -> None:
         """As JSON, exactly."""
@@ -132,9 +154,13 @@ class Survey:
             for one in self.tracks
         ]
         content["verdicts"] = [asdict(one) for one in self.verdicts]
-        content["tones"] = [
-            [index, None if tone is None else {"curve": _listed(tone.curve)}]
-            for index, tone in self.tones
+        content["looks"] = [
+            {
+                "first": one.first,
+                "tone": None if one.tone is None else {"curve": _listed(one.tone.curve)},
+                "fade": None if one.fade is None else asdict(one.fade),
+            }
+            for one in self.looks
         ]
         write_json(path, content, overwrite=True)
 
@@ -154,9 +180,13 @@ class Survey:
             for one in content["tracks"]
         ]
         content["verdicts"] = [Verdict(**one) for one in content["verdicts"]]
-        content["tones"] = [
-            (index, None if tone is None else Tone(_tensor(tone["curve"])))
-            for index, tone in content["tones"]
+        content["looks"] = [
+            Look(
+                one["first"],
+                None if one["tone"] is None else Tone(_tensor(one["tone"]["curve"])),
+                None if one["fade"] is None else Fade(**one["fade"]),
+            )
+            for one in content["looks"]
         ]
         return cls(**content)
 
@@ -169,19 +199,19 @@ def _tensor(values: list[list[float]] | None) -> Tensor | None:
     return None if values is None else torch.tensor(values)
 
 
-def survey(film: Film, run: Run) -> Survey:
-    """Look a film through.
+def survey(section: Section, run: Run) -> Survey:
+    """Look through the wanted frames of a film.
 
     Args:
-        film: whose frames are decoded, all of them.
+        section: they are decoded, all of them.
         run: whose detector looks for faces, and whose options say how often, how faces are followed
             and which of them are restored: sorted and kept as the faces of a picture are, by the
             middle of their way. Its hooks are told about the stage "survey".
 
     Raises:
-        InputError: a film without a single frame.
+        InputError: there is no such frame.
     """
-    options = run.options
+    options, film = run.options, section.film
 
     judge = Judge(run)
 
@@ -190,155 +220,77 @@ def survey(film: Film, run: Run) -> Survey:
         judge.look(index, images, faces)
         return faces
 
-    watch = _Watch(find, options.track.detect_every)
-    times, keys, duration, corrupt, rotation = list[int](), list[int](), 0, 0, 0
-    for index, frame in enumerate(film.frames()):
-        assert frame.pts is not None
-        times.append(frame.pts)
-        duration = int(frame.duration or 0)
-        corrupt += bool(frame.is_corrupt)
-        rotation = frame.rotation
+    watch = Watch(find, options.track.detect_every)
+    times, keys, kinds, rotation = list[int](), list[int](), Counter[str](), 0
+    duration = 0
+    for index, frame in enumerate(section.frames()):
+        times.append(time_of(frame))
+        duration, rotation = int(frame.duration or 0), frame.rotation
+        kinds.update(corrupt=frame.is_corrupt, interlaced=frame.interlaced_frame)
         if frame.key_frame:
             keys.append(index)
         watch.add(index, frame)
-        run.hooks.progress("survey", index + 1, max(film.frames_said, index + 1))
+        run.hooks.progress("survey", index + 1, max(section.expected, index + 1))
     watch.finish()
-    if not times:
-        raise InputError(f"{shown(film.path)}: not a single frame can be decoded.")
     found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
+    found, kept = chosen_tracks(found, options.select, watch.size)
     verdicts = [judge.verdict(one) for one in found]
-    kept = _kept(found, options.select, watch.size)
+    if section.end is not None:
+        duration = section.end - times[-1]
     return Survey(
         times=times,
+        passed=section.passed,
+        whole=section.is_whole,
         keys=keys,
         cuts=watch.cuts,
         tracks=found,
         kept=[number for number in kept if verdicts[number].reason is None],
         verdicts=verdicts,
-        tones=[(index, faces.tones[0]) for index, faces in sorted(watch.seen.items())],
+        looks=_looks(watch),
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
         rotation=rotation,
-        remarks=[f"{corrupt} frames are damaged in the film."] if corrupt else [],
+        thumbnails=thumbnails(film, times, found),
+        remarks=[*_remarks(kinds, len(times)), *_looked_at(watch, options.track.detect_every)],
     )
 
 
-def _kept(found: Sequence[Track], select: SelectOptions, size: tuple[int, int]) -> list[int]:
-    """Numbers of the tracks that `sort` and `keep` choose."""
-    if not found:
+def _remarks(kinds: Counter[str], frames: int) -> list[str]:
+    remarks = []
+    if kinds["corrupt"]:
+        remarks.append(f"{kinds['corrupt']} of {frames} frames are damaged in the film.")
+    if kinds["interlaced"]:
+        remarks.append("The film is interlaced; faces in motion come out better deinterlaced.")
+    return remarks
+
+
+def _looked_at(watch: Watch, asked: int) -> list[str]:
+    if watch.every == asked:
         return []
-    middles = [len(one.scores) // 2 for one in found]
-    pairs = list(zip(found, middles, strict=True))
-    faces = Faces.empty([size]).with_(
-        boxes=torch.stack([one.boxes[i] for one, i in pairs]),
-        scores=torch.tensor([one.score for one in found]),
-        landmarks=torch.stack([one.landmarks[i] for one, i in pairs]),
-        source=torch.zeros(len(found), dtype=torch.int64),
-    )
-    order = sorted_indices(faces, select.sort)
-    return [order[place] for place in kept_indices(faces.take(order), select.keep)]
+    return [f"Faces were looked for in every {watch.every} frames: more would not fit in memory."]
 
 
-class _Watch:
-    """Looks at every n-th frame, and at those between where that does not suffice.
-
-    Attributes:
-        seen: the faces of the frames looked at.
-        cuts: indices of first frames of scenes.
-        size: of the upright picture.
-    """
-
-    def __init__(self, find: Callable[[int, Tensor], Faces], every: int) -> None:
-        self._find, self._every = find, every
-        self._pending: list[tuple[int, av.VideoFrame]] = []
-        self._colors: np.ndarray | None = None
-        self.seen: dict[int, Faces] = {}
-        self.cuts: list[int] = []
-        self.size = (1, 1)
-
-    def add(self, index: int, frame: av.VideoFrame) -> None:
-        """The next frame."""
-        colors = _colors(frame)
-        if self._colors is not None and np.minimum(colors, self._colors).sum() < _SAME_SCENE:
-            self.finish()
-            self.cuts.append(index)
-        self._colors = colors
-        self._pending.append((index, frame))
-        if len(self._pending) == 1 or len(self._pending) > self._every:
-            self._settle()
-
-    def finish(self) -> None:
-        """No more frames, or none of this scene."""
-        self._settle()
-        self._pending = []
-
-    def _settle(self) -> None:
-        """Look at the last of the pending frames, and in between as far as it takes."""
-        if not self._pending:
-            return
-        self._look(len(self._pending) - 1)
-        self._between(0, len(self._pending) - 1)
-        self._pending = self._pending[-1:]
-
-    def _look(self, place: int) -> Faces:
-        index, frame = self._pending[place]
-        if index not in self.seen:
-            planes = Planes(frame)
-            self.size = planes.size
-            self.seen[index] = self._find(index, planes.rgb())
-        return self.seen[index]
-
-    def _between(self, first: int, last: int) -> None:
-        if last - first < 2:
-            return
-        before, after = self._look(first), self._look(last)
-        pairs = match(before.landmarks, after.landmarks, last - first)
-        if _farthest(before, after, pairs) <= _TRUSTED:
-            return
-        middle = (first + last) // 2
-        here = self._look(middle)
-        share = (middle - first) / (last - first)
-        if _off_the_line((before, here, after), pairs, share) <= _OFF_THE_LINE:
-            return
-        self._between(first, middle)
-        self._between(middle, last)
+def _looks(watch: Watch) -> list[Look]:
+    """One look for each scene, so that nothing flickers: what most of its frames have."""
+    looks = []
+    for first, scene in zip([0, *watch.cuts], watch.scenes(), strict=True):
+        faces = [watch.seen[index] for index in scene]
+        tone = _most([one.tones[0] for one in faces])
+        fade = _most([one.fades[0] for one in faces])
+        if fade is not None:
+            fades = [one.fades[0] for one in faces if one.fades[0] is not None]
+            fade = Fade(
+                statistics.median(one.low for one in fades),
+                statistics.median(one.high for one in fades),
+            )
+        looks.append(Look(first, tone, fade))
+    return looks
 
 
-def _farthest(before: Faces, after: Faces, pairs: Sequence[tuple[int, int]]) -> float:
-    """How far the faces moved, in eye distances; infinite where one came or went."""
-    if len(pairs) != len(before) or len(pairs) != len(after):
-        return float("inf")
-    return max((_distance(before.landmarks[i], after.landmarks[j]) for i, j in pairs), default=0.0)
-
-
-def _off_the_line(
-    three: tuple[Faces, Faces, Faces], pairs: Sequence[tuple[int, int]], share: float
-) -> float:
-    """How far the faces of the middle frame lie from the straight way, in eye distances."""
-    before, here, after = three
-    if not len(pairs) == len(before) == len(after) == len(here):
-        return float("inf")
-    if not pairs:
-        return 0.0
-    expected = torch.stack(
-        [torch.lerp(before.landmarks[i], after.landmarks[j], share) for i, j in pairs]
-    )
-    found = match(expected, here.landmarks)
-    if len(found) != len(pairs):
-        return float("inf")
-    return max(_distance(expected[i], here.landmarks[j]) for i, j in found)
-
-
-def _distance(one: Tensor, other: Tensor) -> float:
-    return float((one - other).norm(dim=-1).mean() / (one[1] - one[0]).norm().clamp(min=1e-3))
-
-
-def _colors(frame: av.VideoFrame) -> np.ndarray:
-    """A histogram of a small copy's colors, summing to 1."""
-    small = frame.reformat(*_THUMBNAIL, "rgb24", interpolation="AREA", threads=1).to_ndarray()
-    counts = [np.bincount(one.ravel() // (256 // _BINS), minlength=_BINS) for one in small.T]
-    joined = np.concatenate(counts).astype(np.float64)
-    return joined / joined.sum()
+def _most(values: Sequence[T | None]) -> T | None:
+    """None if most are; else the one in the middle of the others."""
+    given = [one for one in values if one is not None]
+    return given[len(given) // 2] if 2 * len(given) > len(values) else None
 
 
 def times_between(times: Sequence[int], last_duration: int) -> Iterator[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 PORTRAIT, GROUP, NO_FACE = "astronaut-damaged.jpg", "solvay-1927.jpg", "no-face.png"
 
 # The widgets that every graph has to give.
@@ -63,3 +65,20 @@ def failed(outcome) -> str:
     """What was said."""
     assert not outcome.success
     return " ".join(outcome.errors)
+
+
+def tiny_esrgan() -> dict[str, torch.Tensor]:
+    """The smallest state dict that the host's loader takes for an SRVGG upscaler (x2)."""
+    features, convolutions, scale = 4, 1, 2
+    state = {"body.0.weight": torch.randn(features, 3, 3, 3) * 0.05}
+    state["body.0.bias"] = torch.zeros(features)
+    state["body.1.weight"] = torch.full((features,), 0.2)
+    for index in range(convolutions):
+        at = 2 + 2 * index
+        state[f"body.{at}.weight"] = torch.randn(features, features, 3, 3) * 0.05
+        state[f"body.{at}.bias"] = torch.zeros(features)
+        state[f"body.{at + 1}.weight"] = torch.full((features,), 0.2)
+    last = 2 + 2 * convolutions
+    state[f"body.{last}.weight"] = torch.randn(3 * scale**2, features, 3, 3) * 0.05
+    state[f"body.{last}.bias"] = torch.zeros(3 * scale**2)
+    return state

@@ -27,6 +27,7 @@ from host_graphs import (
     feed,
     load,
     node,
+    tiny_esrgan,
 )
 from PIL import Image
 
@@ -315,30 +316,13 @@ def test_an_upscale_model_enlarges_here(fresh, tmp_path):
     import folder_paths
 
     torch.manual_seed(0)
-    torch.save(_tiny_esrgan(), tmp_path / "tiny_x2.pth")
+    torch.save(tiny_esrgan(), tmp_path / "tiny_x2.pth")
     folder_paths.add_model_folder_path("upscale_models", str(tmp_path))
     prompt = one(load(PORTRAIT))
     prompt["up"] = node("UpscaleModelLoader", model_name="tiny_x2.pth")
     prompt["all"]["inputs"]["upscale_model"] = ["up", 0]
     got = done(fresh.run(prompt))
     assert got["pasted"].shape == (1, 1024, 1024, 3)
-
-
-def _tiny_esrgan() -> dict[str, torch.Tensor]:
-    """The smallest state dict that the host's loader takes for an SRVGG upscaler (x2)."""
-    features, convolutions, scale = 4, 1, 2
-    state = {"body.0.weight": torch.randn(features, 3, 3, 3) * 0.05}
-    state["body.0.bias"] = torch.zeros(features)
-    state["body.1.weight"] = torch.full((features,), 0.2)
-    for index in range(convolutions):
-        at = 2 + 2 * index
-        state[f"body.{at}.weight"] = torch.randn(features, features, 3, 3) * 0.05
-        state[f"body.{at}.bias"] = torch.zeros(features)
-        state[f"body.{at + 1}.weight"] = torch.full((features,), 0.2)
-    last = 2 + 2 * convolutions
-    state[f"body.{last}.weight"] = torch.randn(3 * scale**2, features, 3, 3) * 0.05
-    state[f"body.{last}.bias"] = torch.zeros(3 * scale**2)
-    return state
 
 
 # --- pictures of every kind ----------------------------------------------------------------------
@@ -546,7 +530,7 @@ def test_nothing_connected_to_restore_is_explained(fresh):
 def test_background_and_upscale_model_exclude_each_other(fresh, tmp_path):
     import folder_paths
 
-    torch.save(_tiny_esrgan(), tmp_path / "tiny_x2.pth")
+    torch.save(tiny_esrgan(), tmp_path / "tiny_x2.pth")
     folder_paths.add_model_folder_path("upscale_models", str(tmp_path))
     prompt = four(load(PORTRAIT))
     prompt["up"] = node("UpscaleModelLoader", model_name="tiny_x2.pth")

@@ -121,6 +121,21 @@ def test_quality_and_identity_together_and_the_strength_asked_for():
     assert faces.strengths.tolist() == [0.0]
 
 
+def test_a_track_has_one_quality_and_one_strength():
+    before = flat((1, 0), (1, 0), (1, 0), (1, 0))
+    after = flat((0, 1), (1, 0), (1, 0.1), (1, 0))
+    faces = as_faces((before + 1) / 2, "gpen").with_(
+        restored=after,
+        quality=torch.tensor([0.7, 0.8, 0.84, 0.6]),
+        tracks=torch.tensor([4, 4, 4, 2]),
+    )
+    options = GateOptions(identity=0.9, auto_strength=True)
+    done = Gate(options, 1.0, means).passed(before, faces, Recording())
+    assert done.quality.tolist() == pytest.approx([0.8, 0.8, 0.8, 0.6])
+    assert done.strengths[:3].unique().numel() == 1 and 0 < done.strengths[0] < 1
+    assert done.strengths[3] == 1
+
+
 def test_without_an_embedder_identity_is_refused():
     with pytest.raises(InputError) as caught:
         passed(GateOptions(identity=0.9), flat((1, 0)), flat((0, 1)), [1.0], embedder=None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gpen_core.faces.found import Faces
 from gpen_core.faces.smooth import one_euro, smooth_landmarks
 from gpen_core.faces.templates import template
-from gpen_core.faces.track import match, tracks
+from gpen_core.faces.track import followed, match, tracks
 from gpen_core.options import TrackOptions
 
 SHAPE = template("gpen", 128).float()
@@ -161,3 +161,19 @@ def test_the_filter_is_the_papers():
     found = smooth._one_way(torch.tensor(values)[:, None], rate, cutoff, slope)
     assert found[:, 0].tolist() == pytest.approx(expected)
     assert torch.equal(one_euro(torch.ones(5, 2), rate, cutoff, slope), torch.ones(5, 2))
+
+
+def test_a_batch_followed_has_no_gaps_and_knows_its_tracks():
+    batch = Faces.concat(
+        [faces() if i in (3, 4) else faces(points(100 + 4.0 * i, 90)) for i in range(8)]
+    )
+    seen = {i: batch.of_images(slice(i, i + 1)) for i in range(8)}
+    (way,) = tracks(seen, [], 25.0, PLAIN)
+    filled = followed(batch, [way])
+    assert filled.source.tolist() == list(range(8))
+    assert filled.tracks.tolist() == [0] * 8
+    middles = filled.landmarks[:, :, 0].mean(1).tolist()
+    assert middles == pytest.approx([100 + 4.0 * i for i in range(8)], abs=1e-2)
+    nobody = followed(batch, [])
+    assert len(nobody) == 0 and nobody.image_sizes == batch.image_sizes
+    assert nobody.tracks is not None

@@ -38,6 +38,7 @@ def write_film(
     rotation: int = 0,
     tags: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
+    parameters: str = "log-level=error",
     prepare: Callable[[av.container.OutputContainer], object] = lambda container: None,
     finish: Callable[[av.container.OutputContainer, object], None] = lambda container, made: None,
 ) -> Path:
@@ -49,10 +50,11 @@ def write_film(
         rotation: degrees.
         tags: range, primaries, transfer and matrix, by H.273.
         aspect: of a pixel.
+        parameters: of x265.
         prepare, finish: add other streams before the first packet, and their packets.
     """
     times = times or [Fraction(i, 25) for i in range(len(frames))]
-    quiet = {"x265-params": "log-level=error"} if codec == "libx265" else {}
+    quiet = {"x265-params": parameters} if codec == "libx265" else {}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=quiet)
         stream.height, stream.width = frames[0].shape[:2]

@@ -212,10 +212,160 @@ def test_what_is_no_film_is_said(tmp_path, run, content):
 
 def test_a_format_without_the_codec_is_refused_before_the_work(make_film, tmp_path, run):
     source = make_film("film.mp4")
+    asked = FilmOptions(codec="h264")
     for name, said in (("out.webm", "cannot hold h264"), ("out.png", "cannot be written as .png")):
         with pytest.raises(InputError, match=said):
-            restore_film(source, tmp_path / name, stopping(run, StopsAt("survey", 1)))
+            restore_film(source, tmp_path / name, stopping(run, StopsAt("survey", 1)), asked)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_another_format_takes_its_own_codec(make_film, look, tmp_path, run):
+    source = make_film("film.mp4", sound=0)
+    report = restore_film(source, tmp_path / "out.webm", run)
+    found = look(tmp_path / "out.webm")
+    assert (found["codec"], found["times"]) == ("vp9", look(source)["times"])
+    assert report.events == ["A .webm file cannot hold h264; the film is encoded as vp9."]
+
+
+def pixels_of(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_every_frame_as_a_picture(make_film, tmp_path, run, portrait, short_parts):
+    source = make_film("film.mkv", frames=walk(portrait, 18), codec="ffv1", sound=0)
+    restore_film(source, tmp_path / "whole.mkv", run)
+    folder = tmp_path / "frames"
+    options = FilmOptions(every_frame_as="png", frames=(3, 17))
+    with pytest.raises(KeyboardInterrupt):
+        restore_film(source, folder, stopping(run, StopsAt("film", 10, KeyboardInterrupt)), options)
+    assert not folder.exists()
+    assert restore_film(source, folder, run, options).frames == 15
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"film_{number:06}.png" for number in range(3, 18)]
+    # The same pictures as in a film of these frames.
+    restore_film(source, tmp_path / "some.mkv", run, FilmOptions(frames=(3, 17)))
+    with av.open(str(tmp_path / "some.mkv")) as container:
+        films = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for name, frame in zip(names, films, strict=True):
+        # FFmpeg enlarges chroma in its own way.
+        assert np.abs(pixels_of(folder / name) - frame).mean() < 2.5
+    with pytest.raises(InputError, match="exists already"):
+        restore_film(source, folder, run, options)
+
+
+def test_deep_and_turned_frames_become_deep_upright_pictures(make_film, tmp_path, run):
+    source = make_film(
+        "film.mp4", count=2, codec="libx265", pixel_format="yuv420p10le", sound=0, rotation=90
+    )
+    restore_film(source, tmp_path / "frames", run, FilmOptions(every_frame_as="png"))
+    from gpen_core.images.read import read_picture
+
+    picture = read_picture(tmp_path / "frames" / "film_000000.png")
+    assert (picture.size, picture.bits) == ((96, 64), 16)
+    levels = picture.pixels * 65535
+    assert (levels.round() % 257 != 0).any()  # more than 8 bits of them
+
+
+def lights(path):
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return [
+        {
+            str(one.type): bytes(one)
+            for one in frame.side_data
+            if "LIGHT" in str(one.type) or "MASTERING" in str(one.type)
+        }
+        for frame in frames
+    ]
+
+
+def test_the_light_levels_of_hdr_stay(make_film, tmp_path, run):
+    screen = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    source = make_film(
+        "film.mkv",
+        count=4,
+        codec="libx265",
+        pixel_format="yuv420p10le",
+        sound=0,
+        tags=(1, 9, 16, 9),
+        parameters=f"master-display={screen}:max-cll=1000,400:hdr10=1",
+    )
+    restore_film(source, tmp_path / "out.mkv", run)
+    before, after = lights(source), lights(tmp_path / "out.mkv")
+    assert len(before[0]) == 2 and after == before
+
+
+def test_large_frames_are_looked_at_more_often_instead_of_held(
+    make_film, tmp_path, run, monkeypatch
+):
+    from gpen_core.films import watch
+
+    source = make_film("film.mkv", count=12, sound=0)
+    with av.open(str(source)) as container:
+        frame = next(container.decode(video=0))
+    each = sum(plane.buffer_size for plane in frame.planes)
+    monkeypatch.setattr(watch, "_MOST_WAITING", 3 * each)
+    report = restore_film(source, tmp_path / "out.mkv", run)
+    assert report.survey.looked == 5  # the first and every third
+    assert "every 3 frames" in " ".join(report.events)
+
+
+def test_one_result_is_made_by_one_run(make_film, tmp_path, run):
+    source, target = make_film("film.mkv", count=40), tmp_path / "out.mkv"
+    seen = []
+
+    class Another(Hooks):
+        def progress(self, stage, done, total):
+            if not seen:
+                seen.append(stage)
+                with pytest.raises(InputError, match="being made by another run"):
+                    restore_film(source, target, run)
+
+    restore_film(source, target, stopping(run, Another()))
+    assert seen and target.exists() and not list(tmp_path.glob(".*"))
+
+
+def test_only_the_wanted_frames_are_looked_at(make_film, tmp_path, small_model):
+    source = make_film("film.mkv", count=60, sound=0)
+    run = Run(Tools(small_model), Options.of(detect_every=1))
+    for options in (FilmOptions(frames=(40, 44)), FilmOptions(window=(1.6, 0.2))):
+        report = restore_film(source, tmp_path / "out.mkv", run, options)
+        assert (report.frames, report.survey.looked) == (5, 5)
+        assert not report.survey.whole
+        assert report.survey.last_duration == 40
+
+
+def test_a_face_has_one_tone_and_one_fade_in_a_scene(make_film, tmp_path, run, portrait):
+    # Faded, and in single frames a little less so than the rule for pictures asks.
+    frames = []
+    for i, frame in enumerate(walk(portrait, 12)):
+        gray = frame.mean(-1, keepdims=True).repeat(3, -1)
+        frames.append((90 + gray * (0.45 if i == 5 else 0.40)).astype(np.uint8))
+    source = make_film("film.mkv", frames=frames, codec="ffv1", pixel_format="gray", sound=0)
+    known = restore_film(source, tmp_path / "out.mkv", run).survey
+    (look,) = known.looks
+    assert look.tone is not None and look.tone.is_gray
+    assert look.fade is not None and look.fade.low > 0.3
+    assert known.faces_of(5, (144, 176)).fades == (look.fade,)
+
+
+def test_numbers_in_the_report_are_those_that_keep_counts(
+    make_film, tmp_path, small_model, portrait
+):
+    # The second face to come is the larger one.
+    small = walk(portrait, 24, size=(120, 100))
+    frames = [np.zeros((150, 320, 3), np.uint8) for _ in small]
+    for i, (frame, one) in enumerate(zip(frames, small, strict=True)):
+        frame[:100, :120] = one
+        if i > 6:
+            large = Image.fromarray(one).resize((180, 150))
+            frame[:, 140:] = np.asarray(large)
+    source = make_film("film.mkv", frames=frames, codec="ffv1", sound=0)
+    run = Run(Tools(small_model), Options.of(keep="0", sort="area", detect_every=1, min_size=16))
+    known = restore_film(source, tmp_path / "out.mkv", run).survey
+    assert len(known.tracks) > 1 and known.kept == [0]
+    (kept,) = (one for one in known.tracks if one.number == 0)
+    assert kept.first >= 7 and float(kept.boxes[:, 0].mean()) > 140
 
 
 def test_a_file_in_the_place_of_the_parts_is_named(make_film, tmp_path, run):
@@ -280,7 +430,8 @@ def test_the_command_and_its_report(make_film, tmp_path, portrait):
     (line,) = json.loads(report.read_text())
     assert (line["status"], line["frames"], line["size"]) == ("restored", 6, [176, 144])
     (track,) = line["tracks"]
-    assert (track["number"], track["first"], track["last"], track["restored"]) == (0, 0, 7, True)
+    assert (track["number"], track["first"], track["last"], track["restored"]) == (0, 0, 5, True)
+    assert track["thumbnail"].startswith("data:image/jpeg;base64,")
 
 
 @pytest.mark.parametrize(
