@@ -93,6 +93,7 @@ def test_names_and_sentences_are_only_text(tmp_path):
     page = Read(text)
     assert len(page.named("script")) == 1 and text.count("</script>") == 1
     assert all("onerror" not in one for one in page.named("img"))
+    assert not set("<>&") & set(re.search(r"const content = (.*)", text)[1])
     assert content_of(text)["pictures"][0]["name"] == BAD_NAME.replace("/", "\u2215")
 
 
