@@ -28,6 +28,7 @@ SORTS = (
 TEMPLATES = ("gpen", "ffhq")
 MASKS = ("rectangle", "ellipse", "hull", "parsing")
 UPSCALES = (1, 2, 4)
+TASKS = ("restore", "colorize", "inpaint", "paint")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 PARSING_CLASSES = (
@@ -169,6 +170,23 @@ class Checked:
     def __post_init__(self) -> None:
         for name, _, spec in specs(self):
             spec.check(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class ModelOptions(Checked):
+    """What the model is for.
+
+    Example:
+        >>> ModelOptions(task="colorize").task
+        'colorize'
+    """
+
+    task: str | None = option(
+        None,
+        "What the model is for, where its file does not say so.",
+        choices=TASKS,
+        unset="what the file says or its name suggests, else restore",
+    )
 
 
 @dataclass(frozen=True)
@@ -516,17 +534,20 @@ class Options:
     """Everything that can be chosen about a restoration; the defaults suit a photograph.
 
     Attributes:
+        model: what the network is taken for.
         detect, select, gate, restore, mask, paste: the options of the steps.
         track: how faces are followed in films.
         template: alignment template, "gpen" or "ffhq"; None takes the model's own.
         keep_crops: hand the aligned and restored crops back; off, memory does not grow with the
             number of faces.
+        purpose: what the run is for, one of `TASKS`; a model of another task is refused.
 
     Example:
         >>> Options.of(strength=0.7, keep="largest").select.keep
         'largest'
     """
 
+    model: ModelOptions = field(default_factory=ModelOptions)
     detect: DetectOptions = field(default_factory=DetectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
     gate: GateOptions = field(default_factory=GateOptions)
@@ -541,9 +562,11 @@ class Options:
     paste: PasteOptions = field(default_factory=PasteOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
     keep_crops: bool = False
+    purpose: str = TASKS[0]
 
     def __post_init__(self) -> None:
         spec_of(self, "template").check("template", self.template)
+        Spec("", choices=TASKS).check("purpose", self.purpose)
 
     @classmethod
     def of(cls, **values: Any) -> Options:
@@ -557,7 +580,7 @@ class Options:
             known = {one for one, _, _ in specs(group)}
             own = {key: values.pop(key) for key in known & values.keys()}
             chosen[name] = group(**{key: value for key, value in own.items() if value is not None})
-        for name in ("template", "keep_crops"):
+        for name in ("template", "keep_crops", "purpose"):
             if values.get(name) is not None:
                 chosen[name] = values[name]
             values.pop(name, None)
@@ -569,7 +592,18 @@ class Options:
         return cls(**chosen)
 
 
+CHANGED: Mapping[str, Mapping[str, Any]] = {
+    "restore": {},
+    # Only colors are pasted, so a wide edge costs no sharpness and leaves no seam.
+    "colorize": {"feather": 80.0},
+    # The hole is the shape; that of the crop only keeps its very edge out.
+    "inpaint": {"mask": "rectangle", "border": 0.0, "feather": 4.0},
+    "paint": {},
+}
+"""Defaults that are others for a purpose."""
+
 STEPS: Mapping[str, type[Checked]] = {
+    "model": ModelOptions,
     "detect": DetectOptions,
     "select": SelectOptions,
     "gate": GateOptions,

@@ -11,9 +11,11 @@ call that step of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
@@ -26,8 +28,9 @@ from .faces.embed import Embedder, embed
 from .faces.found import Faces
 from .faces.gate import Gate, lost_identity, planned_strengths, too_good, with_quality
 from .faces.given import Given, given_faces
+from .faces.holes import UNTOUCHED, holes_of, holes_of_crops, touches, with_holes
 from .faces.mask import crop_masks
-from .faces.parse import Parser
+from .faces.parse import Parser, load_parser
 from .faces.paste import Canvas, Surface
 from .faces.person import Wanted
 from .faces.quality import find_quality
@@ -41,9 +44,14 @@ from .hooks import Hooks, Recording
 from .images.layouts import from_network
 from .images.scenes import cuts_of
 from .memory.allowance import Allowance
+from .models.device import resolve_device
+from .models.load import load_model
 from .models.model import Model
-from .options import Options
+from .models.task import SOURCES
+from .options import DETECTORS, MASKS, Options
 from .report import NOT_SELECTED, Face, Report
+from .tasks.known import task_named
+from .tasks.task import Task
 
 Result = TypeVar("Result")
 
@@ -52,6 +60,9 @@ FRAMES_AT_ONCE = 4
 
 # Aligned and restored crops held at once, bytes; ten faces of 512 px.
 _PIXEL_MEMORY = 64 << 20
+
+# Share of a mask that may stay unfilled without a word.
+_LEFT = 0.02
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,38 @@ class Tools:
     parser: Parser | None = None
     embedder: Embedder | None = None
     wanted: Wanted | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        needed: tuple[str, str] = (DETECTORS[0], MASKS[0]),
+        weights_dir: Path | None = None,
+    ) -> Tools:
+        """Load what every picture needs, so that a missing file is said once and at once.
+
+        Args:
+            model: a file, a name, or None for the embedded model.
+            device, precision: as `load_model`.
+            needed: the detector, and the mask: only the parsing mask needs a parser.
+            weights_dir: folder of the detector's and the parser's files; None: the usual ones.
+
+        Raises:
+            GPENError: a file is missing or is not what it should be, or an unknown device.
+
+        Example:
+            >>> Tools.load().model.output_size
+            256
+        """
+        chosen = resolve_device(device)
+        detector, mask = needed
+        return cls(
+            load_model(model, device=chosen, precision=precision),
+            load_detector(detector, device=chosen, weights_dir=weights_dir),
+            load_parser(weights_dir, chosen) if mask == "parsing" else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -184,7 +227,7 @@ class Run:
         hooks: of the host.
 
     Raises:
-        InputError: the parsing mask is asked for without a parser.
+        InputError: the parsing mask is asked for without a parser, or there is no such task.
 
     Example:
         >>> import torch
@@ -198,8 +241,10 @@ class Run:
     def __init__(
         self, tools: Tools, options: Options | None = None, hooks: Hooks | None = None
     ) -> None:
-        self.tools = tools
         self.options = options or Options()
+        if tools.model is not None:
+            tools = replace(tools, model=tools.model.as_task(self.options.model.task))
+        self.tools = tools
         self.hooks = hooks or Hooks()
         if self.options.mask.mask == "parsing" and tools.parser is None and tools.model is not None:
             raise InputError(
@@ -231,32 +276,75 @@ class Run:
         Raises:
             GPENError: bad input, missing weights; what and where is in its text.
         """
+        return self.together([source], first, narrow)[0]
+
+    def together(
+        self,
+        sources: Sequence[Surface],
+        first: int = 0,
+        narrow: Callable[[Found], Found] | None = None,
+    ) -> list[Restored]:
+        """Several groups of images of any sizes, their faces in passes of the network they share.
+
+        All are in memory at once. A face's pixels may differ in the last of their 24 bits with
+        what else is in its pass.
+
+        Args:
+            sources: in order.
+            first: index of the first image in the whole batch, for the report.
+            narrow: leaves out some of the faces found in a source, as somebody chose.
+
+        Returns:
+            As `restored`, one for each source; seconds of a shared pass are divided by faces.
+
+        Raises:
+            GPENError: one of them could not be done; none is returned.
+
+        Example:
+            >>> import torch
+            >>> from gpen_core.models.load import load_model
+            >>> run = Run(Tools(load_model()))
+            >>> pair = [Surface(torch.zeros(1, 3, 48, 64)), Surface(torch.zeros(1, 3, 80, 60))]
+            >>> [tuple(result.images.shape) for result in run.together(pair)]
+            [(1, 3, 48, 64), (1, 3, 80, 60)]
+        """
+        self.check_task()
+        if not self.task.sees_faces:
+            raise InputError(
+                "A map of a face's parts is a ready crop, with no face in it to be found; give it "
+                "as one.",
+                option="aligned",
+            )
+        works = []
+        for source in sources:
+            works.append(self._begun(source, first, narrow))
+            first += len(source.images)
+        for shared in self._passes(works):
+            aligned = []
+            for work, faces in shared:
+                with work.report.stage("align"):
+                    aligned.append(work.aligned(faces))
+            for (work, _), part in zip(shared, self._one_pass(shared, aligned), strict=True):
+                pasted = changed(part)
+                with work.report.stage("mask"):
+                    masks = work.run.masks(pasted)
+                with work.report.stage("paste"):
+                    work.run.paste(work.canvas, pasted, masks)
+                keep = self.options.keep_crops
+                work.parts.append(part if keep else part.with_(crops=None, restored=None))
+        return [work.ended() for work in works]
+
+    def _begun(self, source: Surface, first: int, narrow: Callable[[Found], Found] | None) -> _Work:
+        """A source searched, with a canvas for what is found."""
         report, run = Report(), self._reporting()
         with report.stage("detect"):
-            found = run.find(source.images)
+            found = run.touched(run.find(source.images), source)
             found = found if narrow is None else narrow(found)
         run.hooks.found(len(found.chosen))
         run.say_softer(found.faces)
         with report.stage("paste"):
             canvas = run.canvas(source)
-        parts = []
-        for part in run.parts(found.faces):
-            with report.stage("align"):
-                part = run.align(source.images, part)
-            with report.stage("restore"):
-                part = run.restore(part)
-            pasted = changed(part)
-            with report.stage("mask"):
-                masks = run.masks(pasted)
-            with report.stage("paste"):
-                run.paste(canvas, pasted, masks)
-            keep = self.options.keep_crops
-            parts.append(part if keep else part.with_(crops=None, restored=None))
-        report.events = run.hooks.events
-        faces = Faces.merge([found.faces.take([]), *parts])
-        report.faces = run.told(found, faces, first)
-        indices = tuple(found.indices[place] for place in _places_changed(faces))
-        return Restored(canvas.images, canvas.mask, changed(faces), report, indices)
+        return _Work(source, run, report, found, canvas, [found.faces.take([])], first)
 
     def told(self, found: Found, restored: Faces, first: int = 0) -> list[Face]:
         """The report's lines with what became of the chosen faces, in their order."""
@@ -277,29 +365,77 @@ class Run:
             )
         return lines
 
-    def crops(self, images: Tensor, *, check: bool = True) -> Restored:
+    def _passes(self, works: Sequence[_Work]) -> Iterator[list[tuple[_Work, Faces]]]:
+        """The faces of all sources in parts as `parts` makes them, each with its source."""
+        step, shared, room = self._faces_in_part, list[tuple[_Work, Faces]](), 0
+        for work in works:
+            faces, start = work.found.faces, 0
+            while start < len(faces):
+                room = room or step
+                taken = range(start, min(start + room, len(faces)))
+                shared.append((work, faces.take(taken)))
+                start, room = taken.stop, room - len(taken)
+                if not room:
+                    yield shared
+                    shared = []
+        if shared:
+            yield shared
+
+    def _one_pass(
+        self, shared: Sequence[tuple[_Work, Faces]], aligned: Sequence[Faces]
+    ) -> list[Faces]:
+        """Aligned faces of several sources through the network, and back to their sources."""
+        if len(shared) == 1:
+            work = shared[0][0]
+            with work.report.stage("restore"):
+                return [work.run.restore(aligned[0])]
+        run, spent = self._reporting(), Report()
+        with spent.stage("restore"):
+            everyone = run.restore(Faces.concat(aligned))
+        restored, start = [], 0
+        for (work, faces), part in zip(shared, aligned, strict=True):
+            end = start + len(part.image_sizes)
+            restored.append(everyone.of_images(slice(start, end)))
+            start = end
+            share = spent.seconds["restore"] * len(faces) / len(everyone)
+            work.report.seconds["restore"] = work.report.seconds.get("restore", 0.0) + share
+            work.run.hooks.events += run.hooks.events
+        return restored
+
+    def crops(self, images: Tensor, *, check: bool = True, holes: Tensor | None = None) -> Restored:
         """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.
 
         Args:
             images: each one centered face.
             check: look first whether each is.
+            holes: (N or 1, 1, h, w) 0..1, 1 where a pixel is missing, for a model that inpaints.
 
         Raises:
-            InputError: a picture that is no ready crop.
+            InputError: a picture that is no ready crop, a model of another task, a mask of another
+                shape.
         """
+        self.check_task()
         report, run = Report(), self._reporting()
-        if check:
+        images, said = self.task.checked(images)
+        if said:
+            run.hooks.event(said)
+        if check and self.task.sees_faces:
             with report.stage("detect"):
                 for image in images:
                     check_aligned(image[None], run.detector, run.template)
         run.hooks.found(len(images))
         with report.stage("restore"):
-            faces = run.restore(as_faces(images, run.template))
-        report.events = run.hooks.events
+            faces = as_faces(images, run.template)
+            if holes is not None:
+                faces = faces.with_(holes=holes_of_crops(holes, images))
+            faces = run.restore(faces)
+        report.events = run.events
         assert faces.restored is not None
         restored = from_network(faces.restored)
-        everywhere = restored.new_ones(len(images), 1, *restored.shape[-2:])
-        return Restored(restored, everywhere, faces, report)
+        changed = restored.new_ones(len(images), 1, *restored.shape[-2:])
+        if faces.holes is not None:
+            changed = faces.holes
+        return Restored(restored, changed, faces, report)
 
     def _reporting(self) -> _ReportingRun:
         """This run with hooks that keep what they are told."""
@@ -359,6 +495,56 @@ class Run:
         good = too_good(faces.quality, self.options.gate)
         return faces.take([face for face in range(len(faces)) if face not in good])
 
+    def check_task(self) -> None:
+        """Refuse a model that was made for something else than this run is for.
+
+        Raises:
+            InputError: says what the model is for, how that is known, and what to do.
+        """
+        model, purpose = self.model, self.options.purpose
+        if model.task != purpose:
+            raise InputError(
+                f"{model.info.name} is a model to {model.task} ({SOURCES[model.info.task_source]}),"
+                f" not to {purpose}; take another model, or, if you know better, set task to "
+                f"{purpose}.",
+                remedy="task",
+            )
+
+    def touched(self, found: Found, source: Surface) -> Found:
+        """Those of the faces that the holes of their pictures touch, where the task has holes.
+
+        Raises:
+            InputError: there is no mask of the holes, or one of another shape.
+        """
+        if not self.task.needs_holes:
+            return found
+        holes, aligned = holes_of(source), found.everyone.with_(template=self.template)
+        touching = [touches(aligned, face, holes) for face in found.chosen]
+        left = [f for f, touched in zip(found.chosen, touching, strict=True) if not touched]
+        if found.chosen and not any(touching):
+            self.hooks.event("The mask touches no face; nothing is drawn.")
+        chosen = [f for f, touched in zip(found.chosen, touching, strict=True) if touched]
+        return replace(found, chosen=chosen, left={**found.left, **dict.fromkeys(left, UNTOUCHED)})
+
+    def with_holes(self, source: Surface, faces: Faces) -> Faces:
+        """The holes of the pictures cut out with their aligned faces, where the task has holes."""
+        if not self.task.needs_holes:
+            return faces
+        return self._with_memory(
+            "cutting out the mask", lambda: with_holes(faces, holes_of(source), self.hooks)
+        )
+
+    def say_left(self, source: Surface, canvas: Canvas) -> None:
+        """Tell the hooks how much of the holes no face reaches, where the task has holes."""
+        if not self.task.needs_holes or not bool(canvas.mask.any()):
+            return
+        holes = holes_of(source).mean(dim=(1, 2, 3)).expand(len(canvas.mask))
+        left = 1 - float(canvas.mask.mean(dim=(1, 2, 3)).sum() / holes.sum())
+        if left > _LEFT:
+            self.hooks.event(
+                f"{left:.0%} of the mask lies where no face reaches, and is left as it was."
+            )
+
     def follow(self, images: Tensor, faces: Faces, rate: float) -> tuple[list[Track], Faces]:
         """The faces of frames in a row as those of persons: gaps closed, tremor gone.
 
@@ -392,7 +578,7 @@ class Run:
 
     def say_softer(self, faces: Faces) -> None:
         """Tell the hooks where faces to be restored have more pixels than the model makes."""
-        if bool(are_sharper(self._scales(faces)).any()):
+        if not self.task.at_crop_size and bool(are_sharper(self._scales(faces)).any()):
             self.hooks.event(
                 f"Some faces have more pixels than the {self.model.output_size} px that the model "
                 f"makes, and come back softer; use a larger model, or set skip_sharp to leave "
@@ -410,7 +596,12 @@ class Run:
         )
 
     def restore(self, faces: Faces) -> Faces:
-        """The aligned crops through the network, each as far as its gate lets it."""
+        """The aligned crops through the network, each as far as its gate lets it.
+
+        Raises:
+            InputError: the model is made for something else, see `check_task`.
+        """
+        self.check_task()
         return self._with_memory("restoring faces", lambda: self._gated(faces))
 
     def _gated(self, faces: Faces) -> Faces:
@@ -432,7 +623,10 @@ class Run:
     def canvas(self, source: Surface) -> Canvas:
         """What faces are pasted into."""
         return self._with_memory(
-            "making the result's picture", lambda: Canvas(source, self.options.paste, self.hooks)
+            "making the result's picture",
+            lambda: Canvas(
+                source, self.options.paste, self.hooks, only_colors=self.task.keeps_light
+            ),
         )
 
     def paste(self, canvas: Canvas, faces: Faces, masks: Tensor) -> None:
@@ -445,11 +639,16 @@ class Run:
 
     def parts(self, faces: Faces) -> Iterator[Faces]:
         """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
-        pixels = 3 * 4 * (self.model.input_size**2 + self.model.output_size**2)
-        batch = at_once(self.model, self.options.restore)
-        step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
+        step = self._faces_in_part
         for start in range(0, len(faces), step):
             yield faces.take(range(start, min(start + step, len(faces))))
+
+    @property
+    def _faces_in_part(self) -> int:
+        result = self.task.size(self.model.input_size, self.model.output_size)
+        pixels = 3 * 4 * (self.model.input_size**2 + result**2)
+        batch = at_once(self.model, self.options.restore)
+        return max(1, _PIXEL_MEMORY // pixels // batch) * batch
 
     # --- what the steps need -----------------------------------------------------------------
 
@@ -463,6 +662,11 @@ class Run:
         if self.tools.model is None:
             raise InputError("This run has no model; load one with `load_model`.")
         return self.tools.model
+
+    @property
+    def task(self) -> Task:
+        """What this run is for."""
+        return task_named(self.options.purpose)
 
     @cached_property
     def detector(self) -> Detector:
@@ -499,6 +703,37 @@ class Run:
 
 class _ReportingRun(Run):
     hooks: Recording
+
+    @property
+    def events(self) -> list[str]:
+        """What the hooks were told, and what was logged when the model was loaded."""
+        guess = self.model.info.guess
+        return [*([guess] if guess else []), *self.hooks.events]
+
+
+@dataclass
+class _Work:
+    """One source on its way through the steps."""
+
+    source: Surface
+    run: _ReportingRun
+    report: Report
+    found: Found
+    canvas: Canvas
+    parts: list[Faces]
+    first: int
+
+    def aligned(self, faces: Faces) -> Faces:
+        return self.run.with_holes(self.source, self.run.align(self.source.images, faces))
+
+    def ended(self) -> Restored:
+        self.run.say_left(self.source, self.canvas)
+        self.report.events = self.run.events
+        faces = Faces.merge(self.parts)
+        self.report.faces = self.run.told(self.found, faces, self.first)
+        indices = tuple(self.found.indices[place] for place in _places_changed(faces))
+        images, mask = self.canvas.images, self.canvas.mask
+        return Restored(images, mask, changed(faces), self.report, indices)
 
 
 def groups(count: int, size: int = FRAMES_AT_ONCE) -> Iterator[slice]:

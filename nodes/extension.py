@@ -5,8 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import folders, host, replacements, samples
+from .colorize import ColorizeFaces
 from .degrade import DegradeImage
 from .detect import DetectFaces
+from .from_map import FaceFromMap
+from .inpaint import InpaintFaces
 from .load_model import LoadGPENModel
 from .paste import PasteFaces
 from .restore import RestoreFaces
@@ -36,6 +39,9 @@ class GPENExtension(ComfyExtension):
             TrackFaces,
             RestoreFaces,
             PasteFaces,
+            ColorizeFaces,
+            InpaintFaces,
+            FaceFromMap,
             DegradeImage,
         ]
 

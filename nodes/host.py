@@ -7,6 +7,7 @@ nodes: the host forgets a node's output as soon as another workflow runs.
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 from pathlib import Path
@@ -81,6 +82,18 @@ class HostModel(Managed):
     def __init__(self, model: Model, device: torch.device) -> None:
         super().__init__(model.network, device)
         self.model = model
+
+    def as_task(self, task: str | None) -> HostModel:
+        """The same network taken for another task, in the same care; itself for None.
+
+        Raises:
+            InputError: no such task.
+        """
+        if task is None:
+            return self
+        other = copy.copy(self)
+        other.model = self.model.as_task(task)
+        return other
 
     def prepare(self, runner: Model, faces: int) -> None:
         """Before a pass of `faces` faces; a copy that a fall-back made is not the host's."""

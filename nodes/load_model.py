@@ -5,8 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..gpen_core.errors import GPENError
-from . import host, weights
-from .schema import schema
+from ..gpen_core.options import TASKS
+from . import host, weights, widgets
+from .schema import later, schema
 from .types import GPENModel
 
 PRECISIONS = ["auto", "fp32", "fp16", "bf16"]
@@ -28,7 +29,7 @@ class LoadGPENModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     id="file",
-                    options=weights.model_choices(),
+                    options=weights.model_choices(TASKS),
                     tooltip="A file in models/gpen or models/facerestore_models, the model that "
                     "comes with these nodes, or an entry marked 'download': it is downloaded into "
                     "models/gpen when the workflow runs, and by choosing it you accept the license "
@@ -48,12 +49,14 @@ class LoadGPENModel(io.ComfyNode):
                     default="auto",
                     tooltip="auto: ComfyUI's device. cpu: leaves the graphics card free.",
                 ),
+                later(widgets.task()),
             ],
             outputs=[
                 GPENModel.Output(
                     id="gpen_model",
                     display_name="GPEN_MODEL",
-                    tooltip="For Detect and Align Faces, Restore Faces and Face Restore.",
+                    tooltip="For Detect and Align Faces, Restore Faces, Face Restore, Colorize "
+                    "Faces, Inpaint Faces and Face from Map.",
                 )
             ],
         )
@@ -69,11 +72,17 @@ class LoadGPENModel(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, precision: str, device: str) -> str:
+    def fingerprint_inputs(
+        cls, file: str | None, precision: str, device: str, task: str = widgets.OWN_TASK
+    ) -> str:
         """Changes when the file is replaced on disk."""
         path = None if file is None else weights.model_file_here(file)
-        return str(file) if path is None else host.identity(path, precision, device)
+        known = str(file) if path is None else host.identity(path, precision, device)
+        return f"{known} {task}"
 
     @classmethod
-    def execute(cls, file: str, precision: str, device: str) -> io.NodeOutput:
-        return io.NodeOutput(host.load_model(weights.model_file(file), precision, device))
+    def execute(
+        cls, file: str, precision: str, device: str, task: str = widgets.OWN_TASK
+    ) -> io.NodeOutput:
+        model = host.load_model(weights.model_file(file), precision, device)
+        return io.NodeOutput(model.as_task(None if task == widgets.OWN_TASK else task))

@@ -8,14 +8,13 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_core.arrays import Batch, Result, restore_batch
+from ..gpen_core.arrays import Batch, restore_batch
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.run import Run, Tools
-from ..gpen_core.text import counted
 from . import background as backgrounds
 from . import boxes, crops, host, masks, preview, weights, widgets
-from .say import say, warn
 from .schema import advanced, later, schema
+from .told import told
 
 _ALIASES = [
     "face",
@@ -140,26 +139,5 @@ class RestoreImage(io.ComfyNode):
             result.report.restored,
             torch.cat(pieces) if pieces else black,
             boxes.to_mask(result.faces),
-            ui=preview.shown(_told(cls, result), preview.of_report(image, result.report.faces)),
+            ui=preview.shown(told(cls, result), preview.of_report(image, result.report.faces)),
         )
-
-
-def _told(cls: type[io.ComfyNode], result: Result) -> str:
-    report, pictures = result.report, len(result.image)
-    if report.restored:
-        faces, where = counted(report.restored, "face"), counted(pictures, "picture")
-        said = [f"{faces} restored in {where}."]
-        if report.why_left:
-            said.append(f"Others are left alone ({report.why_left}).")
-        if pictures > preview.FRAMES:
-            said.append(f"The preview shows the first {preview.FRAMES}.")
-        return say(cls, " ".join([*said, *report.events]))
-    if report.why_left:
-        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({report.why_left}).")
-    if report.found:
-        return warn(
-            cls,
-            f"{counted(report.found, 'face')} found (gray in the preview), but none is kept; "
-            f"change keep.",
-        )
-    return warn(cls, "No face was found; the picture is unchanged. Try a lower confidence.")

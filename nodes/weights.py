@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..gpen_core.errors import GPENError, MissingWeightsError
 from ..gpen_core.faces.weights import entry_of
-from ..gpen_core.options import Options
+from ..gpen_core.options import TASKS, Options
 from ..gpen_core.weights.catalogue import Entry, list_entries, split_label
 from ..gpen_core.weights.verify import check
 from . import folders, host
@@ -20,14 +20,18 @@ from .menu import Menu
 # --- restoration models --------------------------------------------------------------------------
 
 
-def model_choices() -> Menu:
-    """Files that are there, the embedded models first, then what could be downloaded.
+def model_choices(tasks: Sequence[str] = TASKS[:1]) -> Menu:
+    """Files that are there, the embedded models first, then what could be downloaded for `tasks`.
 
     Any name of a model file is taken, and any label by its name: whether the file is there is asked
     when it is needed, and what is missing is named with its folder.
     """
     here = folders.model_names()
-    labels = [entry.label for entry in downloadable() if entry.filename not in here]
+    labels = [
+        entry.label
+        for entry in downloadable()
+        if entry.filename not in here and entry.task in tasks
+    ]
     return Menu(here + labels, _means_model)
 
 
@@ -40,7 +44,7 @@ def downloadable() -> list[Entry]:
     return [
         entry
         for entry in list_entries()
-        if entry.kind in ("gpen-pth", "gpen-onnx") and entry.urls and "GPEN-BFR" in entry.name
+        if entry.kind in ("gpen-pth", "gpen-onnx") and entry.urls and entry.name.startswith("GPEN-")
     ]
 
 

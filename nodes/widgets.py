@@ -11,11 +11,13 @@ from ..gpen_core.faces.select import read_keep
 from ..gpen_core.options import (
     DETECTORS,
     MASKS,
+    TASKS,
     TEMPLATES,
     Checked,
     DetectOptions,
     GateOptions,
     MaskOptions,
+    ModelOptions,
     Options,
     PasteOptions,
     RestoreOptions,
@@ -32,6 +34,9 @@ _WIDGETS = {"mask": "mask_type"}  # where a widget has another name than its opt
 
 OWN_TEMPLATE = "model"
 """The template widget's entry for the model's own."""
+
+OWN_TASK = "auto"
+"""The task widget's entry for what the file says."""
 
 
 def of(group: type[Checked], name: str, **changes: Any) -> io.Input:
@@ -239,6 +244,16 @@ def template() -> io.Input:
         f"or gpen if none is connected.",
     )
     return advanced(widget)
+
+
+def task() -> io.Input:
+    spec = spec_of(ModelOptions, "task")
+    return io.Combo.Input(
+        id="task",
+        options=[OWN_TASK, *TASKS],
+        default=OWN_TASK,
+        tooltip=f"{spec.help} {OWN_TASK}: {spec.unset}.",
+    )
 
 
 def strength() -> io.Input:

@@ -134,6 +134,39 @@ def write_config(training_faces, tmp_path):
     return write
 
 
+@pytest.fixture
+def recognition_graph():
+    """Writes an ONNX graph from 112-px faces to vectors of 16 numbers, and gives its path."""
+
+    def write(path: Path, operator: str = "PRelu") -> Path:
+        onnx = pytest.importorskip("onnx", reason="onnx, of gpen[onnx], is not installed")
+        helper, numpy_helper = onnx.helper, onnx.numpy_helper
+        generator = torch.Generator().manual_seed(2)
+
+        def constant(name: str, *shape: int):
+            values = torch.rand(shape, generator=generator) + 0.1
+            return numpy_helper.from_array(values.numpy(), name)
+
+        weights = [constant("w", 8, 3, 3, 3), constant("slope", 8, 1, 1), constant("dense", 16, 8)]
+        weights += [constant(name, 8) for name in ("scale", "shift", "mean", "var")]
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]),
+            helper.make_node("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["b"]),
+            helper.make_node(operator, ["b", "slope"] if operator == "PRelu" else ["b"], ["c"]),
+            helper.make_node("GlobalAveragePool", ["c"], ["d"]),
+            helper.make_node("Flatten", ["d"], ["e"]),
+            helper.make_node("Gemm", ["e", "dense"], ["y"], transB=1),
+        ]
+        port = [helper.make_tensor_value_info("x", 1, ["n", 3, 112, 112])]
+        out = [helper.make_tensor_value_info("y", 1, ["n", 16])]
+        graph = helper.make_graph(nodes, "arcface", port, out, weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def facexlib_networks():
     """facexlib's networks by module path, or a skip: they import torchvision, which has to be a

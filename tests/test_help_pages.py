@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from gpen_core.cli.app import app
 from gpen_core.dataset.degradation import LIMITS, PRESETS
 from gpen_core.errors import InputError
-from gpen_core.options import DETECTORS, STEPS, Options, RestoreOptions, Spec, spec_of, specs
+from gpen_core.options import DETECTORS, STEPS, TASKS, Options, RestoreOptions, Spec, spec_of, specs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "web" / "docs").glob("*.md"))
@@ -30,8 +30,11 @@ _OPTIONS_OF_WIDGETS = {"mask_type": "mask", "mask": "a picture"}
 _WIDGETS_MADE_BY = {"mask": "mask_type", "user_mask": "mask", "keep_tracks": "keep"}
 _WIDGETS_MADE_BY |= {"steadiness_of_tracked": "steadiness", "frames": "image"}
 _NODES = {
+    "GPEN_ColorizeFaces": "colorize",
     "GPEN_DegradeImage": "degrade",
     "GPEN_DetectFaces": "detect",
+    "GPEN_FaceFromMap": "from_map",
+    "GPEN_InpaintFaces": "inpaint",
     "GPEN_LoadModel": "load_model",
     "GPEN_PasteFaces": "paste",
     "GPEN_RestoreFaces": "restore",
@@ -68,8 +71,13 @@ def written(default: object, spec: Spec) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     if default is None:
-        return "model" if spec.choices else "0"
+        return own_entry(spec) if spec.choices else "0"
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def own_entry(spec: Spec) -> str:
+    """A menu's entry for what the model says."""
+    return "auto" if spec.choices == TASKS else "model"
 
 
 def allowed(default: object, spec: Spec, *, widget: bool = True) -> str | None:
@@ -80,7 +88,7 @@ def allowed(default: object, spec: Spec, *, widget: bool = True) -> str | None:
     if isinstance(default, bool):
         return "on, off"
     if spec.choices:
-        first = ["model"] if widget and default is None else []
+        first = [own_entry(spec)] if widget and default is None else []
         return ", ".join([*first, *map(str, spec.choices)])
     if spec.low is None or spec.high is None:
         return None

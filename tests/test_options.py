@@ -74,7 +74,7 @@ def test_only_what_may_be_left_open_may_be_none(group, name, default, spec) -> N
 def test_choices_are_all_there_is(group, name, default, spec) -> None:
     for value in spec.choices:
         assert getattr(group(**{name: value}), name) == value
-    for value in ("other", 99, True, None):
+    for value in ("other", 99, True, *(() if spec.unset else (None,))):
         with pytest.raises(InputError) as caught:
             group(**{name: value})
         allowed = ", ".join(map(str, spec.choices))

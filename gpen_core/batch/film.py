@@ -38,6 +38,8 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
     ):
         if given:
             raise InputError("films do not have this option.", option=name)
+    if job.film is None:
+        raise InputError(f"{source} is a film, and films can only be restored; give pictures.")
     start = time.perf_counter()
     if job.film.every_frame_as is None:
         check_place(target, job.overwrite)

@@ -13,15 +13,12 @@ import torch
 
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
-from ..files import shown
 from ..films.formats import is_film
 from ..hooks import Hooks, Recording
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import read_picture
 from ..images.write import check_size, check_writable, write_picture
-from ..memory.allowance import shortage
-from ..memory.shortage import is_out_of_memory
 from ..options import FilmOptions
 from ..run import Found, Restored, Run
 from ..text import counted
@@ -32,6 +29,7 @@ from .film import restore_one_film
 from .inputs import find_inputs
 from .outcome import Outcome
 from .source import Source
+from .steps import reason, status_of
 from .targets import COMPARE, Naming, check_apart, plan_outputs, sibling
 
 log = logging.getLogger(__name__)
@@ -47,12 +45,12 @@ class Job:
         aligned: the inputs are ready face crops.
         check: look first whether they are.
         background: the pictures already enlarged, to paste into.
-        user_mask: pictures whose black parts are left alone.
+        user_mask: pictures whose black parts are left alone; for inpainting, white is filled.
         compare: write before | after beside each result.
         overwrite: replace files that exist.
         skip_existing: leave pictures whose result exists.
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
-        film: how films are written.
+        film: how films are written; None: they are refused.
         crops: by each result's file, what the files of its faces' crops are named after.
         choices: which faces of each picture are restored; None: all that are selected.
 
@@ -75,7 +73,7 @@ class Job:
     overwrite: bool = False
     skip_existing: bool = False
     quality: int | None = None
-    film: FilmOptions = field(default_factory=FilmOptions)
+    film: FilmOptions | None = field(default_factory=FilmOptions)
     crops: Mapping[Path, Path] = field(default_factory=dict)
     choices: Choices | None = None
 
@@ -188,11 +186,9 @@ def restore_files(
             continue
         try:
             _restore_file(job, run, (source, target), outcome)
-        except GPENError as error:
-            outcome.status, outcome.error = "failed", _with_source(explain(error), source)
         except Exception as error:
             log.debug("%s", source, exc_info=True)
-            outcome.status, outcome.error = "failed", f"{shown(source)}: {_why(error)}"
+            outcome.status, outcome.error = "failed", reason(error, source, explain)
         outcome.seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
         yield outcome
 
@@ -221,12 +217,14 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     outcome.faces = result.report.faces
     told.events += result.report.events
     outcome.seconds |= result.report.seconds
-    outcome.status = _status(job, result, source)
+    outcome.status = "aligned" if job.aligned else status_of(result.report, source)
     start = time.perf_counter()
     restored = picture.with_pixels(result.images[0].cpu())
+    if not run.task.keeps_tone:  # colors in a file that was gray
+        restored = replace(restored, gray=False)
     if base is not None:
         outcome.crops = save_crops(
-            result, picture, base, overwrite=job.overwrite, quality=job.quality
+            result, restored, base, overwrite=job.overwrite, quality=job.quality
         )
     how: dict[str, Any] = {"overwrite": job.overwrite, "quality": job.quality, "event": told.event}
     write_picture(target, restored, **how)
@@ -241,7 +239,7 @@ def _check_size(job: Job, run: Run, task: tuple[Path, Path], picture: Picture) -
     target = task[1]
     height, width = picture.size
     if job.aligned:
-        height = width = run.model.output_size
+        height = width = run.task.size(min(height, width), run.model.output_size)
     elif job.background is None:
         factor = run.options.paste.upscale
         height, width = factor * height, factor * width
@@ -269,9 +267,10 @@ def _run(
 ) -> Restored:
     source, picture = read
     images = picture.pixels[None]
-    if job.aligned:
-        return run.crops(images, check=job.check)
     background, mask = job.background, job.user_mask
+    if job.aligned:
+        holes = None if mask is None else read_mask(mask.of(source))
+        return run.crops(images, check=job.check, holes=holes)
     return run.restored(
         Surface(
             images,
@@ -282,31 +281,8 @@ def _run(
     )
 
 
-def _status(job: Job, result: Restored, source: Path) -> str:
-    if job.aligned:
-        return "aligned"
-    if result.report.restored:
-        return "restored"
-    why = "no face was selected" if result.report.found else "no face was found"
-    if result.report.why_left:
-        why = f"its faces are left as they are ({result.report.why_left})"
-    log.warning("%s: %s; the picture is unchanged.", shown(source), why)
-    return "unchanged"
-
-
 def _side_by_side(before: Picture, after: Picture) -> Picture:
     height = after.size[0]
     width = round(before.size[1] * height / before.size[0])
     left = resize(before.pixels[None], (height, width))[0]
-    return Picture(torch.cat([left, after.pixels], dim=-1), gray=before.gray)
-
-
-def _why(error: Exception) -> str:
-    """What is said of an error that is no user's."""
-    if is_out_of_memory(error):
-        return str(shortage("this"))
-    return f"unexpected {type(error).__name__}: {error}"
-
-
-def _with_source(text: str, source: Path) -> str:
-    return text if shown(source) in text else f"{shown(source)}: {text}"
+    return Picture(torch.cat([left, after.pixels], dim=-1), gray=after.gray)

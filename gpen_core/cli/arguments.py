@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -57,7 +58,10 @@ NotPerson = Annotated[
 
 
 def with_options(
-    *groups: type[Checked], template: bool = False, leave_out: tuple[str, ...] = ()
+    *groups: type[Checked],
+    template: bool = False,
+    leave_out: tuple[str, ...] = (),
+    changed: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the flags of option classes; it receives them as one `options: Options`.
 
@@ -65,9 +69,11 @@ def with_options(
         groups: the classes.
         template: the alignment template too.
         leave_out: fields without a flag here.
+        changed: defaults that are others here.
     """
+    own_defaults = changed or {}
     entries = [
-        (name, default, spec, get_type_hints(group)[name])
+        (name, own_defaults.get(name, default), spec, get_type_hints(group)[name])
         for group in groups
         for name, default, spec in specs(group)
         if name not in leave_out and name != "auto_strength"  # --strength auto
@@ -96,6 +102,48 @@ def with_options(
     return decorate
 
 
+def with_fields(
+    fields_of: type, into: str, leave_out: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the arguments that a dataclass has as annotated fields.
+
+    Args:
+        fields_of: the dataclass; the command receives one of it.
+        into: the command's parameter for it.
+        leave_out: fields without an argument here.
+    """
+    hints = get_type_hints(fields_of, include_extras=True)
+    made = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(fields_of)
+        if one.name not in leave_out
+    ]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            given = {one.name: values.pop(one.name) for one in made}
+            return command(**values, **{into: fields_of(**given)})
+
+        own = inspect.signature(command, eval_str=True).parameters
+        others = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for one in own.values()
+            if one.name != into
+        ]
+        run.__signature__ = inspect.Signature([*made, *others])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in [*made, *others]}
+        del run.__wrapped__
+        return run
+
+    return decorate
+
+
 def _strength(text: str) -> dict[str, Any]:
     """The options that a strength means: a number, or "auto"."""
     if text == _AUTO:
@@ -111,7 +159,7 @@ def _strength(text: str) -> dict[str, Any]:
 
 def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parameter:
     kind = str if name in _AS_TEXT or (spec.choices and isinstance(default, str)) else hint
-    if name == "template":
+    if name in ("template", "task"):
         kind = str | None
     text = spec.help
     if spec.choices:

@@ -22,6 +22,7 @@ _REMEDIES = {
     "align": "; add --face_align to find and align the faces, or --no_check for a face crop.",
     "license": " (--accept_license).",
     "model": " (--model_path).",
+    "task": " (--task).",
 }
 
 

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ..options import PRECISIONS
+from ..options import PRECISIONS, TASKS
 from .arguments import Overwrite, flag
 
 _AUTO = PRECISIONS[0]
+TASK_HELP = (
+    f"Written as what the model is for. One of {', '.join(TASKS)}. Default: what is known of it."
+)
 
 
 def convert(
@@ -22,11 +25,12 @@ def convert(
             "precision", f"Stored precision: {', '.join(PRECISIONS)}. auto keeps that of the file."
         ),
     ] = _AUTO,
+    task: Annotated[str | None, flag("task", TASK_HELP)] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a model file to safetensors."""
     from ..models.convert import convert as convert_file
 
     kept = None if precision == _AUTO else precision
-    convert_file(source, target, precision=kept, overwrite=overwrite)
+    convert_file(source, target, precision=kept, task=task, overwrite=overwrite)
     typer.echo(f"Written: {target}")

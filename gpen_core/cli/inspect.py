@@ -11,7 +11,7 @@ import typer
 def inspect(file: Annotated[Path, typer.Argument(help="A model file of any kind.")]) -> None:
     """Show what a model file is.
 
-    Format, architecture, size, width, number of parameters, template and license.
+    Format, architecture, task, size, width, number of parameters, template and license.
     """
     from ..models.convert import inspect as inspect_file
 

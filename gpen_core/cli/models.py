@@ -58,6 +58,7 @@ def show(name: Name, folder: Folder = None) -> None:
         "bytes": str(entry.bytes or "not published"),
         "sha256": f"{entry.sha256 or 'not published; pinned at the first use'}{source}",
         "license": f"{entry.license}. {entry.terms}",
+        "task": entry.task if entry.kind.startswith("gpen") else "",
         "note": entry.note or "",
         "addresses": "\n              ".join(entry.urls) or "none known",
     }

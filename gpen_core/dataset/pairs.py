@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from ..errors import InputError
 from .degradation import Degradation, degrade
 from .placement import Jitter, Placement
+from .posing import posed
 from .regions import focus
 from .sources import Face
 
@@ -41,11 +42,12 @@ class Batch:
         weight: (N, 1, S, S), 0..1: how far each pixel of the truth can be trusted.
         focus: (N, 1, S, S), from 1 up: how much a pixel counts because of where in the face it is.
         places: (N, 4), `Placement.row` of each pair.
+        holes: (N, 1, S, S), 1 where the degraded picture has a hole, see `posing`.
 
     Example:
         >>> pictures, ones = torch.zeros(4, 3, 64, 64), torch.ones(4, 1, 64, 64)
         >>> places = Placement().row().expand(4, -1)
-        >>> Batch(pictures, pictures, ones, ones, places).first(2).truth.shape
+        >>> Batch(pictures, pictures, ones, ones, places, 0 * ones).first(2).truth.shape
         torch.Size([2, 3, 64, 64])
     """
 
@@ -54,6 +56,7 @@ class Batch:
     weight: Tensor
     focus: Tensor
     places: Tensor
+    holes: Tensor
 
     @classmethod
     def of(cls, pairs: Iterable[Batch]) -> Batch:
@@ -62,9 +65,9 @@ class Batch:
         return cls(*(torch.cat(column) for column in columns))
 
     @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Degraded, truth, weight, focus, places."""
-        return self.degraded, self.truth, self.weight, self.focus, self.places
+    def parts(self) -> tuple[Tensor, ...]:
+        """Degraded, truth, weight, focus, places, holes."""
+        return self.degraded, self.truth, self.weight, self.focus, self.places, self.holes
 
     def first(self, count: int) -> Batch:
         """The first pairs."""
@@ -93,6 +96,7 @@ class Plan:
         weights: how often a picture of a source is drawn; 1 unless named.
         jitter: of the crops.
         factors: how much more each of `regions.NAMES` counts; 1 unless named.
+        task: what the network learns, one of `posing.LEARNED`.
 
     Example:
         >>> damage = [(0.7, Degradation(blur=(1, 2))), (0.3, Degradation(noise=(5, 10)))]
@@ -109,6 +113,7 @@ class Plan:
     weights: Mapping[str, float] = field(default_factory=dict)
     jitter: Jitter = field(default_factory=Jitter)
     factors: Mapping[str, float] = field(default_factory=dict)
+    task: str = "restore"
 
 
 class PairSampler(Dataset[Batch]):
@@ -177,7 +182,7 @@ class PairSampler(Dataset[Batch]):
 
     def _pair(self, draw: Draw) -> Batch:
         plan = self.plan
-        damage = Damaging(plan.recipes[draw.recipe][1], draw.seed, plan.damage_size)
+        damage = Damaging(plan.recipes[draw.recipe][1], draw.seed, plan.damage_size, plan.task)
         pair = make_pair(self.faces[draw.face], plan.size, draw.placement, damage)
         return replace(pair, focus=focus(plan.factors, plan.size, pair.places))
 
@@ -194,11 +199,13 @@ class Draw:
 
 @dataclass(frozen=True)
 class Damaging:
-    """What is done to a truth, and at which size: side in pixels, the pair's own unless given."""
+    """What is done to a truth, at which size (side in pixels, the pair's own unless given), and for
+    which task."""
 
     recipe: Degradation | str
     seed: int = 0
     size: int | None = None
+    task: str = "restore"
 
 
 def make_pair(face: Face, size: int, placement: Placement, damage: Damaging) -> Batch:
@@ -206,8 +213,9 @@ def make_pair(face: Face, size: int, placement: Placement, damage: Damaging) -> 
     truth, weight = crop(face, damage.size or size, placement)
     degraded = degrade(truth, damage.recipe, damage.seed)
     truth, degraded, weight = (reduce(part, size) for part in (truth, degraded, weight))
+    degraded, truth, holes = posed(damage.task, degraded, truth, [damage.seed])
     focus = torch.ones_like(weight)
-    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, focus, placement.row())
+    return Batch(degraded * 2 - 1, truth * 2 - 1, weight, focus, placement.row(), holes)
 
 
 def reduce(images: Tensor, size: int) -> Tensor:
@@ -288,6 +296,7 @@ def validation_pairs(
     *,
     seed: int = 0,
     damage_size: int | None = None,
+    task: str = "restore",
 ) -> Batch:
     """Every face once, exactly in the template, degraded with the seeds `seed + i`.
 
@@ -301,7 +310,7 @@ def validation_pairs(
         torch.Size([1, 3, 64, 64])
     """
     return Batch.of(
-        make_pair(face, size, Placement(), Damaging(recipe, seed + index, damage_size))
+        make_pair(face, size, Placement(), Damaging(recipe, seed + index, damage_size, task))
         for index, face in enumerate(faces)
     )
 

@@ -11,6 +11,7 @@ import torch
 from ..errors import InputError
 from .degradation import degrade_each
 from .pairs import Batch, Framing, PairSampler, Plan, crops, read_pixels, reduce
+from .posing import posed
 from .regions import focus
 from .sources import Face
 
@@ -81,6 +82,7 @@ class ResidentSampler(PairSampler):
         seeds = [draw.seed for draw in drawn]
         degraded = degrade_each(truth, recipes, seeds, portable=False)
         truth, degraded, weight = (reduce(one, plan.size) for one in (truth, degraded, weight))
+        degraded, truth, holes = posed(plan.task, degraded, truth, seeds)
         places = torch.cat([placement.row() for placement in placements]).to(self.device)
         counted = focus(plan.factors, plan.size, places)
-        return Batch(degraded * 2 - 1, truth * 2 - 1, weight, counted, places)
+        return Batch(degraded * 2 - 1, truth * 2 - 1, weight, counted, places, holes)

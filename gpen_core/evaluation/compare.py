@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..dataset.degradation import degrade, preset
 from ..dataset.effects import gaussian_blur
+from ..dataset.posing import LEARNED, posed
 from ..dataset.sources import Face
 from ..errors import InputError
-from ..faces.restore import restore_crops
+from ..faces.restore import Look, restore_crops
 from ..hooks import Hooks, Recording
 from ..images.layouts import from_network, to_network
 from ..metrics.catalogue import METRICS, Measure
@@ -142,7 +143,8 @@ def compare(
         of_truth = {name: m.of(to_network(truth), known[name]) for name, m in own.items()}
         for damage in options.presets:
             damaged = degrade(truth, damage, options.seed + start)
-            answers = _answers(damaged, model, options, hooks)
+            damaged, looks = as_posed(model, damaged, options.seed + start)
+            answers = _answers(damaged, model, options, Seen(looks, hooks))
             for who, answer in answers.items():
                 for name, measure in measures.items():
                     parts[damage, who, name].append(measure.of(answer, known[name]).cpu())
@@ -155,14 +157,43 @@ def compare(
     return Figures(list(faces), _nested(parts), shown, list(dict.fromkeys(hooks.events)))
 
 
-def _answers(damaged: Tensor, model: Model, options: Options, hooks: Hooks) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Seen:
+    """What the restorer is told of the faces, and whom it tells.
+
+    Attributes:
+        looks: of each face.
+        hooks: told of fall-backs.
+    """
+
+    looks: list[Look]
+    hooks: Hooks
+
+
+def as_posed(model: Model, damaged: Tensor, seed: int) -> tuple[Tensor, list[Look]]:
+    """Damaged faces (N, 3, S, S) 0..1 as the model's task poses them, and their holes.
+
+    Raises:
+        InputError: a task that faces alone do not pose.
+    """
+    if model.task not in LEARNED:
+        raise InputError(
+            f"{model.info.name} is a model to {model.task}, which cannot be measured on faces "
+            f"alone."
+        )
+    seeds = range(seed, seed + len(damaged))
+    posed_faces, _, holes = posed(model.task, damaged, damaged, seeds)
+    return posed_faces, [Look(hole=hole) for hole in holes]
+
+
+def _answers(damaged: Tensor, model: Model, options: Options, seen: Seen) -> dict[str, Tensor]:
     """What each contender makes of damaged faces (N, 3, S, S) 0..1: the same shape, -1..1."""
     crops = to_network(damaged)
     restoring = RestoreOptions(batch_size=options.batch_size, seed=options.seed)
     return {
         NOTHING: crops,
         UNSHARP: to_network(unsharp(damaged)),
-        MODEL: restore_crops(crops, model, restoring, hooks),
+        MODEL: restore_crops(crops, model, restoring, seen.hooks, seen.looks),
     }
 
 

@@ -18,7 +18,7 @@ from ..images.layouts import from_network, to_network
 from ..metrics.catalogue import METRICS
 from ..models.model import Model
 from ..options import RestoreOptions
-from .compare import MODEL, Figures, Options
+from .compare import MODEL, Figures, Options, as_posed
 from .faces import cut
 
 
@@ -95,5 +95,6 @@ def _row(model: Model, faces: Sequence[Face], index: int, options: Options) -> l
     truth = cut([faces[index]], model.output_size).to(model.device)
     damaged = degrade(truth, options.presets[0], options.seed + index)
     restoring = RestoreOptions(batch_size=1, seed=options.seed)
-    restored = restore_crops(to_network(damaged), model, restoring, Hooks())
+    damaged, looks = as_posed(model, damaged, options.seed + index)
+    restored = restore_crops(to_network(damaged), model, restoring, Hooks(), looks)
     return [damaged[0].cpu(), from_network(restored[0]).cpu(), truth[0].cpu()]

@@ -46,6 +46,7 @@ _PER_FACE = (
     "quality",
     "strengths",
     "identity",
+    "holes",
 )
 
 
@@ -81,6 +82,8 @@ class Faces:
             decided face by face (see `gate`), else None.
         identity: (N,) float32 -1..1, similarity of `restored` to the face as it was, where that is
             looked at, else None.
+        holes: (N, 1, S, S) float 0..1, 1 where a crop's pixel is missing and is to be drawn
+            anew, or None where nobody said so.
 
     Example:
         >>> faces = Faces(
@@ -112,6 +115,7 @@ class Faces:
     quality: Tensor | None = None
     strengths: Tensor | None = None
     identity: Tensor | None = None
+    holes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from ..errors import InputError
 from ..hooks import Hooks
 from ..images.layouts import enlarge
+from ..images.monochrome import luma, with_light
 from ..memory.allowance import Allowance
 from ..options import PasteOptions
 from ..text import counted
@@ -80,6 +81,13 @@ class Canvas:
         images: (B, 3, H', W') the pictures with the faces pasted so far.
         mask: (B, 1, H', W') how much of each pixel was replaced.
 
+    Args:
+        surface: what is pasted into.
+        options: see `PasteOptions`.
+        hooks: told about the stage "paste".
+        only_colors: paste the colors of the faces alone; brightness (BT.601 luma) stays that of
+            what is pasted into.
+
     Raises:
         InputError: a background that is not the images enlarged, or other numbers of them.
 
@@ -94,8 +102,14 @@ class Canvas:
     """
 
     def __init__(
-        self, surface: Surface, options: PasteOptions | None = None, hooks: Hooks | None = None
+        self,
+        surface: Surface,
+        options: PasteOptions | None = None,
+        hooks: Hooks | None = None,
+        *,
+        only_colors: bool = False,
     ) -> None:
+        self._only_colors = only_colors
         self.options = options or PasteOptions()
         self._hooks = hooks or Hooks()
         images = surface.images
@@ -174,6 +188,9 @@ class Canvas:
         picture, strength = ((patch[:3] + 1) / 2).clamp_(0, 1), patch[3:].clamp(0, 1)
         if self.options.grain > 0:
             picture = self._grained(picture, strength, box, faces.take([face]))
+        if self._only_colors:
+            under = self._background[int(faces.source[face]), :, y0:y1, x0:x1].float()
+            picture = with_light(picture[None], luma(under[None]).clamp(0, 1))[0]
         nearness = _nearness(to_box, size, patch)
         self._blend(int(faces.source[face]), box, picture, strength, nearness)
 

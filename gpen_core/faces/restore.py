@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,10 +18,11 @@ from torch import Tensor
 from ..errors import GPENError, InputError
 from ..hooks import Hooks
 from ..images.fade import Fade
-from ..images.layouts import from_network, resize, to_network
+from ..images.layouts import fit, from_network, to_network
 from ..images.monochrome import Tone
 from ..memory.allowance import Allowance, moved
 from ..options import RestoreOptions
+from ..tasks.known import task_named
 from ..text import counted
 from .found import Faces
 
@@ -34,15 +35,17 @@ _ALONE = 512
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture looks as a whole, which its restored faces keep.
+    """How a face's picture looks as a whole, which the face keeps, and what is missing of it.
 
     Attributes:
         tone: None where it has colors.
         fade: None where it is not faded.
+        hole: (1, S, S) 0..1, 1 where the crop's pixels are missing; None where nobody said so.
     """
 
     tone: Tone | None = None
     fade: Fade | None = None
+    hole: Tensor | None = None
 
 
 def restore(
@@ -53,13 +56,14 @@ def restore(
 ) -> Faces:
     """The faces with `restored` (N, 3, T, T) -1..1 filled in, on the device of `crops`.
 
-    T is the model's output size. Crops of another size than the model's input are resized. A face
-    of a picture in one tone comes back in that tone; one of a faded picture goes through the
-    network with more contrast, which is taken back. Restoring a face alone or among others gives
-    the same result.
+    What is made of them follows the model's task, see `tasks`. T is the model's output size; of a
+    model that colorizes or inpaints, the crops' own. Crops of another size than the model's input
+    are resized. A face of a picture in one tone comes back in that tone, unless it is colored; one
+    of a faded picture goes through the network with more contrast, which is taken back. Restoring
+    a face alone or among others gives the same result.
 
     Raises:
-        InputError: the faces have not been aligned.
+        InputError: the faces have not been aligned, or a model that inpaints was given no holes.
         OutOfMemory: not even one face fits, on the CPU.
 
     Example:
@@ -71,13 +75,14 @@ def restore(
     if faces.crops is None:
         raise InputError("These faces have no crops; align them first.")
     options, hooks = options or RestoreOptions(), hooks or Hooks()
-    size = model.output_size
-    if len(faces) == 0:
-        return faces.with_(restored=faces.crops.new_zeros(0, 3, size, size))
     # Two restorers in a row: the second one improves what the first one made.
     inputs = faces.crops if faces.restored is None else faces.restored
-    pairs = zip(faces.tones_of_faces(), faces.fades_of_faces(), strict=True)
-    looks = [Look(tone, fade) for tone, fade in pairs]
+    if len(faces) == 0:
+        size = task_named(model.task).size(inputs.shape[-1], model.output_size)
+        return faces.with_(restored=faces.crops.new_zeros(0, 3, size, size))
+    holes = [None] * len(faces) if faces.holes is None else list(faces.holes)
+    parts = zip(faces.tones_of_faces(), faces.fades_of_faces(), holes, strict=True)
+    looks = [Look(tone, fade, hole) for tone, fade, hole in parts]
     restored = restore_crops(inputs, model, options, hooks, looks)
     return faces.with_(restored=restored)
 
@@ -96,21 +101,29 @@ def restore_crops(
         model, options, hooks: see `restore`.
         looks: of the picture of each crop; unless given, all have colors and none is faded.
 
+    Raises:
+        InputError: the model inpaints, and a crop has no hole.
+
     Example:
         >>> from gpen_core.models.load import load_model
         >>> crops = torch.zeros(1, 3, 128, 128)
         >>> restore_crops(crops, load_model(), RestoreOptions(strength=0.5), Hooks()).shape
         torch.Size([1, 3, 256, 256])
     """
-    total, size = len(crops), model.output_size
+    total, task = len(crops), task_named(model.task)
+    size = task.size(crops.shape[-1], model.output_size)
     runner_on = functools.cache(functools.partial(moved, model))
 
     def batch(chosen: slice, device: torch.device) -> Tensor:
         chunk, runner = crops[chosen], runner_on(device)
         hooks.prepare(runner, len(chunk))
         own = looks[chosen]
-        outputs = _restore_batch(_fresh(chunk, own), runner, options, hooks)
-        outputs = _as_pictures(outputs, own)
+        holes = _holes(own)
+        inputs = task.prepare(_fresh(chunk, own), holes, model.input_size)
+        outputs = _restore_batch(inputs, runner, options, hooks).to(chunk.device)
+        if not task.keeps_tone:
+            own = [replace(look, tone=None) for look in own]
+        outputs = task.combine(chunk, _as_pictures(outputs, own), holes)
         return blend(chunk, outputs, options.strength)
 
     allowance = Allowance(
@@ -141,12 +154,18 @@ def at_once(model: Model, options: RestoreOptions) -> int:
     return 1 if alone else options.batch_size
 
 
-def _restore_batch(crops: Tensor, model: Model, options: RestoreOptions, hooks: Hooks) -> Tensor:
-    inputs = fit(crops, model.input_size).to(model.device, torch.float32)
+def _holes(looks: Sequence[Look]) -> Tensor | None:
+    """(N, 1, S, S) of the crops that these looks are of; None where one has none."""
+    holes = [look.hole for look in looks if look.hole is not None]
+    return torch.stack(holes) if holes and len(holes) == len(looks) else None
+
+
+def _restore_batch(inputs: Tensor, model: Model, options: RestoreOptions, hooks: Hooks) -> Tensor:
+    inputs = inputs.to(model.device, torch.float32)
     outputs = model(inputs, seed=options.seed).float()
     if not bool(torch.isfinite(outputs).all()):
         outputs = _restore_in_fp32(inputs, model, options, hooks)
-    return outputs.clamp(-1, 1).to(crops.device)
+    return outputs.clamp(-1, 1)
 
 
 def _fresh(crops: Tensor, looks: Sequence[Look]) -> Tensor:
@@ -210,10 +229,3 @@ def _restore_in_fp32(inputs: Tensor, model: Model, options: RestoreOptions, hook
             "The network returned NaN or infinite values in fp32; its file may be damaged."
         )
     return outputs
-
-
-def fit(crops: Tensor, size: int) -> Tensor:
-    """(N, 3, S, S) -1..1 resized to `size`, antialiased; the same tensor where it fits already."""
-    if crops.shape[-1] == size:
-        return crops
-    return to_network(resize(from_network(crops), (size, size)))

@@ -8,6 +8,7 @@ blink, a word), they do not count.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,8 @@ def steadied(window: Sequence[Faces], center: int) -> Faces:
     own = window[center]
     if own.tracks is None or own.restored is None or len(window) == 1:
         return own
-    return own.with_(restored=_averaged(window, center, [one.restored for one in window]))
+    restored = _Neighbors.of(window, center).averaged([one.restored for one in window])
+    return own.with_(restored=restored)
 
 
 def steadied_batch(faces: Faces, radius: int) -> Faces:
@@ -73,51 +75,90 @@ def steadied_batch(faces: Faces, radius: int) -> Faces:
     )
 
 
-def steadied_masks(window: Sequence[Faces], center: int, masks: Sequence[Tensor | None]) -> Tensor:
-    """The masks of the faces of one frame, averaged as `steadied` averages the faces.
+def steadied_with_masks(
+    window: Sequence[Faces], masks: Sequence[Tensor | None], center: int
+) -> tuple[Faces, Tensor]:
+    """The same, with the faces' masks averaged alike.
 
     Args:
-        window: as there.
-        center: index of the frame wanted.
+        window: as for `steadied`.
         masks: of each frame, (N, 1, T, T) 0..1; None where it has no face.
+        center: index of the frame wanted, which has faces.
 
     Example:
         >>> from gpen_core.faces.aligned import as_faces
         >>> still = as_faces(torch.zeros(1, 3, 64, 64), "gpen").with_(tracks=torch.tensor([0]))
+        >>> still = still.with_(restored=torch.zeros(1, 3, 64, 64))
         >>> masks = [torch.full((1, 1, 64, 64), value) for value in (0.0, 0.4, 0.0)]
-        >>> round(float(steadied_masks([still] * 3, 1, masks).mean()), 3)
+        >>> round(float(steadied_with_masks([still] * 3, masks, 1)[1].mean()), 3)
         0.2
     """
-    own = masks[center]
-    assert own is not None
-    if window[center].tracks is None or len(window) == 1:
-        return own
-    return _averaged(window, center, masks)
+    own, mine = window[center], masks[center]
+    assert mine is not None
+    if own.tracks is None or own.restored is None or len(window) == 1:
+        return own, mine
+    neighbors = _Neighbors.of(window, center)
+    restored = neighbors.averaged([one.restored for one in window])
+    alike = all(one is None or torch.equal(one[:1], mine[:1]) for one in masks)
+    return own.with_(restored=restored), mine if alike else neighbors.averaged(masks)
 
 
-def _averaged(window: Sequence[Faces], center: int, values: Sequence[Tensor | None]) -> Tensor:
-    """The values (N, C, T, T) of one frame's faces, averaged with those of the same tracks."""
-    own, mine = window[center], values[center]
-    assert own.tracks is not None and own.crops is not None and mine is not None
-    radius = max(center, len(window) - 1 - center)
-    averaged = mine.clone()
-    for face, number in enumerate(own.tracks.tolist()):
-        total, weights = mine[face] * (radius + 1), mine.new_full((1, 1, 1), radius + 1.0)
-        for place, other in enumerate(window):
-            twin = None if place == center else _twin(other, number)
-            theirs = values[place]
-            if twin is None or theirs is None:
+@dataclass(frozen=True)
+class _Neighbors:
+    """For each face of a frame: (frame, face) of its twins around it and how much they count.
+
+    Attributes:
+        center: index of the frame.
+        own: how much it counts itself.
+        twins: (frame, face) of each, face after face.
+        weights: (K, 1, 64, 64) of these, face after face.
+    """
+
+    center: int
+    own: float
+    twins: list[list[tuple[int, int]]]
+    weights: list[Tensor]
+
+    @classmethod
+    def of(cls, window: Sequence[Faces], center: int) -> _Neighbors:
+        own = window[center]
+        assert own.tracks is not None and own.crops is not None
+        radius = max(center, len(window) - 1 - center)
+        twins, weights = [], []
+        for face, number in enumerate(own.tracks.tolist()):
+            others = [
+                (place, twin)
+                for place, frame in enumerate(window)
+                if place != center and (twin := _twin(frame, number)) is not None
+            ]
+            near = [radius + 1.0 - abs(place - center) for place, _ in others]
+            twins.append(others)
+            likeness = _likeness(own.crops[face], [_crop(window[i], j) for i, j in others])
+            weights.append(likeness * likeness.new_tensor(near).view(-1, 1, 1, 1))
+        return cls(center, radius + 1.0, twins, weights)
+
+    def averaged(self, values: Sequence[Tensor | None]) -> Tensor:
+        """Values (N, C, T, T) of the frame's faces, averaged with those of their twins."""
+        mine = values[self.center]
+        assert mine is not None
+        averaged = mine.clone()
+        for face, (twins, weights) in enumerate(zip(self.twins, self.weights, strict=True)):
+            if not twins:
                 continue
-            assert other.crops is not None
-            likeness = _likeness(own.crops[face], other.crops[twin]).to(total)
-            near = F.interpolate(
-                likeness[None], total.shape[-2:], mode="bilinear", align_corners=False
-            )[0]
-            near = near * (radius + 1 - abs(place - center))
-            total = total + theirs[twin].to(total) * near
-            weights = weights + near
-        averaged[face] = total / weights
-    return averaged
+            near = F.interpolate(weights, mine.shape[-2:], mode="bilinear", align_corners=False)
+            near = near.to(mine)
+            total = mine[face] * self.own
+            for (frame, twin), weight in zip(twins, near, strict=True):
+                theirs = values[frame]
+                assert theirs is not None
+                total = torch.addcmul(total, theirs[twin].to(total), weight.expand_as(total))
+            averaged[face] = total / (near.sum(0) + self.own)
+        return averaged
+
+
+def _crop(faces: Faces, face: int) -> Tensor:
+    assert faces.crops is not None
+    return faces.crops[face]
 
 
 def _twin(faces: Faces, number: int) -> int | None:
@@ -127,16 +168,17 @@ def _twin(faces: Faces, number: int) -> int | None:
     return places[0] if places else None
 
 
-def _likeness(one: Tensor, other: Tensor) -> Tensor:
-    """(1, 64, 64) 0..1: where two aligned crops (3, S, S) show the same."""
-    change = _small(one) - _small(other)
-    blurred = gaussian_blur2d(change, (13, 13), (_SIGMA, _SIGMA), "replicate")
-    size = blurred.abs().amax(1)
-    common = size.median()
-    if float(common) > _OTHER_LIGHT:
-        return torch.zeros_like(size)
-    return torch.exp(-((size - common).clamp(min=0) / _CHANGE).square())
+def _likeness(one: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """(K, 1, 64, 64) 0..1: where K aligned crops (3, S, S) show the same as one."""
+    if not others:
+        return one.new_zeros(0, 1, _GRID, _GRID).float()
+    small = _small(torch.stack([one, *[other.to(one) for other in others]]))
+    blurred = gaussian_blur2d(small[:1] - small[1:], (13, 13), (_SIGMA, _SIGMA), "replicate")
+    size = blurred.abs().amax(1, keepdim=True)
+    common = size.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    likeness = torch.exp(-((size - common).clamp(min=0) / _CHANGE).square())
+    return likeness * (common <= _OTHER_LIGHT)
 
 
-def _small(crop: Tensor) -> Tensor:
-    return F.interpolate(crop[None].float(), (_GRID, _GRID), mode="bilinear", antialias=True)
+def _small(crops: Tensor) -> Tensor:
+    return F.interpolate(crops.float(), (_GRID, _GRID), mode="bilinear", antialias=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,12 +27,23 @@ _QSCALE_FLAG = 1 << 1
 
 @dataclass(frozen=True)
 class _Kind:
-    """An encoder: the name of its quality setting, the worst value of that, and other options."""
+    """An encoder.
+
+    Attributes:
+        name: FFmpeg's.
+        scale: of its quality, empty where it has none.
+        worst: quality on that scale.
+        options: others.
+        part: what holds its packets with exact times.
+        rated: it takes frames of a standard rate only, and no times.
+    """
 
     name: str
     scale: str = ""
     worst: int = 51
     options: dict[str, str] = field(default_factory=dict)
+    part: str = "matroska"
+    rated: bool = False
 
 
 # With AVX-512, x264 (core 165) gives a few other bytes from run to run (in `mbtree`), and what is
@@ -49,19 +60,25 @@ _KINDS = {
     "av1": _Kind("libsvtav1", "crf", 63, {"preset": "6"}),
     "mjpeg": _Kind("mjpeg", "qscale", 31),
     "mpeg4": _Kind("mpeg4", "qscale", 31),
-    "mpeg2video": _Kind("mpeg2video", "qscale", 31),
-    "mpeg1video": _Kind("mpeg1video", "qscale", 31),
+    "mpeg2video": _Kind("mpeg2video", "qscale", 31, rated=True),
+    "mpeg1video": _Kind("mpeg1video", "qscale", 31, rated=True),
     "prores": _Kind("prores_ks"),
     "ffv1": _Kind("ffv1", options={"level": "3", "slicecrc": "1"}),
-    "utvideo": _Kind("utvideo"),
-    "huffyuv": _Kind("huffyuv"),
-    "ffvhuff": _Kind("ffvhuff"),
-    "png": _Kind("png"),
-    "qtrle": _Kind("qtrle"),
-    "rawvideo": _Kind("rawvideo"),
+    "utvideo": _Kind("utvideo", part="nut"),
+    "huffyuv": _Kind("huffyuv", part="nut"),
+    "ffvhuff": _Kind("ffvhuff", part="nut"),
+    "png": _Kind("png", part="mov"),
+    "qtrle": _Kind("qtrle", part="mov"),
 }
 CODECS = tuple(_KINDS)
 """What films can be encoded with."""
+
+# What is not written, but loses nothing, becomes FFV1, which loses nothing either.
+_LOSSLESS = {"rawvideo", "v210", "v308", "v408", "v410", "r210", "r10k", "y41p", "yuv4", "avui"}
+_LOSSLESS |= {"magicyuv", "lagarith", "cllc", "msrle", "gif", "zlib", "flashsv", "tscc", "zmbv"}
+# Frames a second of MPEG-1 and MPEG-2.
+_RATES = {Fraction(n) for n in (24, 25, 30, 50, 60)}
+_RATES |= {Fraction(n * 1000, 1001) for n in (24, 30, 60)}
 # What the quality's range of 1 to 100 has in the middle of what is hardly told from the original.
 DEFAULT_CRF = 16
 _DEFAULT_QSCALE = 2
@@ -77,6 +94,8 @@ class Encoding:
         pixel_format: of the frames it is given.
         options: the encoder's.
         qscale: quantizer of encoders that take one, else None.
+        part: format of the files of parts.
+        rated: the encoder takes frames of a standard rate only, and no times.
         remarks: what the film's own settings could not give, a sentence each.
 
     Example:
@@ -91,32 +110,25 @@ class Encoding:
     pixel_format: str
     options: dict[str, str]
     qscale: int | None = None
+    part: str = "matroska"
+    rated: bool = False
     remarks: tuple[str, ...] = ()
 
     @classmethod
-    def choose(
-        cls, codec: str, pixel_format: str, *, asked: str | None = None, quality: int | None = None
-    ) -> Encoding:
-        """As the film was encoded, where that can be written; else H.264, or H.265 above 8 bits.
+    def choose(cls, codec: str, pixel_format: str, *, quality: int | None = None) -> Encoding:
+        """As `codec` where that can be written, else as `writable` says.
 
         Args:
-            codec: the film's.
+            codec: wanted; the film's.
             pixel_format: the film's.
-            asked: another codec, of `CODECS`.
             quality: 1 to 100; 100 is the encoder's best. Lossless encoders have none.
 
         Raises:
-            InputError: a codec that cannot be written here.
+            InputError: this build of FFmpeg lacks the encoder.
         """
         planar = PlanarFormat.of(pixel_format)
-        remarks = []
-        if asked is not None and asked not in _KINDS:
-            raise InputError(
-                f"codec must be one of {', '.join(CODECS)}, not {asked!r}.", option="codec"
-            )
-        wanted = asked or codec
-        if wanted not in _KINDS:
-            wanted = "h264" if planar.bits == 8 else "hevc"
+        wanted, remarks = writable(codec, planar), list[str]()
+        if wanted != codec:
             remarks.append(f"{codec} cannot be written; the film is encoded as {wanted}.")
         kind = _KINDS[wanted]
         offered = _formats_of(kind.name)
@@ -132,7 +144,54 @@ class Encoding:
         if quality is not None and not kind.scale:
             remarks.append(f"{wanted} has no quality to choose; it is ignored.")
         qscale = _qscale(quality, kind.worst) if kind.scale == "qscale" else None
-        return cls(wanted, kind.name, chosen, options, qscale, tuple(remarks))
+        return cls(
+            wanted, kind.name, chosen, options, qscale, kind.part, kind.rated, tuple(remarks)
+        )
+
+    def without_reordering(self) -> Encoding:
+        """The same, shown in the order in which it is stored, for formats without times."""
+        if self.codec not in ("h264", "hevc"):
+            return self
+        # Matroska would keep the parameters apart from the frames, where AVI has no place for them.
+        return replace(self, options=self.options | {"bf": "0"}, part="nut")
+
+
+def writable(codec: str, planar: PlanarFormat, rate: Fraction | None = None) -> str:
+    """A codec that can be written: this one, or FFV1 if it loses nothing, or H.264, or H.265.
+
+    Args:
+        codec: FFmpeg's name.
+        planar: format of the frames; above 8 bits they need H.265.
+        rate: frames a second, where some codecs only have certain ones.
+
+    Example:
+        >>> writable("v210", PlanarFormat.of("yuv422p10le"))
+        'ffv1'
+        >>> writable("mpeg2video", PlanarFormat.of("yuv420p"), Fraction(15))
+        'h264'
+    """
+    if codec in _KINDS and not (_KINDS[codec].rated and rate is not None and rate not in _RATES):
+        return codec
+    if codec in _LOSSLESS:
+        return "ffv1"
+    return "h264" if planar.bits == 8 else "hevc"
+
+
+def check_codec(asked: str) -> None:
+    """Refuse a codec that is not among `CODECS`.
+
+    Raises:
+        InputError: names those.
+
+    Example:
+        >>> check_codec("h263")
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: codec must be one of h264, hevc, vp8, ...
+    """
+    if asked not in _KINDS:
+        raise InputError(
+            f"codec must be one of {', '.join(CODECS)}, not {asked!r}.", option="codec"
+        )
 
 
 def _crf(quality: int | None, worst: int) -> int:
@@ -196,6 +255,7 @@ class Part:
     ) -> None:
         self._container, self._stream, self._encoding = container, stream, encoding
         self._start: int | None = None
+        self._count = 0
 
     @classmethod
     @contextmanager
@@ -205,13 +265,13 @@ class Part:
         """A part in the file `path`, finished when the block ends.
 
         Args:
-            path: Matroska, whatever its extension: it takes every codec.
+            path: in the format that the encoding says, whatever its extension.
             encoding: how.
             like: a frame, whose size and color tags are the film's.
             timing: time base and rate of the film.
         """
         timing = timing or Timing()
-        with av.open(f"file:{path}", "w", format="matroska") as container:
+        with av.open(f"file:{path}", "w", format=encoding.part) as container:
             stream = container.add_stream(encoding.encoder, rate=timing.rate)
             assert isinstance(stream, VideoStream)
             _configure(stream, encoding, like, timing)
@@ -225,7 +285,9 @@ class Part:
         self._start = time if self._start is None else self._start
         if frame.format.name != self._encoding.pixel_format:
             frame = converted(frame, self._encoding.pixel_format)
-        frame.pts, frame.time_base = time - self._start, self._stream.codec_context.time_base
+        frame.pts = self._count if self._encoding.rated else time - self._start
+        frame.time_base = self._stream.codec_context.time_base
+        self._count += 1
         frame.pict_type = 0  # the encoder decides, not the one before it
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
@@ -246,7 +308,8 @@ def _configure(
     context = stream.codec_context
     stream.width, stream.height = like.width, like.height
     stream.pix_fmt = encoding.pixel_format
-    stream.time_base = context.time_base = timing.time_base
+    unit = 1 / timing.rate if encoding.rated else timing.time_base
+    stream.time_base = context.time_base = unit
     context.color_range, context.colorspace = int(like.color_range), int(like.colorspace)
     context.color_primaries, context.color_trc = int(like.color_primaries), int(like.color_trc)
     if timing.sample_aspect:

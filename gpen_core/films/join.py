@@ -43,6 +43,8 @@ class Picture:
 
 # Of these FFmpeg does not say which codecs they hold.
 _UNKNOWN = ("mpeg", "mpegts")
+# These hold frames in the order in which they are shown, without a time of their own.
+_WITHOUT_TIMES = ("avi", "asf")
 
 
 def check_format(path: Path, codec: str) -> None:
@@ -77,22 +79,32 @@ def _checked_suffix(path: Path) -> str:
     return suffix
 
 
-def codec_for(path: Path, codec: str) -> str:
-    """This codec where the format of a name holds it, else the format's own.
+def codec_for(path: Path, wanted: Sequence[str]) -> str:
+    """The first of some codecs that the format of a name holds, else the format's own.
 
     Raises:
         InputError: no format of films.
 
     Example:
-        >>> codec_for(Path("film.webm"), "h264"), codec_for(Path("film.mkv"), "h264")
-        ('vp9', 'h264')
+        >>> codec_for(Path("film.webm"), ["h264"]), codec_for(Path("film.mov"), ["ffv1", "hevc"])
+        ('vp9', 'hevc')
     """
     suffix = _checked_suffix(path)
     if FORMATS[suffix] in _UNKNOWN:
-        return codec
+        return wanted[0]
     with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as container:
-        fits = codec in container.supported_codecs
-        return codec if fits else str(container.default_video_codec)
+        fitting = [one for one in wanted if one in container.supported_codecs]
+        return fitting[0] if fitting else str(container.default_video_codec)
+
+
+def has_times(path: Path) -> bool:
+    """Whether the format of a name says when each frame is shown.
+
+    Example:
+        >>> has_times(Path("film.avi")), has_times(Path("film.mkv"))
+        (False, True)
+    """
+    return FORMATS[path.suffix.lower()] not in _WITHOUT_TIMES
 
 
 def join(film: Film, picture: Picture, scratch: Path, suffix: str) -> list[str]:
@@ -273,11 +285,14 @@ def _read_back(scratch: Path, picture: Picture, film: Film) -> list[str]:
     with opened(scratch) as container:
         stream = container.streams.video[0]
         unit = stream.time_base or Fraction(1)
-        found = sorted(
-            packet.pts * unit
+        # Where a format has no times, FFmpeg guesses wrong ones; the order is that of decoding.
+        guessed = container.format.name in _WITHOUT_TIMES
+        times = (
+            packet.dts if guessed else packet.pts
             for packet in container.demux(stream)
-            if packet.size and packet.pts is not None
+            if packet.size
         )
+        found = sorted(time * unit for time in times if time is not None)
     if len(found) != len(meant):
         raise InputError(
             f"{shown(film.path)}: of {len(meant)} frames the file written holds {len(found)}; "

@@ -23,14 +23,20 @@ def x265_parameters(frame: av.VideoFrame) -> list[str]:
         []
     """
     parameters = []
-    screen = frame.side_data.get(Type.MASTERING_DISPLAY_METADATA)
-    if screen is not None and (text := _screen(bytes(screen))):
+    screen = _of(frame, Type.MASTERING_DISPLAY_METADATA)
+    if screen is not None and (text := _screen(screen)):
         parameters.append(f"master-display={text}")
-    levels = frame.side_data.get(Type.CONTENT_LIGHT_LEVEL)
-    if levels is not None and len(bytes(levels)) >= _LEVELS.size:
-        most, average = _LEVELS.unpack_from(bytes(levels))
+    levels = _of(frame, Type.CONTENT_LIGHT_LEVEL)
+    if levels is not None and len(levels) >= _LEVELS.size:
+        most, average = _LEVELS.unpack_from(levels)
         parameters.append(f"max-cll={most},{average}")
     return parameters
+
+
+def _of(frame: av.VideoFrame, kind: Type) -> bytes | None:
+    # PyAV's stub knows names alone; it takes its own types.
+    found = frame.side_data.get(kind)  # type: ignore[call-overload]
+    return None if found is None else bytes(found)
 
 
 def _screen(data: bytes) -> str | None:

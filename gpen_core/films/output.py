@@ -15,10 +15,10 @@ from ..files import make_folder, replacing, shown
 from ..images.picture import Picture as StillPicture
 from ..images.write import write_picture
 from ..options import FilmOptions
-from .encoder import Encoding, Part, Timing
+from .encoder import Encoding, Part, Timing, check_codec, writable
 from .film import Film
-from .join import Picture, check_format, codec_for, join
-from .planes import Planes
+from .join import Picture, check_format, codec_for, has_times, join
+from .planes import PlanarFormat, Planes
 from .survey import Survey, times_between
 
 
@@ -72,27 +72,25 @@ class FilmOutput(Output):
         >>> from fractions import Fraction
         >>> film = Film(Path("a.mkv"), 0, "h264", "yuv420p", (48, 64), Fraction(1), 25, None, 9)
         >>> FilmOutput(film, FilmOptions(), Path("b.webm")).remarks
-        ('A .webm file cannot hold h264; the film is encoded as vp9.',)
+        ('h264 cannot be written here; the film is encoded as vp9.',)
     """
 
     suffix = ".mkv"
 
     def __init__(self, film: Film, options: FilmOptions, target: Path) -> None:
         self._film = film
-        asked, remarks = options.codec, list[str]()
-        if asked is None:
-            fitting = codec_for(target, film.codec)
-            if fitting != film.codec:
-                asked = fitting
-                remarks.append(
-                    f"A {target.suffix.lower()} file cannot hold {film.codec}; the film is "
-                    f"encoded as {fitting}."
-                )
-        self._encoding = Encoding.choose(
-            film.codec, film.pixel_format, asked=asked, quality=options.quality
-        )
-        check_format(target, self._encoding.codec)
-        self.remarks = (*remarks, *self._encoding.remarks)
+        if options.codec is not None:
+            check_codec(options.codec)
+        planar, remarks = PlanarFormat.of(film.pixel_format), list[str]()
+        own = [writable(film.codec, planar, film.rate), "h264" if planar.bits == 8 else "hevc"]
+        chosen = options.codec or codec_for(target, own)
+        if options.codec is None and chosen != film.codec:
+            remarks.append(f"{film.codec} cannot be written here; the film is encoded as {chosen}.")
+        encoding = Encoding.choose(chosen, film.pixel_format, quality=options.quality)
+        check_format(target, encoding.codec)
+        if not has_times(target):
+            encoding = encoding.without_reordering()
+        self._encoding, self.remarks = encoding, (*remarks, *encoding.remarks)
 
     def plan(self) -> object:
         """The encoder's settings."""

@@ -33,7 +33,7 @@ from ..faces.found import Faces
 from ..faces.paste import Surface
 from ..faces.person import Wanted
 from ..faces.restore import at_once
-from ..faces.steady import steadied, steadied_masks
+from ..faces.steady import steadied_with_masks
 from ..faces.templates import template as template_points
 from ..faces.warp import region_of, square
 from ..files import locked, make_folder, shown, write_json
@@ -111,11 +111,16 @@ def restore_film(
         1
     """
     options = options or FilmOptions()
+    if run.options.purpose != "restore":
+        raise InputError(f"Films can only be restored; {run.options.purpose} works on pictures.")
+    run.check_task()
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
     identity = run.options.gate.resolved.identity is not None
     run = _without_identity(run)
     film = Film.open(source)
+    if target.exists() and target.samefile(source):
+        raise InputError(f"{shown(target)} is the film itself; name another file.")
     output = _output(film, options, target)
     report = FilmReport(events=list(output.remarks))
     if identity:
@@ -388,13 +393,11 @@ class _PartMaker:
             if middle is None:  # the first frames are not there yet
                 continue
             if len(middle.faces):
-                there = [one for one in window if one is not None]
-                around = [one.faces for one in there]
-                middle = replace(
-                    middle,
-                    faces=steadied(around, center),
-                    masks=steadied_masks(around, center, [one.masks for one in there]),
+                around = [one for one in window if one is not None]
+                faces, masks = steadied_with_masks(
+                    [one.faces for one in around], [one.masks for one in around], center
                 )
+                middle = replace(middle, faces=faces, masks=masks)
             yield middle
 
     def _pasted(self, shot: _Shot) -> _Shot:

@@ -110,6 +110,18 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.clamp(0, 1)
 
 
+def fit(crops: Tensor, size: int) -> Tensor:
+    """(N, 3, S, S) -1..1 resized to `size`, antialiased; the same tensor where it fits already.
+
+    Example:
+        >>> fit(torch.zeros(2, 3, 64, 64), 32).shape
+        torch.Size([2, 3, 32, 32])
+    """
+    if crops.shape[-1] == size:
+        return crops
+    return to_network(resize(from_network(crops), (size, size)))
+
+
 def enlarge(images: Tensor, factor: int, hooks: Hooks | None = None) -> Tensor:
     """Bicubic enlargement of (B, C, H, W) 0..1 by 1, 2 or 4, clamped; by 1 the same tensor.
 

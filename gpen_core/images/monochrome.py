@@ -23,6 +23,7 @@ _LEAST_BLOCK, _LOOKED_AT, _SMALL = 4, 512, 64
 _MOST = ((0.90, 3.5 / 255), (0.99, 8.0 / 255))
 # A tone this close to gray is a scanner's or JPEG's rounding.
 _GRAY = 2.0 / 255
+_LEAST_CHROMA = 1e-6
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,28 @@ def luma(images: Tensor) -> Tensor:
     """
     red, green, blue = images.unbind(1)
     return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]
+
+
+def with_light(images: Tensor, light: Tensor) -> Tensor:
+    """The colors of some pictures under another brightness.
+
+    Args:
+        images: (N, 3, H, W) RGB 0..1, whose chroma (RGB less luma) is taken.
+        light: (N, 1, H, W) BT.601 luma 0..1 of the result.
+
+    Returns:
+        (N, 3, H, W) 0..1 of exactly that luma but for rounding. Where a color does not fit into
+        0..1 beside it, it is made paler, never lighter or darker.
+
+    Example:
+        >>> red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+        >>> bright = with_light(red, torch.full((1, 1, 1, 1), 0.9))
+        >>> round(float(luma(bright)), 5), bright.flatten().tolist()[0] <= 1
+        (0.9, True)
+    """
+    chroma = images - luma(images)
+    room = torch.where(chroma > 0, 1 - light, light) / chroma.abs().clamp(min=_LEAST_CHROMA)
+    return (light + chroma * room.amin(dim=1, keepdim=True).clamp(0, 1)).clamp_(0, 1)
 
 
 def tone_of(image: Tensor) -> Tone | None:

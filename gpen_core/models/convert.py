@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replacing, sha256
+from ..options import ModelOptions, spec_of
 from .device import DTYPES
 from .identify import Identified
 from .info import ModelInfo
 from .load import describe_content
 from .read import RawCheckpoint, file_kind, read_checkpoint
 from .unwrap import V2_PARTS, unwrap
+
+log = logging.getLogger(__name__)
 
 __all__ = ["convert", "inspect", "save_torch"]
 
@@ -49,6 +54,7 @@ def convert(
     target: str | os.PathLike[str],
     precision: str | None = None,
     *,
+    task: str | None = None,
     overwrite: bool = False,
 ) -> ModelInfo:
     """Write a checkpoint's weights as safetensors, with what is known about them as metadata.
@@ -57,6 +63,7 @@ def convert(
         source: any checkpoint that `load_model` reads.
         target: a `.safetensors` file, written atomically.
         precision: "fp32", "fp16" or "bf16"; None keeps the stored one.
+        task: what the model is for; None writes what is known, and a guess is said.
 
     Returns:
         What the source is.
@@ -78,6 +85,11 @@ def convert(
         raise InputError(f"{target}: the converted file must be named .safetensors.")
     dtype = _check(source, target, precision, overwrite)
     info, found, raw = _look(source)
+    if task is not None:
+        spec_of(ModelOptions, "task").check("task", task)
+        info = replace(info, task=task, task_source="user")
+    elif info.guess:
+        log.warning("%s It is written into %s.", info.guess, target)
     state = {key: _cast(value, dtype) for key, value in found.state.items()}
     with replacing(target) as scratch:
         save_file(state, scratch, _metadata(info, source, unwrap(raw.content, raw.metadata).args))
@@ -166,6 +178,8 @@ def _metadata(info: ModelInfo, source: Path, args: dict[str, Any]) -> dict[str, 
         "source_file": source.name,
         "source_sha256": sha256(source),
     }
+    if info.task_source:  # of other files nothing is known
+        metadata["task"] = info.task
     if args:
         metadata["args"] = json.dumps(args)
     return metadata

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..text import printable
+from .task import RESTORE, SOURCES, guessed, task_of
 
 _LONGEST = 1000  # characters of a line
 
@@ -27,6 +28,8 @@ class ModelInfo:
         wrapper: where in the file the weights were, e.g. "g_ema".
         license: as the file's metadata says, else None.
         metadata: text metadata of the file.
+        task: what it is for, one of `options.TASKS`.
+        task_source: how that is known, a key of `task.SOURCES`.
     """
 
     architecture: str
@@ -42,6 +45,8 @@ class ModelInfo:
     wrapper: str = ""
     license: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    task: str = RESTORE
+    task_source: str = ""
 
     @property
     def name(self) -> str:
@@ -49,8 +54,19 @@ class ModelInfo:
         return self.path.name if self.path else f"this {self.architecture} model"
 
     def of_file(self, path: Path, file_format: str) -> ModelInfo:
-        """The same, with the file it came from."""
-        return replace(self, path=path, file_format=file_format)
+        """The same, with the file it came from, and what that says about the task.
+
+        Raises:
+            CheckpointError: the file's metadata name a task that there is not.
+        """
+        task, source = task_of(path, self.metadata)
+        changes = {"path": path, "file_format": file_format}
+        return replace(self, **changes, task=task, task_source=source)  # type: ignore[arg-type]
+
+    @property
+    def guess(self) -> str:
+        """What to say where the task is a guess; empty where it is none."""
+        return guessed(self.name, self.task) if self.task_source == "name" else ""
 
     def lines(self) -> list[str]:
         """`gpen inspect`: one fact a line."""
@@ -61,6 +77,7 @@ class ModelInfo:
             "file": str(self.path) if self.path else "",
             "format": self.file_format + (f", weights under {self.wrapper!r}" * bool(self.wrapper)),
             "architecture": self.architecture,
+            "task": f"{self.task} ({SOURCES[self.task_source]})",
             "size": size,
             "width": ""
             if self.narrow is None

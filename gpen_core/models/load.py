@@ -21,6 +21,7 @@ from .identify import Identified, identify, load_weights
 from .info import ModelInfo
 from .model import Model
 from .read import file_kind, read_checkpoint
+from .task import task_of
 from .unwrap import unwrap
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
         from .onnx_file import describe_onnx  # late: few have onnxruntime
 
         graph_info, graph = describe_onnx(path)
+        _say_guess(graph_info)
         return Model(graph, graph_info).to("cpu", NAMES[dtype])
     raw = read_checkpoint(path)
     file_format = raw.file_format
@@ -97,7 +99,13 @@ def read_model(path: Path, dtype: torch.dtype = torch.float32) -> Model:
         network = load_weights(found, dtype, copy=False)
     info = info.of_file(path, file_format)
     log.info("Loaded %s: %s, %d px, %s.", path, info.architecture, info.output_size, NAMES[dtype])
+    _say_guess(info)
     return Model(network, info)
+
+
+def _say_guess(info: ModelInfo) -> None:
+    if info.guess:
+        log.warning("%s", info.guess)
 
 
 def build_model(
@@ -138,6 +146,7 @@ def describe_content(
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error
     found = identify(weights, name)
+    task, task_source = task_of(None, metadata)
     stored = {tensor.dtype for tensor in found.state.values()}
     info = ModelInfo(
         architecture=found.architecture,
@@ -151,5 +160,7 @@ def describe_content(
         wrapper=weights.wrapper,
         license=metadata.get("license"),
         metadata=metadata,
+        task=task,
+        task_source=task_source,
     )
     return info, found

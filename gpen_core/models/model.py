@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..options import ModelOptions, spec_of
 from .device import DTYPES, NAMES, resolve_device, resolve_precision
 from .info import ModelInfo
 
@@ -31,6 +32,27 @@ class Model:
 
     network: nn.Module
     info: ModelInfo
+
+    @property
+    def task(self) -> str:
+        """What it is for, one of `options.TASKS`."""
+        return self.info.task
+
+    def as_task(self, task: str | None) -> Model:
+        """The same network taken for another task, as its user says; itself for None.
+
+        Raises:
+            InputError: no such task.
+
+        Example:
+            >>> from gpen_core.models.load import load_model
+            >>> load_model().as_task("colorize").task
+            'colorize'
+        """
+        if task is None:
+            return self
+        spec_of(ModelOptions, "task").check("task", task)
+        return replace(self, info=replace(self.info, task=task, task_source="user"))
 
     @property
     def input_size(self) -> int:

@@ -12,6 +12,7 @@ from ..onnx.backend import WEIGHTED, OnnxConfig, OnnxNetwork
 from ..onnx.layout import is_own, own_config
 from ..text import first_line
 from .info import ModelInfo
+from .task import task_of
 
 
 def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
@@ -39,6 +40,7 @@ def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
             ) from error
     ports = network.ports
     half = ports.dtype is np.float16 or metadata.get("precision") == "fp16"
+    task, task_source = task_of(path, metadata)
     info = ModelInfo(
         architecture="gpen-onnx",
         input_size=ports.in_size,
@@ -51,5 +53,7 @@ def describe_onnx(path: Path) -> tuple[ModelInfo, OnnxNetwork]:
         path=path,
         file_format="onnx",
         metadata=metadata,
+        task=task,
+        task_source=task_source,
     )
     return info, network

@@ -122,6 +122,11 @@ def file_kind(path: Path) -> str:
 
     Raises:
         MissingWeightsError, CheckpointError: see `read_checkpoint`.
+
+    Example:
+        >>> from gpen_core.weights.locate import embedded
+        >>> file_kind(embedded())
+        'safetensors'
     """
     head = _head(path)
     _refuse_failed_downloads(path, head)

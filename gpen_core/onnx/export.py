@@ -127,6 +127,7 @@ def _metadata(model: Model, network: GPEN, precision: str) -> dict[str, str]:
         "input_size": str(config.in_size),
         "output_size": str(config.out_size),
         "template": model.info.template,
+        **({"task": model.task} if model.info.task_source else {}),
         "precision": precision,
         "config": json.dumps(
             {

@@ -66,22 +66,24 @@ class SFace(nn.Module):
         Raises:
             InputError: `faces` is no batch of square RGB crops.
         """
-        return F.normalize(self.raw(faces), dim=1)
-
-    def raw(self, faces: Tensor) -> Tensor:
-        """The same at its own length (N, 128): the surer the network of what it sees, the longer.
-
-        Raises:
-            InputError: `faces` is no batch of square RGB crops.
-        """
-        if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
-            raise InputError(f"Identity takes faces (N, 3, S, S), not {tuple(faces.shape)}.")
-        side = faces.shape[-1]
-        rim = round(side * _PADDING)
-        inner = faces[..., rim : side - rim, rim : side - rim].clamp(-1, 1)
-        small = F.interpolate(inner, (_SIDE, _SIDE), mode="bilinear", antialias=True)
+        small = inner_face(faces, _SIDE)
         # The network was made for (value - 127.5) / 128 of values 0..255.
-        return self.head(self.features(small * (127.5 / 128))).float()
+        embedding = self.head(self.features(small * (127.5 / 128)))
+        return F.normalize(embedding.float(), dim=1)
+
+
+def inner_face(faces: Tensor, size: int) -> Tensor:
+    """ArcFace's crop (N, 3, size, size) of faces in the GPEN template (N, 3, S, S), RGB -1..1.
+
+    Raises:
+        InputError: `faces` is no batch of square RGB crops.
+    """
+    if faces.ndim != 4 or faces.shape[1] != 3 or faces.shape[2] != faces.shape[3]:
+        raise InputError(f"Identity takes faces (N, 3, S, S), not {tuple(faces.shape)}.")
+    side = faces.shape[-1]
+    rim = round(side * _PADDING)
+    inner = faces[..., rim : side - rim, rim : side - rim].clamp(-1, 1)
+    return F.interpolate(inner, (size, size), mode="bilinear", antialias=True)
 
 
 def load_sface(path: str | Path | None = None) -> SFace:

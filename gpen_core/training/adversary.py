@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..dataset import regions
-from ..networks import GPENConfig
 from ..networks.discriminator import (
     PatchDiscriminators,
     RegionDiscriminators,
@@ -103,11 +102,7 @@ class Adversary(nn.Module):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         options, losses = config.discriminators, config.losses
-        shape = config.model.shape()
-        if options.narrow is not None:
-            shape = GPENConfig.create(
-                config.model.size, options.narrow, config.model.channel_multiplier
-            )
+        shape = config.model.judge(options.narrow)
         whole = losses.adversarial > 0
         self.style = StyleDiscriminator(shape) if options.style and whole else None
         self.patch = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..files import remove_torn, replacing
 from ..models.read import read_tensors
-from ..networks import GPEN
+from ..networks.gpen_v2 import GPENv2Config
+from .second import Restorer
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{8})\.pt")
@@ -52,20 +54,31 @@ def load_last(folder: Path) -> dict[str, object] | None:
     return state
 
 
-def export(path: Path, net: GPEN, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def export(path: Path, net: Restorer, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write `state` in float16 as safetensors, atomically, with what a loader wants to know."""
     config = net.config
     half = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
+    second = isinstance(config, GPENv2Config)
     described = {
-        "architecture": "gpen-v1",
+        "architecture": "gpen-v2" if second else "gpen-v1",
         "input_size": str(config.in_size),
         "output_size": str(config.out_size),
         "template": "gpen",
+        **({"args": json.dumps(_arguments(config))} if isinstance(config, GPENv2Config) else {}),
         **metadata,
     }
     with replacing(path) as scratch:
         save_file(half, scratch, metadata=described)
     log.info("exported %s (%.1f MB)", path, path.stat().st_size / 1e6)
+
+
+def _arguments(config: GPENv2Config) -> dict[str, object]:
+    """What a v2.0 file says of itself; shapes do not tell at which size its encoder looks."""
+    return {
+        "input_resolution": config.in_size,
+        "output_resolution": config.out_size,
+        "version": f"GPEN-BFR-v2.0-{config.out_size}",
+    }
 
 
 def _all(folder: Path) -> list[Path]:

@@ -60,6 +60,8 @@ class TrainConfig(Section):
     accumulate: int = Field(default=1, ge=1)
     """Passes summed into one step."""
     seed: int = Field(default=0, ge=0)
+    task: Literal["restore", "colorize", "inpaint"] = "restore"
+    """What is learned: restoring, coloring gray faces, or filling holes that are painted white."""
     jitter: Jitter = Jitter()
     losses: Losses = Losses()
     backbones: Backbones = Backbones()
@@ -105,6 +107,7 @@ class TrainConfig(Section):
             weights=self.data.weights,
             jitter=self.jitter.value(),
             factors={"eyes": self.losses.eyes, "mouth": self.losses.mouth},
+            task=self.task,
         )
 
 
@@ -132,7 +135,7 @@ def read_config(path: str | Path) -> TrainConfig:
         raise InputError(f"The training config {path} must be a YAML mapping of options.")
     try:
         config = TrainConfig.model_validate(content)
-        config.model.shape()
+        config.model.second() if config.model.architecture == "v2" else config.model.shape()
     except ValidationError as error:
         raise InputError(f"The training config {path} is wrong at {_first(error)}") from error
     return _absolute(config, path.parent.resolve())
@@ -156,7 +159,7 @@ def _absolute(config: TrainConfig, folder: Path) -> TrainConfig:
         "output": folder / config.output,
         "data": moved(config.data, "root"),
         "model": moved(config.model, "start_from", "grow_from"),
-        "backbones": moved(config.backbones, "vgg", "sface"),
+        "backbones": moved(config.backbones, "vgg", "sface", "vgg19", "arcface"),
     }
     if config.export is not None:
         changes["export"] = moved(config.export, "path")

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..dataset.regions import centers
+from ..perception.arcface import load_arcface
 from ..perception.lpips import LPIPS, load_lpips
 from ..perception.sface import load_sface
+from ..perception.vgg19 import VGG19, load_vgg19
 from .config import Backbones, Losses
 
 _LEAST_MEAN = 1e-6
@@ -64,8 +66,14 @@ class PerceptualLosses(nn.Module):
     def __init__(self, losses: Losses, backbones: Backbones) -> None:
         super().__init__()
         self.losses = losses
-        self.lpips: LPIPS | None = load_lpips(backbones.vgg) if losses.needs_vgg else None
-        self.identity: nn.Module | None = load_sface(backbones.sface) if losses.identity else None
+        own_vgg = losses.perceptual > 0 and backbones.perceptual == "vgg19"
+        self.vgg19: VGG19 | None = None
+        if own_vgg:
+            file, digest = backbones.vgg19, backbones.vgg19_sha256
+            self.vgg19 = load_vgg19(backbones.layers, file, digest)
+        needs_lpips = losses.lpips > 0 or (losses.perceptual > 0 and not own_vgg)
+        self.lpips: LPIPS | None = load_lpips(backbones.vgg) if needs_lpips else None
+        self.identity: nn.Module | None = _identity(backbones) if losses.identity else None
         for convolution in self.modules():
             if isinstance(convolution, nn.Conv2d):  # a sixth faster on a CPU
                 weight = convolution.weight.data
@@ -86,9 +94,12 @@ class PerceptualLosses(nn.Module):
         found = {}
         if self.identity is not None:
             found["identity"] = self.losses.identity * identity_loss(self.identity, restored, truth)
-        if self.lpips is not None:
+        if self.lpips is not None or self.vgg19 is not None:
             crops = [self._crop(picture, corners) for picture in (restored, truth)]
-            found |= self._vgg_losses(self.lpips, *crops)
+            if self.vgg19 is not None:
+                found["perceptual"] = self._vgg19_loss(self.vgg19, *crops)
+            if self.lpips is not None:
+                found |= self._vgg_losses(self.lpips, *crops)
         return {name: self.losses.perceptual_every * value for name, value in found.items()}
 
     def looks(self, step: int) -> bool:
@@ -119,6 +130,14 @@ class PerceptualLosses(nn.Module):
             pictures = torch.stack([one[:, y : y + side, x : x + side] for one, (x, y) in squares])
         return pictures.contiguous(memory_format=torch.channels_last)
 
+    def _vgg19_loss(self, net: VGG19, restored: Tensor, truth: Tensor) -> Tensor:
+        """The mean over the layers."""
+        with torch.no_grad():
+            wanted = net(truth)
+        pairs = zip(net(restored), wanted, strict=True)
+        parts = [relative_l1(features, theirs) for features, theirs in pairs]
+        return self.losses.perceptual * torch.stack(parts).mean()
+
     def _vgg_losses(self, lpips: LPIPS, restored: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """One pass of the VGG serves both losses; without LPIPS it stops at relu2_2."""
         depth = len(lpips.weights) if self.losses.lpips else _RELU2_2 + 1
@@ -126,12 +145,18 @@ class PerceptualLosses(nn.Module):
             wanted = lpips.vgg(truth, depth)
         features = lpips.vgg(restored, depth)
         found = {}
-        if self.losses.perceptual:
+        if self.losses.perceptual and self.vgg19 is None:
             difference = relative_l1(features[_RELU2_2], wanted[_RELU2_2])
             found["perceptual"] = self.losses.perceptual * difference
         if self.losses.lpips:
             found["lpips"] = self.losses.lpips * lpips.distance(features, wanted).mean()
         return found
+
+
+def _identity(backbones: Backbones) -> nn.Module:
+    if backbones.identity == "arcface":
+        return load_arcface(backbones.arcface, backbones.arcface_sha256)
+    return load_sface(backbones.sface)
 
 
 def relative_l1(features: Tensor, wanted: Tensor) -> Tensor:

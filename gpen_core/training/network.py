@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,15 +11,17 @@ import torch
 from ..errors import CheckpointError
 from ..models.load import read_model
 from ..networks import GPEN, GPENConfig
+from ..networks.gpen_v2 import GPENv2
 from .config import Network
 from .growth import grow
+from .second import Restorer, grow_second, start_second
 from .start import start_as_identity
 from .widening import widen
 
 log = logging.getLogger(__name__)
 
 
-def new_network(options: Network, seed: int) -> GPEN:
+def new_network(options: Network, seed: int) -> Restorer:
     """The network of a run at step 0, float32 on the CPU, in training mode.
 
     Raises:
@@ -30,6 +33,13 @@ def new_network(options: Network, seed: int) -> GPEN:
         torch.manual_seed(seed)
         net = _make(options)
     return net.train().requires_grad_(True)
+
+
+def empty_network(options: Network) -> Restorer:
+    """A network of the shape asked for, in training mode, for weights to be loaded into."""
+    if options.architecture == "v2":
+        return GPENv2(options.second()).train()
+    return GPEN(options.shape()).train()
 
 
 def read_generator(path: Path) -> GPEN:
@@ -47,7 +57,9 @@ def read_generator(path: Path) -> GPEN:
     return plain
 
 
-def _make(options: Network) -> GPEN:
+def _make(options: Network) -> Restorer:
+    if options.architecture == "v2":
+        return _make_second(options)
     shape = options.shape()
     if options.grow_from is not None:
         return _grown(options.grow_from, shape, options.detail)
@@ -67,6 +79,26 @@ def _make(options: Network) -> GPEN:
     net = GPEN(shape)
     if options.start == "identity":
         start_as_identity(net)
+    return net
+
+
+def _make_second(options: Network) -> GPENv2:
+    shape = options.second()
+    path = options.grow_from or options.start_from
+    if path is None:
+        return start_second(shape)
+    net = read_model(path).network
+    if not isinstance(net, GPENv2):
+        raise CheckpointError(f"{path} is not a GPEN v2.0 network; set model.architecture to v1.")
+    if options.grow_from is not None:
+        log.info("growing %s to %d px", path, shape.out_size)
+        net = grow_second(net, shape.widths[-1])
+    if replace(net.config, in_size_stated=True) != shape:
+        raise CheckpointError(
+            f"{path} has stages {net.config.stages} and blocks of {net.config.widths} channels for "
+            f"{net.config.in_size} px, but this config asks for {shape.stages}, {shape.widths} and "
+            f"{shape.in_size} px; set depth, width, size or encoder_size of model."
+        )
     return net
 
 

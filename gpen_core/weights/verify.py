@@ -133,7 +133,12 @@ def _expected(entry: Entry, path: Path) -> tuple[str, ...]:
 
 
 def pinned(path: Path) -> str | None:
-    """The hash remembered for a file when it was first used."""
+    """The hash remembered for a file when it was first used.
+
+    Example:
+        >>> pinned(Path("no-such-folder", "a.pth")) is None
+        True
+    """
     value = _read_pins(path.parent).get(path.name)
     return value if isinstance(value, str) else None
 
@@ -143,6 +148,13 @@ def pin(path: Path, digest: str) -> None:
 
     Raises:
         InputError, OSError: the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pin(Path(folder, "a.pth"), 64 * "0")
+        ...     pinned(Path(folder, "a.pth")) == 64 * "0"
+        True
     """
     with locked(path.with_name(PINS), patience=60):
         pins = {**_read_pins(path.parent), path.name: digest}

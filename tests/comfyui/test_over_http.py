@@ -78,6 +78,9 @@ def test_the_host_lists_the_nodes(server):
         "GPEN_SelectPerson": "Select Person",
         "GPEN_RestoreFaces": "Restore Faces",
         "GPEN_PasteFaces": "Paste Back",
+        "GPEN_ColorizeFaces": "Colorize Faces",
+        "GPEN_InpaintFaces": "Inpaint Faces",
+        "GPEN_FaceFromMap": "Face from Map",
         "GPEN_DegradeImage": "Degrade Image",
     }
     files = info["GPEN_LoadModel"]["input"]["required"]["file"][1]["options"]

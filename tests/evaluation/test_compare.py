@@ -291,3 +291,27 @@ def test_a_torn_picture_is_named(tmp_path):
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     with pytest.raises(InputError, match=r"torn\.png"):
         cut(Choice(tmp_path).faces(), 64)
+
+
+@pytest.mark.parametrize("task", ["colorize", "inpaint"])
+def test_other_tasks_are_measured_as_they_are_posed(small_model, training_faces, task):
+    faces = Choice(training_faces, limit=3).faces()
+    measures = find_metrics(["psnr"], 64).measures
+    model = small_model.as_task(task)
+    figures = compare(model, faces, measures, Options(("mild",), shown=1))
+    nothing = compare(small_model, faces, measures, Options(("mild",))).values["mild"][NOTHING]
+    [picture] = figures.shown
+    degraded, made = picture.pairs["mild"]
+    assert float(figures.values["mild"][NOTHING]["psnr"].mean()) < float(nothing["psnr"].mean())
+    if task == "colorize":
+        assert torch.equal(degraded[0], degraded[2]) and not torch.equal(made[0], made[2])
+    else:
+        kept = (degraded != 1).any(dim=0)
+        assert torch.allclose(made[:, kept], degraded[:, kept], atol=1e-6)
+
+
+def test_a_painter_is_not_measured_on_faces(small_model, training_faces):
+    faces = Choice(training_faces, limit=1).faces()
+    measures = find_metrics(["psnr"], 64).measures
+    with pytest.raises(InputError, match="is a model to paint, which cannot be measured"):
+        compare(small_model.as_task("paint"), faces, measures, Options())

@@ -14,10 +14,10 @@ from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.align import align
 from gpen_core.faces.detect import detect, load_detector
 from gpen_core.faces.found import Faces
-from gpen_core.faces.restore import fit, restore, restore_crops
+from gpen_core.faces.restore import restore, restore_crops
 from gpen_core.hooks import Hooks, Recording
 from gpen_core.images.fade import Fade
-from gpen_core.images.layouts import from_network, to_network
+from gpen_core.images.layouts import fit, from_network, to_network
 from gpen_core.images.monochrome import Tone
 from gpen_core.memory.shortage import is_out_of_memory
 from gpen_core.models.load import build_model
@@ -136,6 +136,7 @@ class Limited:
         self.model, self.faces, self.device = model, faces, torch.device(device)
         self.seen: list[int] = []
         self.precision = "fp32"
+        self.task = "restore"
 
     input_size = output_size = 64
 

@@ -224,7 +224,57 @@ def test_another_format_takes_its_own_codec(make_film, look, tmp_path, run):
     report = restore_film(source, tmp_path / "out.webm", run)
     found = look(tmp_path / "out.webm")
     assert (found["codec"], found["times"]) == ("vp9", look(source)["times"])
-    assert report.events == ["A .webm file cannot hold h264; the film is encoded as vp9."]
+    assert report.events == ["h264 cannot be written here; the film is encoded as vp9."]
+
+
+@pytest.mark.parametrize(
+    "name, codec, pixel_format, written",
+    [
+        ("a.mov", "qtrle", "argb", "qtrle"),
+        ("a.mov", "png", "rgba", "png"),
+        ("a.avi", "huffyuv", "rgb24", "huffyuv"),
+        ("a.avi", "utvideo", "gbrap", "utvideo"),
+        ("a.avi", "rawvideo", "yuyv422", "ffv1"),
+        ("a.avi", "rawvideo", "monow", "ffv1"),
+        ("a.mov", "v210", "yuv422p10le", "hevc"),
+        ("a.avi", "flv1", "yuv420p", "h264"),
+        ("a.wmv", "wmv2", "yuv420p", "h264"),
+        ("a.avi", "cinepak", "rgb24", "h264"),
+    ],
+)
+def test_every_codec_becomes_one_that_can_be_written(
+    make_film, look, samples, tmp_path, run, name, codec, pixel_format, written
+):
+    source = make_film(name, count=6, codec=codec, pixel_format=pixel_format, sound=0)
+    restore_film(source, tmp_path / name, run)
+    found = look(tmp_path / name)
+    assert (found["codec"], len(found["times"])) == (written, 6)
+    if written in ("qtrle", "png", "huffyuv", "utvideo"):
+        pairs = zip(samples(source), samples(tmp_path / name), strict=True)
+        for one, other in pairs:
+            assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_mpeg_2_has_rates_of_its_own(tmp_path, run):
+    source = tmp_path / "film.mpg"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for i in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 8 * i, np.uint8), "rgb24")
+            frame.pts = i
+            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode())
+    assert restore_film(source, tmp_path / "out.mpg", run).frames == 12
+    with av.open(str(tmp_path / "out.mpg")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg2video"
+        assert len(list(container.decode(video=0))) == 12
+
+
+def test_the_film_itself_is_not_replaced(make_film, tmp_path, run):
+    source = make_film("film.mkv")
+    with pytest.raises(InputError, match="is the film itself"):
+        restore_film(source, source, run)
 
 
 def pixels_of(path):

@@ -178,3 +178,24 @@ def test_validation_says_what_the_networks_say(looking, write_config):
     assert measured["lpips"].abs().max() < 1e-5
     assert measured["identity"].min() == pytest.approx(1, abs=1e-5)
     assert metrics["lpips"] > 0.01 and metrics["identity"] < 1
+
+
+def test_identity_may_look_through_a_network_of_the_users(tmp_path, recognition_graph):
+    graph = recognition_graph(tmp_path / "arcface.onnx")
+    weights = options(identity=0.5)
+    backbones = config_module.Backbones(identity="arcface", arcface=graph)
+    losses = perceptual.PerceptualLosses(weights, backbones)
+    truth = torch.rand(2, 3, 64, 64) * 2 - 1
+    restored = (truth * 0.5).requires_grad_(True)
+    found = losses(restored, truth, [(0, 0), (0, 0)])
+    assert found.keys() == {"identity"} and 0 < float(found["identity"].detach()) < 1
+    found["identity"].backward()
+    assert restored.grad is not None and float(restored.grad.abs().sum()) > 0
+    assert float(losses(truth, truth, [(0, 0), (0, 0)])["identity"]) < 1e-4
+
+
+def test_layers_are_those_of_a_vgg19():
+    with pytest.raises(ValueError, match="layers are those of perceptual: vgg19"):
+        config_module.Backbones(layers=("relu3_1",))
+    with pytest.raises(ValueError, match="VGG-19 has no layer 'relu9_1'"):
+        config_module.Backbones(perceptual="vgg19", layers=("relu9_1",))

@@ -22,6 +22,7 @@ from gpen_core.cli.app import run as gpen
 from gpen_core.dataset import sources
 from gpen_core.dataset.degradation import PRESETS, Degradation
 from gpen_core.errors import CheckpointError, GPENError, InputError
+from gpen_core.models.load import load_model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.training import train
 
@@ -59,6 +60,20 @@ def test_the_loss_falls(write_config):
     values = logged(train(write_config(model=model, steps=30)), "loss")
     assert len(values) == 30
     assert np.mean(values[-5:]) < 0.85 * np.mean(values[:5])
+
+
+@pytest.mark.parametrize("task", ["colorize", "inpaint"])
+def test_other_tasks_are_learned_and_written_into_the_model(write_config, tmp_path, task):
+    model = tmp_path / "trained.safetensors"
+    export = {"path": str(model), "every_minutes": 99}
+    path = write_config(task, task=task, steps=8, export=export, validate_every=8)
+    folder = train(path)
+    with safe_open(model, "pt") as file:
+        assert file.metadata()["task"] == task
+    values = logged(folder, "psnr")
+    assert len(values) == 1 and math.isfinite(values[0])
+    assert logged(folder, "psnr_degraded")[0] < 60, "the task leaves something to do"
+    assert load_model(model).task == task
 
 
 def same(ours: object, theirs: object) -> bool:
