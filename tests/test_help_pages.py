@@ -41,6 +41,7 @@ _NODES = {
     "GPEN_RestoreImage": "restore_image",
     "GPEN_RestoreVideo": "restore_video",
     "GPEN_SelectFaces": "select",
+    "GPEN_SelectPerson": "select_person",
     "GPEN_TrackFaces": "track",
 }
 

@@ -40,6 +40,11 @@ def find_inputs(patterns: Sequence[str], *, recursive: bool = False) -> Inputs:
 
     Raises:
         InputError: a name matches nothing, or a folder holds no picture.
+
+    Example:
+        >>> find_inputs(["no-such-picture.jpg"])
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: no-such-picture.jpg: nothing of this name was found; check ...
     """
     found, known = Inputs(), set[Path]()
     for pattern in patterns:

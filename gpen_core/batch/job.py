@@ -14,13 +14,15 @@ import torch
 from ..errors import GPENError, InputError
 from ..faces.paste import Surface
 from ..films.formats import is_film
-from ..hooks import Recording
+from ..hooks import Hooks, Recording
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import read_picture
 from ..images.write import check_size, check_writable, write_picture
 from ..options import FilmOptions
-from ..run import Restored, Run
+from ..run import Found, Restored, Run
+from ..text import counted
+from .choices import Choices, Chosen
 from .companions import Companions, read_mask
 from .crops import check_crops, save_crops
 from .film import restore_one_film
@@ -50,6 +52,7 @@ class Job:
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
         film: how films are written; None: they are refused.
         crops: by each result's file, what the files of its faces' crops are named after.
+        choices: which faces of each picture are restored; None: all that are selected.
 
     Example:
         >>> import tempfile
@@ -72,6 +75,7 @@ class Job:
     quality: int | None = None
     film: FilmOptions | None = field(default_factory=FilmOptions)
     crops: Mapping[Path, Path] = field(default_factory=dict)
+    choices: Choices | None = None
 
     @classmethod
     def plan(
@@ -208,7 +212,8 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     outcome.size = [picture.size[1], picture.size[0]]
     _check_size(job, run, task, picture)
     outcome.seconds["read"] = time.perf_counter() - start
-    result = _run(job, run, source, picture)
+    narrow = None if job.choices is None else _narrowing(job.choices.of(source), told)
+    result = _run(job, run, (source, picture), narrow)
     outcome.faces = result.report.faces
     told.events += result.report.events
     outcome.seconds |= result.report.seconds
@@ -245,7 +250,22 @@ def _check_size(job: Job, run: Run, task: tuple[Path, Path], picture: Picture) -
         check_size(sibling(target, COMPARE), height, 2 * width)
 
 
-def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
+def _narrowing(chosen: Chosen, hooks: Hooks) -> Callable[[Found], Found]:
+    """Leaves out what was not chosen in a picture, and says what is not found again."""
+
+    def narrow(found: Found) -> Found:
+        found, missing = chosen.applied(found)
+        if missing:
+            hooks.event(f"{counted(missing, 'chosen face')} not found again.")
+        return found
+
+    return narrow
+
+
+def _run(
+    job: Job, run: Run, read: tuple[Path, Picture], narrow: Callable[[Found], Found] | None
+) -> Restored:
+    source, picture = read
     images = picture.pixels[None]
     background, mask = job.background, job.user_mask
     if job.aligned:
@@ -256,7 +276,8 @@ def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
             images,
             None if background is None else read_picture(background.of(source)).pixels[None],
             None if mask is None else read_mask(mask.of(source)),
-        )
+        ),
+        narrow=narrow,
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import PurePath
 
 from ..errors import GPENError
 from ..faces.holes import UNTOUCHED
-from ..faces.sharp import REASON as SHARPER
 from ..files import shown
 from ..memory.allowance import shortage
 from ..memory.shortage import is_out_of_memory
@@ -26,12 +25,11 @@ def status_of(report: Report, source: PurePath) -> str:
     """
     if report.restored:
         return "restored"
-    reasons = {face.reason for face in report.faces if face.index is not None}
     why = "no face was selected" if report.found else "no face was found"
-    if UNTOUCHED in reasons:
+    if UNTOUCHED in report.why_left:
         why = "the mask touches no face"
-    elif SHARPER in reasons:
-        why = f"its faces are left as they are ({SHARPER})"
+    elif report.why_left:
+        why = f"its faces are left as they are ({report.why_left})"
     log.warning("%s: %s; the picture is unchanged.", shown(source), why)
     return "unchanged"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from ..memory.process import return_freed_memory
 from ..options import DETECTORS, PRECISIONS, FilmOptions, MaskOptions, Options, default_of
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag
 from .console import bars, say, sentence, terminating
+from .people import with_people
 
 if TYPE_CHECKING:
     from ..batch.job import Job
@@ -125,11 +127,15 @@ class Special:
         mask: file or folder of masks, and the option that named it.
         film: how films are written; None: this command takes none.
         size: face size in pixels that the model has to have.
+        people: names of pictures of the person who alone is restored, and of people who are not.
+        choices: file of faces chosen on a page.
     """
 
     mask: tuple[Path, str] | None = None
     film: FilmOptions | None = None
     size: int | None = None
+    people: tuple[Sequence[str], Sequence[str]] = ((), ())
+    choices: Path | None = None
 
 
 def do(work: Work, options: Options, special: Special) -> None:
@@ -139,6 +145,7 @@ def do(work: Work, options: Options, special: Special) -> None:
         InputError: before any work, where it cannot be done as asked.
         typer.Exit: at the end, with the exit code.
     """
+    from ..batch.choices import Choices
     from ..batch.companions import Companions
     from ..batch.job import Job, plan_only
     from ..batch.outcome import exit_code, write_report
@@ -167,6 +174,7 @@ def do(work: Work, options: Options, special: Special) -> None:
         skip_existing=work.skip_existing,
         quality=work.quality,
         film=special.film,
+        choices=special.choices and Choices.read(special.choices),
     )
     for path, reason in job.skipped:
         say(f"Skipped: {shown(path)} ({reason})")
@@ -177,6 +185,7 @@ def do(work: Work, options: Options, special: Special) -> None:
     run = Run(_tools(work, options), replace(options, keep_crops=work.save_crops is not None))
     run.check_task()
     _check_size(run.tools, special.size)
+    run.tools = with_people(run.tools, options, special.people, work.device)
     outcomes: list[Outcome] = []
     with terminating():
         try:

@@ -29,6 +29,7 @@ from ..images.fade import Fade
 from ..images.monochrome import Tone
 from ..run import Run
 from .film import time_of
+from .judge import Judge, Verdict
 from .section import Section
 from .thumbnail import thumbnails
 from .watch import Watch
@@ -47,6 +48,7 @@ _PLAIN = (
     "thumbnails",
     "remarks",
 )
+_UNKNOWN = Verdict()
 
 T = TypeVar("T")
 
@@ -86,6 +88,7 @@ class Survey:
         rotation: degrees counterclockwise by which frames are shown.
         thumbnails: of each track a small JPEG, as base64.
         remarks: a sentence each.
+        verdicts: on the tracks, by number.
 
     Example:
         >>> Survey([0, 40, 80]).has_faces(1)
@@ -105,12 +108,25 @@ class Survey:
     rotation: int = 0
     thumbnails: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def verdict(self, track: Track) -> Verdict:
+        """What was decided on a track."""
+        return self.verdicts[track.number] if self.verdicts else _UNKNOWN
 
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
         scene = self._scene(frame)
         faces = Faces.empty([size], [scene.tone]).with_(fades=(scene.fade,))
-        return faces_at(frame, self._chosen, faces)
+        return self._with_quality(faces_at(frame, self._chosen, faces))
+
+    def _with_quality(self, faces: Faces) -> Faces:
+        """That of their tracks; none unless it is known of all."""
+        numbers = [] if faces.tracks is None else faces.tracks.tolist()
+        known = [self.verdicts[number].quality for number in numbers if self.verdicts]
+        if not known or None in known:
+            return faces
+        return faces.with_(quality=torch.tensor(known))
 
     def has_faces(self, frame: int) -> bool:
         """Whether a face is to be restored in a frame."""
@@ -137,6 +153,7 @@ class Survey:
             }
             for one in self.tracks
         ]
+        content["verdicts"] = [asdict(one) for one in self.verdicts]
         content["scenes"] = [
             {
                 "first": one.first,
@@ -162,6 +179,7 @@ class Survey:
             )
             for one in content["tracks"]
         ]
+        content["verdicts"] = [Verdict(**one) for one in content["verdicts"]]
         content["scenes"] = [
             Scene(
                 one["first"],
@@ -195,8 +213,12 @@ def survey(section: Section, run: Run) -> Survey:
     """
     options, film = run.options, section.film
 
-    def find(images: Tensor) -> Faces:
-        return detect(images, run.detector, options.detect, run.hooks)
+    judge = Judge(run)
+
+    def find(index: int, images: Tensor) -> Faces:
+        faces = detect(images, run.detector, options.detect, run.hooks)
+        judge.look(index, images, faces)
+        return faces
 
     watch = Watch(find, options.track.detect_every)
     times, keys, kinds, rotation = list[int](), list[int](), Counter[str](), 0
@@ -212,6 +234,7 @@ def survey(section: Section, run: Run) -> Survey:
     watch.finish()
     found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
     found, kept = chosen_tracks(found, options.select, watch.size)
+    verdicts = [judge.verdict(one) for one in found]
     if section.end is not None:
         duration = section.end - times[-1]
     return Survey(
@@ -221,7 +244,8 @@ def survey(section: Section, run: Run) -> Survey:
         keys=keys,
         cuts=watch.cuts,
         tracks=found,
-        kept=kept,
+        kept=[number for number in kept if verdicts[number].reason is None],
+        verdicts=verdicts,
         scenes=_scenes(watch),
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
