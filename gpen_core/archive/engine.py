@@ -109,6 +109,7 @@ def session(crew: Crew) -> Iterator[Any]:
         # its own tasks; here the number is ours.
         with _chatter_held_back():
             ray.init(
+                address="local",  # whatever cluster is found here, too
                 num_cpus=int(max(crew.workers, 1) * crew.cpus) + 2,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE,
