@@ -24,7 +24,10 @@ from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
 from .faces.found import Faces
 from .faces.given import Given, given_faces
+from .faces.look import covered_share, looked_at, without_pixels
 from .faces.mask import crop_masks
+from .faces.mesh import Mesher, load_mesh
+from .faces.occlusion import OcclusionFinder, load_occlusion
 from .faces.parse import Parser
 from .faces.paste import Canvas, Surface
 from .faces.restore import at_once, restore
@@ -55,6 +58,8 @@ class Tools:
         model: restores; from `load_model`.
         detector: finds faces; the embedded one by default.
         parser: labels faces, for the parsing mask.
+        mesher: finds outlines, for the face mask and parts; the embedded one by default.
+        occlusion: sees what is in front of faces; the embedded one by default.
 
     Example:
         >>> Tools(detector=load_detector("mtcnn")).model is None
@@ -64,6 +69,8 @@ class Tools:
     model: Model | None = None
     detector: Detector | None = None
     parser: Parser | None = None
+    mesher: Mesher | None = None
+    occlusion: OcclusionFinder | None = None
 
 
 @dataclass(frozen=True)
@@ -221,20 +228,22 @@ class Run:
         run.say_softer(found.faces)
         with report.stage("paste"):
             canvas = run.canvas(source)
-        parts = [found.faces.take([])]
+        parts, covered = [found.faces.take([])], list[float]()
         for part in run.parts(found.faces):
             with report.stage("align"):
                 part = run.align(source.images, part)
             with report.stage("restore"):
                 part = run.restore(part)
             with report.stage("mask"):
+                part = run.look(part)
                 masks = run.masks(part)
             with report.stage("paste"):
                 run.paste(canvas, part, masks)
-            keep = self.options.keep_crops
-            parts.append(part if keep else part.with_(crops=None, restored=None))
+            covered += covered_share(part)
+            parts.append(part if self.options.keep_crops else without_pixels(part))
         report.events = run.hooks.events
         faces = Faces.merge(parts)
+        report.tell_covered(found.chosen, covered)
         return Restored(canvas.images, canvas.mask, faces, report, found.indices)
 
     def crops(self, images: Tensor, *, check: bool = True) -> Restored:
@@ -263,7 +272,9 @@ class Run:
 
     def _reporting(self) -> _ReportingRun:
         """This run with hooks that keep what they are told."""
-        tools = replace(self.tools, detector=self.detector)
+        tools = replace(
+            self.tools, detector=self.detector, mesher=self.mesher, occlusion=self.occlusion
+        )
         return _ReportingRun(tools, self.options, Recording(self.hooks))
 
     # --- the single steps --------------------------------------------------------------------
@@ -320,8 +331,15 @@ class Run:
             lambda: restore(faces, self.model, self.options.restore, self.hooks),
         )
 
+    def look(self, faces: Faces) -> Faces:
+        """Aligned faces with what the masks ask for: their outlines, what is in front of them."""
+        return self._with_memory(
+            "looking at faces",
+            lambda: looked_at(faces, self.mesher, self.occlusion, self.hooks),
+        )
+
     def masks(self, faces: Faces) -> Tensor:
-        """(N, 1, T, T) 0..1: how much of each crop is pasted."""
+        """(N, 1, T, T) 0..1: how much of each crop is pasted; of faces that were looked at."""
         return self._with_memory(
             "making masks",
             lambda: crop_masks(faces, self.options.mask, self.tools.parser, self.hooks),
@@ -369,6 +387,20 @@ class Run:
             return self.tools.detector
         model = self.tools.model
         return load_detector("mtcnn", device="cpu" if model is None else str(model.device))
+
+    @cached_property
+    def mesher(self) -> Mesher | None:
+        """What finds outlines, where the options need it: the one given, or the embedded one."""
+        if not self.options.mask.needs_mesh:
+            return None
+        return self.tools.mesher or load_mesh()
+
+    @cached_property
+    def occlusion(self) -> OcclusionFinder | None:
+        """What sees things in front, where it is wanted: the one given, or the embedded one."""
+        if not self.options.mask.occlusion:
+            return None
+        return self.tools.occlusion or load_occlusion()
 
     @property
     def template(self) -> str:

@@ -69,6 +69,8 @@ class RestoreImage(io.ComfyNode):
                 later(widgets.rotations()),
                 later(widgets.skip_sharp()),
                 later(widgets.grain()),
+                later(widgets.occlusion()),
+                later(widgets.parts()),
                 widgets.user_mask(),
             ],
             outputs=[
@@ -119,8 +121,11 @@ class RestoreImage(io.ComfyNode):
         tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
         hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
         pieces: list[Tensor] = []
+        first: list[Faces] = []  # those of the frames that the preview shows
 
         def seen(faces: Faces) -> None:
+            if not first:
+                first.append(faces.with_(restored=None))
             if len(faces):
                 pieces.append(crops.to_image(faces.restored))
 
@@ -132,7 +137,9 @@ class RestoreImage(io.ComfyNode):
             result.report.restored,
             torch.cat(pieces) if pieces else black,
             boxes.to_mask(result.faces),
-            ui=preview.shown(_told(cls, result), preview.of_report(image, result.report.faces)),
+            ui=preview.shown(
+                _told(cls, result), preview.of_report(image, result.report.faces, first[0])
+            ),
         )
 
 

@@ -54,6 +54,8 @@ class RestoreVideo(io.ComfyNode):
                 widgets.rotations(),
                 widgets.batch_size(),
                 later(widgets.gpen_model()),
+                later(widgets.occlusion()),
+                later(widgets.parts()),
             ],
             outputs=[
                 io.Video.Output(id="restored", display_name="VIDEO"),

@@ -231,6 +231,18 @@ def feather() -> io.Input:
     return advanced(of(MaskOptions, "feather"))
 
 
+def parts() -> io.Input:
+    return advanced(of(MaskOptions, "parts"))
+
+
+def grow() -> io.Input:
+    return advanced(of(MaskOptions, "grow"))
+
+
+def occlusion() -> io.Input:
+    return of(MaskOptions, "occlusion")
+
+
 def color_match() -> io.Input:
     return of(PasteOptions, "color_match")
 

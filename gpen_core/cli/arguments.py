@@ -13,7 +13,7 @@ import typer
 from ..options import Checked, Options, Spec, specs
 
 # Options that a command line takes as text.
-_AS_TEXT = {"keep", "exclude"}
+_AS_TEXT = {"keep", "exclude", "parts"}
 
 
 def spellings(name: str, *more: str) -> list[str]:

@@ -233,6 +233,9 @@ def _refuse_without_effect(options: Options) -> None:
     excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
     if excludes and options.mask.mask != "parsing":
         raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
+    grows = options.mask.grow != default_of(MaskOptions, "grow")
+    if grows and not options.mask.needs_mesh:
+        raise InputError("--grow only works with --mask face or --parts; add one of them.")
 
 
 def _refuse_both(given: bool, first: str, second: str) -> None:

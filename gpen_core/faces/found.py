@@ -42,6 +42,8 @@ _PER_FACE = (
     "crops",
     "restored",
     "alpha",
+    "outlines",
+    "covered",
 )
 
 
@@ -71,6 +73,10 @@ class Faces:
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
         alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
             None for all of it.
+        outlines: (N, 468, 2) float, the points of `faces.mesh` as shares of the crop's side, set
+            where a mask needs them.
+        covered: (N, 1, P, P) float 0..1, where something is in front of the face, set where
+            `occlusion` asks for it.
 
     Example:
         >>> faces = Faces(
@@ -98,6 +104,8 @@ class Faces:
     crops: Tensor | None = None
     restored: Tensor | None = None
     alpha: Tensor | None = None
+    outlines: Tensor | None = None
+    covered: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

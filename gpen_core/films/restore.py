@@ -377,6 +377,7 @@ class _PartMaker:
             yield from group
             return
         restored = self.run.restore(Faces.concat([shot.faces for shot in group]))
+        restored = self.run.look(restored)
         for place, shot in enumerate(group):
             yield replace(shot, faces=restored.of_images(slice(place, place + 1)))
 
