@@ -414,6 +414,14 @@ class PasteOptions(Checked):
         high=1.0,
         step=0.05,
     )
+    sharpness_match: float = option(
+        0.0,
+        "Let the face become as soft as what lies around it toward its edge: 0 not at all, 1 "
+        "fully.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class PasteFaces(io.ComfyNode):
                 later(widgets.occlusion()),
                 later(widgets.parts()),
                 later(widgets.grow()),
+                later(widgets.sharpness_match()),
             ],
             outputs=[
                 io.Image.Output(id="pasted", display_name="IMAGE"),

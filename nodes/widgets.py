@@ -255,6 +255,10 @@ def grain() -> io.Input:
     return advanced(of(PasteOptions, "grain"))
 
 
+def sharpness_match() -> io.Input:
+    return advanced(of(PasteOptions, "sharpness_match"))
+
+
 def upscale() -> io.Input:
     tooltip = (
         f"{spec_of(PasteOptions, 'upscale').help} No effect if a background or an upscale model "

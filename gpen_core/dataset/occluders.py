@@ -6,6 +6,7 @@ its seed alone. `draw` has the things themselves; here they get light, a shadow 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,8 +79,8 @@ def occlude(face: Tensor, points: Tensor, kind: str, seed: int, other: Tensor) -
     if gray:
         picture = np.repeat(picture.mean(-1, keepdims=True), 3, -1)
     return Occluded(
-        torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).clamp(0, 1),
-        torch.from_numpy(covered)[None],
+        torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)).clamp(0, 1),
+        torch.from_numpy(covered.astype(np.float32))[None],
     )
 
 
@@ -107,8 +108,8 @@ def _lit(rng: Generator, picture: Array) -> Array:
         return picture
     size = len(picture)
     y, x = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
-    angle, at = rng.uniform(0, 2 * np.pi), rng.uniform(-0.3, 0.3)
-    edge = np.cos(angle) * x + np.sin(angle) * y - at
+    angle, at = rng.uniform(0, 2 * math.pi), rng.uniform(-0.3, 0.3)
+    edge = math.cos(angle) * x + math.sin(angle) * y - at
     edge = edge + rng.uniform(0, 0.1) * clouds(rng, size, int(rng.integers(2, 5)))
     share = 1 / (1 + np.exp(np.clip(edge / rng.uniform(0.005, 0.25), -30, 30)))
     return picture * (1 - share[..., None] * rng.uniform(0.15, 0.65))
@@ -127,15 +128,15 @@ def _over(
     rng: Generator, picture: Array, covered: Array, layer: Layer
 ) -> tuple[Array, Array]:
     """A layer in front of a picture, with the shadow that it throws."""
-    alpha = layer.alpha
+    alpha = layer.alpha.astype(np.float32, copy=False)
     soft = rng.uniform(0.3, 1.2)
     if layer.shadow:
         picture = picture * (1 - _shadow(rng, alpha)[..., None])
     alpha = _blurred(alpha, soft)[..., None]
-    colors = layer.colors
+    colors = layer.colors.astype(np.float32, copy=False)
     if rng.random() < 0.6:  # the light of the picture falls on it too
-        light = picture[::8, ::8].mean() / 0.45
-        colors = colors * np.clip(light, 0.35, 1.5)
+        light = float(picture[::8, ::8].mean()) / 0.45
+        colors = colors * min(max(light, 0.35), 1.5)
     picture = picture * (1 - alpha) + colors.clip(0, 1) * alpha
     counted = np.clip((alpha[..., 0] - _OPAQUE) / (1 - 2 * _OPAQUE), 0, 1)
     return picture, np.maximum(covered, counted)

@@ -98,13 +98,15 @@ class Rod:
 
     def place(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
         """Distance from the edge (below 0: inside), 0..1 from axis to edge, and its direction."""
-        along = self.end - self.start
-        length = float(along @ along) + 1e-6
-        dx, dy = x - self.start[0], y - self.start[1]
-        share = ((dx * along[0] + dy * along[1]) / length).clip(0, 1)
-        dx, dy = dx - share * along[0], dy - share * along[1]
+        # Plain numbers, which leave float32 as it is.
+        (x0, y0), (x1, y1) = (map(float, end) for end in (self.start, self.end))
+        first, last = map(float, self.radii)
+        across, down = x1 - x0, y1 - y0
+        dx, dy = x - x0, y - y0
+        share = ((dx * across + dy * down) / (across**2 + down**2 + 1e-6)).clip(0, 1)
+        dx, dy = dx - share * across, dy - share * down
         away = np.sqrt(dx * dx + dy * dy) + 1e-6
-        radius = self.radii[0] + share * (self.radii[1] - self.radii[0])
+        radius = first + share * (last - first)
         return away - radius, (away / radius).clip(0, 1), dx / away, dy / away
 
 
@@ -112,11 +114,13 @@ def rods(scene: Scene, parts: list[Rod], base: Array, gloss: float = 0.1) -> Lay
     """Rods lit from one side, each in front of the one before it."""
     rng, (x, y) = scene.rng, scene.grid()
     angle = rng.uniform(0, 2 * math.pi)
-    light = np.array([math.cos(angle), math.sin(angle)]) * rng.uniform(0.1, 0.7)
+    slant = rng.uniform(0.1, 0.7)
+    light = (math.cos(angle) * slant, math.sin(angle) * slant)
     ambient, crease = rng.uniform(0.45, 0.85), rng.uniform(0.05, 0.35)
     colors = np.empty((scene.size, scene.size, 3), np.float32)
     colors[:] = base
     alpha = np.zeros((scene.size, scene.size), np.float32)
+    base = base.astype(np.float32)
     for part in parts:
         window = part.window(scene.size)
         distance, away, nx, ny = part.place(x[window], y[window])

@@ -1,6 +1,7 @@
 """What is in front of a face: hands, hair, microphones, glasses, text, and so on.
 
-A small network of our own, trained on drawn things, see `weights/gpen-occlusion-128.md`.
+A small network of our own on the layers of the face mesh, trained on drawn things, see
+`weights/gpen-occlusion-128.md`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..models.device import copied
 from ..models.read import read_tensors
 from ..networks.occlusion import OcclusionNet
 from ..weights.locate import helper
+from .mesh import load_mesh
 
 FILE = "gpen-occlusion-128.safetensors"
 """Its weights, in `weights/`."""
@@ -87,12 +89,26 @@ def load_occlusion(device: torch.device | str = "cpu", path: Path | None = None)
         torch.Size([1, 1, 128, 128])
     """
     path = path or helper(FILE)
-    state = read_tensors(path)
     network = OcclusionNet()
+    load_trunk(network)
+    state = read_tensors(path)
     try:
-        network.load_state_dict(state, strict=True)  # type: ignore[arg-type]
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} does not hold the occlusion network; get {FILE} again."
-        ) from error
+        missing, unknown = network.load_state_dict(state, strict=False)  # type: ignore[arg-type]
+        fits = not unknown and all(name.startswith("trunk.") for name in missing)
+    except (RuntimeError, TypeError, AttributeError):
+        fits = False
+    if not fits:
+        raise CheckpointError(f"{path} does not hold the occlusion network; get {FILE} again.")
     return Occlusion(network, device)
+
+
+def load_trunk(network: OcclusionNet) -> None:
+    """Give a network the layers that it shares with the face mesh.
+
+    Raises:
+        MissingWeightsError: the project came without them.
+
+    Example:
+        >>> load_trunk(OcclusionNet())
+    """
+    network.trunk.load_state_dict(load_mesh().network.trunk.state_dict())

@@ -32,8 +32,8 @@ def steadied(window: Sequence[Faces], center: int) -> Faces:
         center: index of the one wanted.
 
     Returns:
-        Its faces with `restored` (N, 3, T, T) -1..1 averaged; the weight of a frame falls linearly
-        with its distance.
+        Its faces with `restored` (N, 3, T, T) -1..1 averaged, and `covered` where they have it; the
+        weight of a frame falls linearly with its distance.
 
     Example:
         >>> from gpen_core.faces.aligned import as_faces
@@ -49,23 +49,39 @@ def steadied(window: Sequence[Faces], center: int) -> Faces:
     if own.tracks is None or own.restored is None or len(window) == 1:
         return own
     radius = max(center, len(window) - 1 - center)
-    averaged = own.restored.clone()
+    names = ["restored"] if own.covered is None else ["restored", "covered"]
+    averaged = {name: getattr(own, name).clone() for name in names}
     for face, number in enumerate(own.tracks.tolist()):
-        total, weights = own.restored[face] * (radius + 1), torch.full((1, 1, 1), radius + 1.0)
-        weights = weights.to(total.device)
+        others = []
         for place, other in enumerate(window):
             twin = None if place == center else _twin(other, number)
             if twin is None:
                 continue
-            assert own.crops is not None and other.crops is not None and other.restored is not None
-            likeness = _likeness(own.crops[face], other.crops[twin])
-            size = total.shape[-2:]
-            near = F.interpolate(likeness[None], size, mode="bilinear", align_corners=False)[0]
-            near = near * (radius + 1 - abs(place - center))
-            total = total + other.restored[twin].to(total) * near
-            weights = weights + near
-        averaged[face] = total / weights
-    return own.with_(restored=averaged)
+            assert own.crops is not None and other.crops is not None
+            near = _likeness(own.crops[face], other.crops[twin])
+            others.append((other, twin, near * (radius + 1 - abs(place - center))))
+        for name, values in averaged.items():
+            values[face] = _mean(values[face] * (radius + 1), radius + 1, name, others)
+    return own.with_(**averaged)
+
+
+def _mean(
+    total: Tensor, weight: float, name: str, others: Sequence[tuple[Faces, int, Tensor]]
+) -> Tensor:
+    """(C, T, T): a sum with its weight, and the same field of faces of other frames.
+
+    Each of those has a (1, 64, 64) weight.
+    """
+    weights = torch.full((1, 1, 1), float(weight), device=total.device)
+    for faces, place, near in others:
+        value = getattr(faces, name)
+        if value is None:
+            continue
+        size = total.shape[-2:]
+        fine = F.interpolate(near[None].to(total), size, mode="bilinear", align_corners=False)[0]
+        total = total + value[place].to(total) * fine
+        weights = weights + fine
+    return total / weights
 
 
 def _twin(faces: Faces, number: int) -> int | None:

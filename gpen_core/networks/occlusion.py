@@ -1,21 +1,23 @@
-"""What is in front of a face: a small U-Net of depthwise convolutions.
+"""What is in front of a face: a U-Net whose way down is that of the face mesh.
 
-Ronneberger et al., *U-Net*, 2015 (arXiv 1505.04597), with the blocks of Howard et al.,
-*MobileNets*, 2017 (arXiv 1704.04861).
+Ronneberger et al., *U-Net*, 2015 (arXiv 1505.04597). A network that has learned where every point of a
+face is knows what a face looks like; its layers stay as they are, and only the way up is learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = (16, 32, 64, 128, 192)
-"""Channels at a half, a quarter and so on of the side."""
-DEPTHS = (2, 3, 4, 3)
-"""Blocks on the way down to each level below the first."""
+from .face_mesh import SIDE, FaceMesh
+
+# The trunk's last layer of each level, its channels, and ours on the way up, at 96 to 6 px.
+_LAST = (2, 5, 8, 11, 14)
+_THEIRS = (16, 32, 64, 128, 128)
+WIDTHS = (16, 32, 64, 96, 128)
 
 
 class OcclusionNet(nn.Module):
@@ -23,69 +25,77 @@ class OcclusionNet(nn.Module):
 
     Args:
         widths: channels of each level, from a half of the side down.
-        depths: blocks of each level below the first.
 
     Example:
         >>> OcclusionNet()(torch.zeros(2, 3, 128, 128)).shape
         torch.Size([2, 1, 128, 128])
     """
 
-    def __init__(self, widths: Sequence[int] = WIDTHS, depths: Sequence[int] = DEPTHS) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.first = _convolution(3, widths[0], stride=2)
-        self.down = nn.ModuleList()
-        width = widths[0]
-        for out, depth in zip(widths[1:], depths, strict=True):
-            blocks = [Block(width, out, stride=2)] + [Block(out, out) for _ in range(depth - 1)]
-            self.down.append(nn.Sequential(*blocks))
-            width = out
-        self.whole = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-        self.narrow, self.up = nn.ModuleList(), nn.ModuleList()
-        for out in reversed(widths[:-1]):
-            self.narrow.append(nn.Conv2d(width, out, 1))
-            self.up.append(Block(out, out))
-            width = out
-        self.last = nn.Conv2d(width, 4, 3, padding=1)
+        self.trunk = FaceMesh().trunk.requires_grad_(False)
+        self.taken = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(theirs), nn.Conv2d(theirs, ours, 1))
+            for theirs, ours in zip(_THEIRS, widths, strict=True)
+        )
+        self.deepest = nn.Sequential(*(Block(widths[-1]) for _ in range(2)))
+        self.narrow = nn.ModuleList(
+            nn.Conv2d(wide, ours, 1) for ours, wide in zip(widths, widths[1:], strict=False)
+        )
+        # At 96 px, where it costs most, one block is all.
+        depths = (1, *(2,) * (len(widths) - 2))
+        self.up = nn.ModuleList(
+            nn.Sequential(*(Block(width) for _ in range(depth)))
+            for width, depth in zip(widths, depths, strict=False)
+        )
+        self.last = nn.Conv2d(widths[0], 4, 3, padding=1)
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The state without the trunk's, which is the face mesh's."""
+        return {k: v for k, v in self.state_dict().items() if not k.startswith("trunk.")}
 
     def forward(self, faces: Tensor) -> Tensor:
         """Logits.
 
         Args:
-            faces: (N, 3, S, S) RGB -1..1 in the GPEN template, S a multiple of 32.
+            faces: (N, 3, S, S) RGB -1..1 in the GPEN template; looked at in 192 px.
 
         Returns:
             (N, 1, S, S), above 0 where something is in front.
         """
-        levels = [self.first(faces)]
-        for level in self.down:
-            levels.append(level(levels[-1]))
-        features = levels.pop()
-        features = features + self.whole(features.mean((2, 3)))[..., None, None]
-        for narrow, level in zip(self.narrow, self.up, strict=True):
-            wider = F.interpolate(narrow(features), scale_factor=2.0, mode="bilinear")
-            features = level(wider + levels.pop())
-        return F.pixel_shuffle(self.last(features), 2)
+        size = faces.shape[-1]
+        if size != SIDE:
+            faces = F.interpolate(faces, (SIDE, SIDE), mode="bilinear", antialias=size > SIDE)
+        levels = [take(level) for take, level in zip(self.taken, self._levels(faces), strict=True)]
+        features = self.deepest(F.relu(levels[-1]))
+        for level in reversed(range(len(levels) - 1)):
+            wider = F.interpolate(self.narrow[level](features), scale_factor=2.0, mode="bilinear")
+            features = self.up[level](F.relu(wider + levels[level]))
+        logits = F.pixel_shuffle(self.last(features), 2)
+        if size == SIDE:
+            return logits
+        return F.interpolate(logits, (size, size), mode="bilinear", antialias=size < SIDE)
+
+    def _levels(self, faces: Tensor) -> Iterator[Tensor]:
+        features = (faces + 1) / 2
+        with torch.no_grad():
+            for number, layer in enumerate(self.trunk):
+                features = layer(features)
+                if number in _LAST:
+                    yield features
 
 
 class Block(nn.Module):
-    """3 x 3 of each channel, 1 x 1 between them; added to its input where the shapes are one."""
+    """3 x 3 of each channel, 1 x 1 between them, added to the input."""
 
-    def __init__(self, width: int, out: int, stride: int = 1) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.spatial = _convolution(width, width, stride=stride, groups=width)
-        self.mixing = nn.Sequential(
-            nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out)
+        self.spatial = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
         )
-        self.added = width == out and stride == 1
+        self.mixing = nn.Sequential(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, features: Tensor) -> Tensor:
-        changed = self.mixing(self.spatial(features))
-        return F.relu(features + changed if self.added else changed)
-
-
-def _convolution(width: int, out: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(width, out, 3, stride, 1, groups=groups, bias=False),
-        nn.BatchNorm2d(out),
-        nn.ReLU(),
-    )
+        return F.relu(features + self.mixing(self.spatial(features)))

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..dataset.covered import SIDE, Behind, CoveredSampler, Drawing
 from ..dataset.sources import read_faces, split
 from ..errors import GPENError, InputError
+from ..faces.occlusion import load_trunk
 from ..files import append_line, replacing
 from ..networks.occlusion import OcclusionNet
 from .checkpoint import load_last, save
@@ -157,6 +158,7 @@ class OcclusionTrainer:
         log.info("%d faces to train on, %d held out", len(training), len(held))
         torch.manual_seed(config.seed)
         self.net = OcclusionNet().to(memory_format=torch.channels_last)
+        load_trunk(self.net)
         self.average = OcclusionNet()
         self.average.load_state_dict(self.net.state_dict())
         self.optimizers = _optimizers(self.net, config.optimizer)
@@ -219,7 +221,7 @@ class OcclusionTrainer:
 
     def export(self, path: Path) -> None:
         """Write the averaged network in half precision, with where it comes from."""
-        state = self.average.state_dict()
+        state = self.average.own_state()
         half = {
             name: (value.half() if value.is_floating_point() else value).contiguous()
             for name, value in state.items()
@@ -238,8 +240,8 @@ class OcclusionTrainer:
     def _follow(self) -> None:
         """Move the average toward the network; early on, faster."""
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        theirs = self.net.state_dict()
-        for name, value in self.average.state_dict().items():
+        theirs = self.net.own_state()
+        for name, value in self.average.own_state().items():
             if value.is_floating_point():
                 value.lerp_(theirs[name].to(value), 1 - keep)
 
@@ -269,10 +271,11 @@ def _optimizers(net: OcclusionNet, options: Adam) -> list[torch.optim.Optimizer]
     mixing = [
         module.weight
         for module in net.modules()
-        if (isinstance(module, nn.Conv2d) and module.groups == 1) or isinstance(module, nn.Linear)
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.weight.requires_grad
     ]
     known = {id(weight) for weight in mixing}
-    rest = [weight for weight in net.parameters() if id(weight) not in known]
+    learned = [weight for weight in net.parameters() if weight.requires_grad]
+    rest = [weight for weight in learned if id(weight) not in known]
     return [
         Muon(mixing, options.lr),
         torch.optim.Adam(rest, lr=options.lr, betas=options.betas),
