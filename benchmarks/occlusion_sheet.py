@@ -2,9 +2,10 @@
 
     python benchmarks/occlusion_sheet.py CONFIG.yaml sheet.png
 
-Thirty are held-out faces behind drawn things, three of each kind; twenty have something in front of
-them in the photograph, from the config's list of such faces. Each is damaged (`medium`, at 256 px) and
-shown in a column of four: damaged, restored in the ellipse, what was seen in front, restored without it.
+Thirty are held-out faces behind drawn things, three of each kind; twenty have something in front
+of them in the photograph, from the config's list of such faces. Each is damaged (`medium`, at
+256 px) and shown in a column of four: damaged, restored in the ellipse, what was seen in front,
+restored without it.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ def columns(damaged: Tensor) -> Tensor:
     restored = (faces.restored + 1) / 2
     covered = F.interpolate(looked.covered, (SIZE, SIZE), mode="bilinear")
     tint = torch.tensor([1.0, 0.0, 0.8])[:, None, None]
-    before, after = (
-        torch.lerp(damaged, restored, crop_masks(one)) for one in (faces, looked)
-    )
+    before, after = (torch.lerp(damaged, restored, crop_masks(one)) for one in (faces, looked))
     return torch.cat([damaged, before, torch.lerp(damaged, tint, 0.7 * covered), after], 2)
 
 

@@ -124,9 +124,7 @@ def _layers(scene: Scene, kind: str) -> list[Layer]:
     return layers
 
 
-def _over(
-    rng: Generator, picture: Array, covered: Array, layer: Layer
-) -> tuple[Array, Array]:
+def _over(rng: Generator, picture: Array, covered: Array, layer: Layer) -> tuple[Array, Array]:
     """A layer in front of a picture, with the shadow that it throws."""
     alpha = layer.alpha.astype(np.float32, copy=False)
     soft = rng.uniform(0.3, 1.2)

@@ -328,9 +328,7 @@ def microphone(scene: Scene) -> list[Layer]:
     stick = [Rod(ball, ball + down * unit * 6, (width, width * rng.uniform(0.6, 1)))]
     layers = [rods(scene, stick, color(rng), gloss=0.4)]
     stretch = rng.uniform(0, 0.7) * radius
-    head = rods(
-        scene, [Rod(ball - down * stretch, ball, (radius, radius))], color(rng), gloss=0.3
-    )
+    head = rods(scene, [Rod(ball - down * stretch, ball, (radius, radius))], color(rng), gloss=0.3)
     x, y = scene.grid()
     if rng.random() < 0.6:
         step = 2 * math.pi / rng.uniform(2.2, 5)
@@ -346,28 +344,14 @@ def microphone(scene: Scene) -> list[Layer]:
 
 def glasses(scene: Scene) -> list[Layer]:
     """Frames with clear, tinted or dark lenses, and reflections on them."""
-    rng, unit = scene.rng, scene.unit
-    eyes = scene.points[:2] + rng.normal(0, 0.06, 2) * unit + np.array([0, 0.08 * unit])
+    rng = scene.rng
+    eyes = scene.points[:2] + rng.normal(0, 0.06, 2) * scene.unit + (0, 0.08 * scene.unit)
     along = (eyes[1] - eyes[0]) / max(np.hypot(*(eyes[1] - eyes[0])), 1e-3)
-    down = np.array([-along[1], along[0]])
-    radii = unit * np.array([rng.uniform(0.3, 0.43), rng.uniform(0.22, 0.38)])
-    power = rng.uniform(1.6, 5)
-    angles = np.linspace(0, 2 * math.pi, 40)
-    sines, cosines = np.sin(angles), np.cos(angles)
-    x = radii[0] * np.sign(cosines) * np.abs(cosines) ** (2 / power)
-    y = radii[1] * np.sign(sines) * np.abs(sines) ** (2 / power)
-    y = np.where(y < 0, y * rng.uniform(0.75, 1), y)
-    rims = [eye + x[:, None] * along + y[:, None] * down for eye in eyes]
-    lens = np.maximum(*(polygon(scene, rim) for rim in rims))
-    width = rng.uniform(0.6, 3.6) * scene.size / 128
-    frame = np.maximum(*(line(scene, rim, width) for rim in rims))
-    inner = [eyes[0] + along * radii[0], eyes[1] - along * radii[0]]
-    bridge = bent(inner[0], inner[1], (inner[0] + inner[1]) / 2 - down * rng.uniform(0, 0.2) * unit)
-    frame = np.maximum(frame, line(scene, bridge, width))
-    for sign, eye in ((-1, eyes[0]), (1, eyes[1])):
-        edge = eye + sign * along * radii[0] - down * radii[1] * 0.3
-        temple = np.stack([edge, edge + sign * along * unit + down * rng.uniform(-0.15, 0.1) * unit])
-        frame = np.maximum(frame, line(scene, temple, width * 0.8))
+    axes = np.stack([along, (-along[1], along[0])])
+    radii = scene.unit * np.array([rng.uniform(0.3, 0.43), rng.uniform(0.22, 0.38)])
+    rim = _rim(rng, radii) @ axes
+    lens = np.maximum(*(polygon(scene, eye + rim) for eye in eyes))
+    frame, bridge = _frame(scene, eyes, rim, radii[:, None] * axes)
     layers = []
     kind = rng.random()
     if kind < 0.45:
@@ -379,9 +363,36 @@ def glasses(scene: Scene) -> list[Layer]:
     shade = color(rng) * rng.choice((0.3, 1.0)) if rng.random() < 0.8 else color(rng)
     gleam = 1 + 0.4 * clouds(rng, scene.size, 8)[..., None]
     if kind > 0.95:  # no rim
-        frame = np.maximum(frame * (1 - lens), line(scene, bridge, width))
+        frame = np.maximum(frame * (1 - lens), bridge)
     layers.append(Layer(np.broadcast_to(shade, scene.face.shape) * gleam, frame))
     return layers
+
+
+def _rim(rng: Generator, radii: Array) -> Array:
+    """(40, 2) around a lens, from round to nearly square, flatter above."""
+    power, flat = 2 / rng.uniform(1.6, 5), rng.uniform(0.75, 1)
+    angles = np.linspace(0, 2 * math.pi, 40)
+    sides = [np.sign(wave) * np.abs(wave) ** power for wave in (np.cos(angles), np.sin(angles))]
+    x, y = (radius * side for radius, side in zip(radii, sides, strict=True))
+    return np.stack([x, np.where(y < 0, y * flat, y)], 1)
+
+
+def _frame(scene: Scene, eyes: Array, rim: Array, axes: Array) -> tuple[Array, Array]:
+    """Rims, bridge and temples, and the bridge alone; `axes` reach from a lens's middle out."""
+    rng, unit, (across, down) = scene.rng, scene.unit, axes
+    width = rng.uniform(0.6, 3.6) * scene.size / 128
+    frame = np.maximum(*(line(scene, eye + rim, width) for eye in eyes))
+    upright = down / max(np.hypot(*down), 1e-3)
+    inner = (eyes[0] + across, eyes[1] - across)
+    bend = (inner[0] + inner[1]) / 2 - upright * rng.uniform(0, 0.2) * unit
+    bridge = line(scene, bent(*inner, bend), width)
+    frame = np.maximum(frame, bridge)
+    aside = across / max(np.hypot(*across), 1e-3)
+    for sign, eye in ((-1, eyes[0]), (1, eyes[1])):
+        edge = eye + sign * across - down * 0.3
+        far = edge + sign * aside * unit + upright * rng.uniform(-0.15, 0.1) * unit
+        frame = np.maximum(frame, line(scene, np.stack([edge, far]), width * 0.8))
+    return frame, bridge
 
 
 def _reflection(scene: Scene, lens: Array) -> Layer:
@@ -476,39 +487,55 @@ def food(scene: Scene) -> list[Layer]:
     mouth = scene.points[3:].mean(0) + rng.normal(0, 0.25, 2) * unit
     lean = rng.normal(0, 0.6)
     down = np.array([math.sin(lean), math.cos(lean)])
-    across = np.array([down[1], -down[0]])
-    base = texture(rng, scene.size, scene.other)
-    kind = rng.integers(4)
-    white = np.ones(3, np.float32)
-    if kind == 0:  # a cup or a glass
-        wide, tall = unit * rng.uniform(0.4, 0.8), unit * rng.uniform(0.9, 2)
-        narrow = wide * rng.uniform(0.6, 1)
-        corners = [-across * wide, across * wide, across * narrow + down * tall]
-        corners.append(-across * narrow + down * tall)
-        alpha = polygon(scene, mouth + np.array(corners))
-        x, y = scene.grid()
-        side = ((x - mouth[0]) * across[0] + (y - mouth[1]) * across[1]) / wide
-        layers = [Layer(base * (1.1 - 0.5 * (side - rng.uniform(-0.5, 0.5)) ** 2)[..., None], alpha)]
-    elif kind == 1:  # fruit, a sandwich, a burger
-        radii = unit * rng.uniform(0.3, 0.75, 2)
-        alpha = polygon(scene, round_shape(rng, mouth + down * radii[1] * 0.7, radii, 0.1))
-        layers = [Layer(base * (1 + 0.2 * clouds(rng, scene.size, 3))[..., None], alpha)]
-    elif kind == 2:  # balls on a cone or a stick
-        radius = unit * rng.uniform(0.25, 0.5)
-        balls = [Rod(mouth + down * i * radius, mouth + down * i * radius, (radius, radius))
-                 for i in range(int(rng.integers(1, 3)))]  # fmt: skip
-        stick = Rod(mouth, mouth + down * unit * 3, (radius * rng.uniform(0.1, 0.7), radius * 0.1))
-        layers = [rods(scene, [stick], color(rng))]
-        ice = rods(scene, balls, white, 0.1)
-        layers.append(Layer(ice.colors * base, ice.alpha))
-    else:  # a spoon, a straw, a cigarette, a brush
-        width = unit * rng.uniform(0.03, 0.14)
-        stick = Rod(mouth, mouth + down * unit * 3, (width, width))
-        bowl = Rod(mouth, mouth + down * unit * 0.2, (width * rng.uniform(1, 3), width))
-        layers = [rods(scene, [stick, bowl], color(rng), 0.5)]
+    held = (_cup, _fruit, _cone, _spoon)[int(rng.integers(4))]
+    layers = held(scene, mouth, down)
     if rng.random() < 0.6:
         layers += hand(scene, mouth + down * unit * rng.uniform(0.6, 1.8))
     return layers
+
+
+def _cup(scene: Scene, mouth: Array, down: Array) -> list[Layer]:
+    rng, unit = scene.rng, scene.unit
+    across = np.array([down[1], -down[0]])
+    wide, tall = unit * rng.uniform(0.4, 0.8), unit * rng.uniform(0.9, 2)
+    narrow = wide * rng.uniform(0.6, 1)
+    corners = [-across * wide, across * wide, across * narrow + down * tall]
+    corners.append(-across * narrow + down * tall)
+    x, y = scene.grid()
+    side = ((x - mouth[0]) * across[0] + (y - mouth[1]) * across[1]) / wide
+    shade = 1.1 - 0.5 * (side - rng.uniform(-0.5, 0.5)) ** 2
+    base = texture(rng, scene.size, scene.other)
+    return [Layer(base * shade[..., None], polygon(scene, mouth + np.array(corners)))]
+
+
+def _fruit(scene: Scene, mouth: Array, down: Array) -> list[Layer]:
+    """A fruit, a sandwich, a burger."""
+    rng = scene.rng
+    radii = scene.unit * rng.uniform(0.3, 0.75, 2)
+    alpha = polygon(scene, round_shape(rng, mouth + down * radii[1] * 0.7, radii, 0.1))
+    shade = 1 + 0.2 * clouds(rng, scene.size, 3)
+    return [Layer(texture(rng, scene.size, scene.other) * shade[..., None], alpha)]
+
+
+def _cone(scene: Scene, mouth: Array, down: Array) -> list[Layer]:
+    """Balls on a cone or a stick."""
+    rng, unit = scene.rng, scene.unit
+    radius = unit * rng.uniform(0.25, 0.5)
+    places = [mouth + down * number * radius for number in range(int(rng.integers(1, 3)))]
+    stick = Rod(mouth, mouth + down * unit * 3, (radius * rng.uniform(0.1, 0.7), radius * 0.1))
+    layers = [rods(scene, [stick], color(rng))]
+    balls = [Rod(place, place, (radius, radius)) for place in places]
+    ice = rods(scene, balls, np.ones(3, np.float32), 0.1)
+    return [*layers, Layer(ice.colors * texture(rng, scene.size, scene.other), ice.alpha)]
+
+
+def _spoon(scene: Scene, mouth: Array, down: Array) -> list[Layer]:
+    """A spoon, a straw, a cigarette, a brush."""
+    rng, unit = scene.rng, scene.unit
+    width = unit * rng.uniform(0.03, 0.14)
+    stick = Rod(mouth, mouth + down * unit * 3, (width, width))
+    bowl = Rod(mouth, mouth + down * unit * 0.2, (width * rng.uniform(1, 3), width))
+    return [rods(scene, [stick, bowl], color(rng), 0.5)]
 
 
 def face(scene: Scene) -> list[Layer]:

@@ -100,5 +100,3 @@ def _all(look: Callable[[Tensor], Tensor], pictures: Tensor, doing: str, hooks: 
         return look(pictures)
     parts = allowance.over(len(pictures), lambda few, device: look_on(device)(pictures[few]))
     return torch.cat([found.to(pictures.device) for _, found in parts])
-
-

@@ -1,8 +1,8 @@
 """Sharpness at the seam: toward its edge a face becomes as soft as what lies around it.
 
-A restored face in a soft picture looks pasted in where its detail ends at once. Detail is what is left
-of a picture without its low frequencies; a face that has more of it inside its edge than there is
-outside is blurred there, as much as it takes, and less and less toward its middle.
+A restored face in a soft picture looks pasted in where its detail ends at once. Detail is what is
+left of a picture without its low frequencies; a face that has more of it inside its edge than there
+is outside is blurred there, as much as it takes, and less and less toward its middle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _LEAST = 200
 """Pixels on either side without which nothing is measured."""
 
 
-def with_sharpness(face: Tensor, mask: Tensor, around: Surroundings, amount: float) -> Tensor | None:
+def with_sharpness(
+    face: Tensor, mask: Tensor, around: Surroundings, amount: float
+) -> Tensor | None:
     """A face whose sharpness fades toward its edge to that of what lies around it.
 
     Args:

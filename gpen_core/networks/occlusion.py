@@ -1,11 +1,13 @@
 """What is in front of a face: a U-Net whose way down is that of the face mesh.
 
-Ronneberger et al., *U-Net*, 2015 (arXiv 1505.04597). A network that has learned where every point of a
-face is knows what a face looks like; its layers stay as they are, and only the way up is learned.
+Ronneberger et al., *U-Net*, 2015 (arXiv 1505.04597). A network that has learned where every point
+of a face is knows what a face looks like; its layers stay as they are, and only the way up is
+learned.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -40,7 +42,7 @@ class OcclusionNet(nn.Module):
         )
         self.deepest = nn.Sequential(*(Block(widths[-1]) for _ in range(2)))
         self.narrow = nn.ModuleList(
-            nn.Conv2d(wide, ours, 1) for ours, wide in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(wide, ours, 1) for ours, wide in itertools.pairwise(widths)
         )
         # At 96 px, where it costs most, one block is all.
         depths = (1, *(2,) * (len(widths) - 2))

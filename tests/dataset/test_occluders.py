@@ -21,9 +21,9 @@ POINTS = template("gpen", 96).float()
 def face(value: float = 0.5) -> torch.Tensor:
     """(3, 96, 96), smooth and colored."""
     along = torch.linspace(0.8, 1, 96)
-    return torch.stack([along * value, along * value * 0.8, along * value * 0.7])[
-        :, None
-    ].expand(3, 96, 96)
+    return torch.stack([along * value, along * value * 0.8, along * value * 0.7])[:, None].expand(
+        3, 96, 96
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,9 +92,7 @@ def faces(tmp_path) -> list[Face]:
 
 def test_a_step_draws_the_same_again_and_another_step_does_not(faces) -> None:
     drawing = Drawing([(1.0, Degradation(noise=(2, 8)))], batch_size=3, jitter=Jitter())
-    first, again, other = (
-        CoveredSampler(faces, drawing).batch(step) for step in (4, 4, 5)
-    )
+    first, again, other = (CoveredSampler(faces, drawing).batch(step) for step in (4, 4, 5))
     assert torch.equal(first.pictures, again.pictures) and first.kinds == again.kinds
     assert torch.equal(first.covered, again.covered)
     assert not torch.equal(first.pictures, other.pictures)

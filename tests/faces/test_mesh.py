@@ -86,7 +86,7 @@ def test_grow_and_feather_move_and_soften_the_outline(face) -> None:
     assert area(grow=-16) < area(grow=0) < area(grow=24)
     hard = crop_masks(face, MaskOptions(mask="face", feather=0))
     soft = crop_masks(face, MaskOptions(mask="face", feather=60))
-    between = [((0.05 < mask) & (mask < 0.95)).float().mean() for mask in (hard, soft)]
+    between = [((mask > 0.05) & (mask < 0.95)).float().mean() for mask in (hard, soft)]
     assert between[0] < 0.5 * between[1]
 
 
