@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from .errors import InputError
@@ -393,14 +394,19 @@ class Run:
         """What finds outlines, where the options need it: the one given, or the embedded one."""
         if not self.options.mask.needs_mesh:
             return None
-        return self.tools.mesher or load_mesh()
+        return self.tools.mesher or load_mesh(self._device)
 
     @cached_property
     def occlusion(self) -> OcclusionFinder | None:
         """What sees things in front, where it is wanted: the one given, or the embedded one."""
         if not self.options.mask.occlusion:
             return None
-        return self.tools.occlusion or load_occlusion()
+        return self.tools.occlusion or load_occlusion(self._device)
+
+    @property
+    def _device(self) -> torch.device | str:
+        """Where the model is."""
+        return "cpu" if self.tools.model is None else self.tools.model.device
 
     @property
     def template(self) -> str:

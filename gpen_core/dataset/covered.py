@@ -46,8 +46,10 @@ class Behind:
 
     def mirrored(self) -> Behind:
         """The same, left and right exchanged."""
-        parts = (part.flip(-1) for part in (self.pictures, self.covered, self.inside))
-        return Behind(*parts, self.kinds)
+        pictures, covered, inside = (
+            part.flip(-1) for part in (self.pictures, self.covered, self.inside)
+        )
+        return Behind(pictures, covered, inside, self.kinds)
 
 
 @dataclass(frozen=True)

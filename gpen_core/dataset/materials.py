@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 # From light to dark; a hand takes one of these or the face's own.
 _SKINS = ((0.94, 0.78, 0.69), (0.85, 0.64, 0.52), (0.71, 0.49, 0.36), (0.49, 0.32, 0.23),

@@ -78,7 +78,7 @@ def crop_masks(
         work = min(size, _WORKING_SIZE)
         masks = _shape(faces, labels, work, options)
         if options.parts:
-            masks = masks * _chosen_parts(faces, work, options)
+            masks = masks * _chosen_parts(faces, work, options).to(masks.device)
         masks = masks.to(device)
         if size != work:
             masks = functional.interpolate(masks, (size, size), mode="bilinear")

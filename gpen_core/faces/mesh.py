@@ -116,7 +116,7 @@ def load_mesh(device: torch.device | str = "cpu", path: Path | None = None) -> F
     state = read_tensors(path)
     network = FaceMesh()
     try:
-        network.load_state_dict(state)  # type: ignore[arg-type]
+        network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} does not hold the face mesh; get {FILE} again.") from error
     return FaceMesher(network, device)

@@ -93,7 +93,7 @@ def load_occlusion(device: torch.device | str = "cpu", path: Path | None = None)
     load_trunk(network)
     state = read_tensors(path)
     try:
-        missing, unknown = network.load_state_dict(state, strict=False)  # type: ignore[arg-type]
+        missing, unknown = network.load_state_dict(state, strict=False)
         fits = not unknown and all(name.startswith("trunk.") for name in missing)
     except (RuntimeError, TypeError, AttributeError):
         fits = False

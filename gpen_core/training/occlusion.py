@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -157,7 +158,8 @@ class OcclusionTrainer:
         self.sampler = CoveredSampler(training, config.drawing(names(config.skip)))
         log.info("%d faces to train on, %d held out", len(training), len(held))
         torch.manual_seed(config.seed)
-        self.net = OcclusionNet().to(memory_format=torch.channels_last)
+        self.net = OcclusionNet()
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         load_trunk(self.net)
         self.average = OcclusionNet()
         self.average.load_state_dict(self.net.state_dict())
@@ -251,14 +253,14 @@ class OcclusionTrainer:
         append_line(self.config.output / "log.jsonl", json.dumps(line))
         log.info("%s", line)
 
-    def _resume(self, state: dict[str, object]) -> None:
+    def _resume(self, state: dict[str, Any]) -> None:
         try:
-            self.net.load_state_dict(state["net"])  # type: ignore[arg-type]
-            self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):  # type: ignore[call-overload]
+            self.net.load_state_dict(state["net"])
+            self.average.load_state_dict(state["average"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
-            self.step = int(state["step"])  # type: ignore[call-overload]
-            self.seconds = float(state["seconds"])  # type: ignore[arg-type]
+            self.step = int(state["step"])
+            self.seconds = float(state["seconds"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"The checkpoint in {self.config.output} is of another run ({error}); delete it, "
@@ -268,14 +270,11 @@ class OcclusionTrainer:
 
 def _optimizers(net: OcclusionNet, options: Adam) -> list[torch.optim.Optimizer]:
     """Muon for what mixes channels, Adam for the rest, at the same rate."""
-    mixing = [
-        module.weight
-        for module in net.modules()
-        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.weight.requires_grad
-    ]
-    known = {id(weight) for weight in mixing}
+    layers = (layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
+    mixers = {id(layer.weight) for layer in layers if layer.groups == 1}
     learned = [weight for weight in net.parameters() if weight.requires_grad]
-    rest = [weight for weight in learned if id(weight) not in known]
+    mixing = [weight for weight in learned if id(weight) in mixers]
+    rest = [weight for weight in learned if id(weight) not in mixers]
     return [
         Muon(mixing, options.lr),
         torch.optim.Adam(rest, lr=options.lr, betas=options.betas),

@@ -1,6 +1,6 @@
 """How well the occlusion network sees things in front of held-out faces.
 
-    python -m gpen_core.training.occlusion_figures CONFIG.yaml [FILE.safetensors]
+    python -m gpen_core.training.occlusion_figures CONFIG.yaml [FILE.safetensors] [DAMAGE ...]
 
 prints a table of IoU by kind and damage, and how much of bare faces is taken for covered.
 """
@@ -86,18 +86,19 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """The command: the path of a config, and of a file where it is not the project's own."""
+    """The command: a config, a file where it is not the project's own, damages if not all."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if len(arguments) not in (1, 2):
+    files = [Path(one) for one in arguments[1:] if one not in DAMAGES]
+    if not arguments or len(files) > 1:
         log.error("Give the path of a config, and of a file of weights where you have one.")
         return 2
     try:
         config = read_config(arguments[0])
         if config.threads:
             torch.set_num_threads(config.threads)
-        path = Path(arguments[1]) if len(arguments) == 2 else None
-        occlusion = load_occlusion(path=path)
-        log.info("%s", table({name: measure(occlusion, config, name) for name in DAMAGES}))
+        occlusion = load_occlusion(path=files[0] if files else None)
+        damages = [name for name in DAMAGES if name in arguments[1:]] or DAMAGES
+        log.info("%s", table({name: measure(occlusion, config, name) for name in damages}))
     except GPENError as error:
         log.error("%s", error)
         return 1

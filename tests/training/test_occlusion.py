@@ -86,3 +86,20 @@ def test_the_released_recipe_can_be_read() -> None:
     released = read_config(root / "docs" / "gpen-occlusion.yaml")
     assert released.export is not None and released.export.name == "gpen-occlusion-128.safetensors"
     assert released.skip is not None and released.skip.is_file()
+
+
+def test_figures_are_of_held_out_faces(config, caplog) -> None:
+    from gpen_core.training import occlusion_figures
+
+    def everywhere(faces):
+        return torch.ones(len(faces), 1, 128, 128)
+
+    def nowhere(faces):
+        return torch.zeros(len(faces), 1, 128, 128)
+
+    all_seen = occlusion_figures.measure(everywhere, read_config(config), "none")
+    none_seen = occlusion_figures.measure(nowhere, read_config(config), "none")
+    assert all_seen["none"] == pytest.approx(1.0, abs=0.01) and none_seen["none"] == 0
+    assert all(value == 0 for kind, value in none_seen.items() if kind != "none")
+    assert 0 < all_seen["mask"] < 0.6
+    assert occlusion_figures.main([]) == 2
