@@ -6,8 +6,13 @@ import pytest
 import torch
 from kornia.filters import gaussian_blur2d
 
+from gpen_core.faces.aligned import as_faces
 from gpen_core.faces.grain import Surroundings
+from gpen_core.faces.mask import crop_masks
+from gpen_core.faces.paste import Canvas, Surface
 from gpen_core.faces.seam import with_sharpness
+from gpen_core.hooks import Recording
+from gpen_core.options import PasteOptions
 
 SIZE, BOX = 240, (40, 40, 200, 200)
 
@@ -76,3 +81,34 @@ def test_where_there_is_too_little_to_measure_it_says_so(size) -> None:
     face, shape = torch.rand(3, size, size), torch.ones(1, size, size)
     around = Surroundings(torch.rand(3, size, size), (0, 0, size, size))
     assert with_sharpness(face, shape, around, 1.0) is None
+
+
+def pasted(picture: torch.Tensor, amount: float, hooks: Recording | None = None) -> torch.Tensor:
+    """The picture with a face of white noise in its middle half."""
+    size = picture.shape[-1]
+    start, side = size // 4, size // 2
+    drawn = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+    faces = as_faces(drawn, "gpen")
+    faces = faces.with_(
+        restored=faces.crops,
+        image_sizes=((size, size),),
+        matrices=torch.tensor([[[1.0, 0, -start], [0, 1, -start]]]),
+    )
+    canvas = Canvas(Surface(picture[None]), PasteOptions(sharpness_match=amount), hooks)
+    canvas.add(faces, crop_masks(faces))
+    return canvas.images[0]
+
+
+def test_the_option_softens_the_edge_of_what_is_pasted_and_nothing_else() -> None:
+    picture = noise(3)
+    plain, soft = (pasted(picture, amount) for amount in (0.0, 1.0))
+    changed = ((plain - soft).abs() > 0.02).any(0)
+    assert changed.any() and not changed[110:130, 110:130].any()
+    assert torch.equal(soft[:, :60], picture[:, :60])
+    assert detail(soft)[changed[1:, 1:]].mean() < 0.8 * detail(plain)[changed[1:, 1:]].mean()
+
+
+def test_a_picture_that_is_too_small_is_told() -> None:
+    hooks = Recording()
+    pasted(torch.rand(3, 16, 16), 1.0, hooks)
+    assert any("was not made softer" in event for event in hooks.events)

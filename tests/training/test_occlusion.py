@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from gpen_core.errors import InputError
 from gpen_core.faces.occlusion import load_occlusion
-from gpen_core.training.occlusion import OcclusionTrainer, main, read_config
+
+yaml = pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
+pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
+training = pytest.importorskip("gpen_core.training.occlusion")
+figures = pytest.importorskip("gpen_core.training.occlusion_figures")
+OcclusionTrainer, main, read_config = training.OcclusionTrainer, training.main, training.read_config
 
 
 @pytest.fixture
@@ -89,17 +93,15 @@ def test_the_released_recipe_can_be_read() -> None:
 
 
 def test_figures_are_of_held_out_faces(config, caplog) -> None:
-    from gpen_core.training import occlusion_figures
-
     def everywhere(faces):
         return torch.ones(len(faces), 1, 128, 128)
 
     def nowhere(faces):
         return torch.zeros(len(faces), 1, 128, 128)
 
-    all_seen = occlusion_figures.measure(everywhere, read_config(config), "none")
-    none_seen = occlusion_figures.measure(nowhere, read_config(config), "none")
+    all_seen = figures.measure(everywhere, read_config(config), "none")
+    none_seen = figures.measure(nowhere, read_config(config), "none")
     assert all_seen["none"] == pytest.approx(1.0, abs=0.01) and none_seen["none"] == 0
     assert all(value == 0 for kind, value in none_seen.items() if kind != "none")
     assert 0 < all_seen["mask"] < 0.6
-    assert occlusion_figures.main([]) == 2
+    assert figures.main([]) == 2
