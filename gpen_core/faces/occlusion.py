@@ -24,6 +24,8 @@ FILE = "gpen-occlusion-128.safetensors"
 """Its weights, in `weights/`."""
 SIDE = 128
 """Side in pixels of the faces it looks at."""
+# Likelihoods below the first count for nothing, above the second fully.
+_DOUBT, _CERTAIN = 0.3, 0.7
 
 
 class OcclusionFinder(Protocol):
@@ -70,7 +72,9 @@ class Occlusion:
         small = functional.interpolate(
             faces.to(self.device, torch.float32), (SIDE, SIDE), mode="bilinear", antialias=True
         )
-        return self.network(small.clamp(-1, 1)).sigmoid().clone().cpu()
+        likely = self.network(small.clamp(-1, 1)).sigmoid()
+        # Between doubt and near certainty; a faint suspicion everywhere would thin every mask.
+        return ((likely - _DOUBT) / (_CERTAIN - _DOUBT)).clamp(0, 1).clone().cpu()
 
 
 def load_occlusion(device: torch.device | str = "cpu", path: Path | None = None) -> Occlusion:
