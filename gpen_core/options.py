@@ -367,6 +367,12 @@ class MaskOptions(Checked):
                     option="parts",
                 )
 
+        both = sorted(set(self.included) & set(self.left_out))
+        if both:
+            raise InputError(
+                f"parts names {both[0]} with and without a minus; give one of them.", option="parts"
+            )
+
     @property
     def included(self) -> tuple[str, ...]:
         """The parts that alone are pasted; none means all of the mask."""
