@@ -54,3 +54,15 @@ def test_another_face_and_another_light_do_not_count():
 def test_alone_it_stays_itself():
     _, (crop,) = noisy(1)
     assert torch.equal(steadied([moment(crop)], 0).restored[0], crop)
+
+
+def test_what_is_in_front_is_averaged_like_the_face():
+    still = torch.zeros(3, SIDE, SIDE)
+
+    def seen(share):
+        return moment(still).with_(covered=torch.full((1, 1, 32, 32), share))
+
+    steady = steadied([seen(0.0), seen(0.4), seen(0.0)], 1)
+    assert torch.allclose(steady.covered, torch.full((1, 1, 32, 32), 0.2))
+    unseen = steadied([moment(still), seen(0.4), moment(still)], 1)
+    assert torch.allclose(unseen.covered, torch.full((1, 1, 32, 32), 0.4))
