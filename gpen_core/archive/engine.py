@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import InputError, MissingDependencyError
+from ..files import shown
 from .manifest import arrow
 from .recipe import Recipe
 from .rows import Row, Task
@@ -92,30 +96,55 @@ def session(crew: Crew) -> Iterator[Any]:
         yield ray
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    stopping = signal.getsignal(signal.SIGTERM)
     if crew.address is not None:
+        _knock(crew.address)
         try:
             with _chatter_held_back():
                 ray.init(address=crew.address, **quiet)
         except ConnectionError as error:
-            raise InputError(
-                f"No cluster answers at {crew.address}; start one, or leave the address out.",
-                option="address",
-            ) from error
+            raise _no_cluster(crew.address) from error
     else:
         # Ray counts the cores by itself, and stalls without a word where none is left over for
         # its own tasks; here the number is ours.
         with _chatter_held_back():
             ray.init(
+                address="local",  # whatever cluster is found here, too
                 num_cpus=int(max(crew.workers, 1) * crew.cpus) + 2,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE,
                 _system_config=_EMBEDDED,
                 **quiet,
             )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stopping)  # Ray has put its own, which prints its stack
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray asks for minutes whether there is a cluster; a connection tells at once.
+
+    Raises:
+        InputError: it is no address of one, or nobody answers.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address) from error
+
+
+def _no_cluster(address: str) -> InputError:
+    return InputError(
+        f"No cluster answers at {shown(address)}; give HOST:PORT of one that runs, or leave the "
+        f"address out.",
+        option="address",
+    )
 
 
 @contextlib.contextmanager

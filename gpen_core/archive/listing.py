@@ -67,6 +67,8 @@ def list_source(source: str, films: bool = False) -> Listing:
         ...     [item.key for item in list_source(folder).items]
         ['a.jpg']
     """
+    if not source.strip():
+        raise InputError("The source is empty; give a folder, an address or a list.")
     is_list = PurePosixPath(source).suffix.lower() in LISTS
     if scheme_of(source) not in ("", "file"):
         found = _of_list(source, films) if is_list else _of_store(source, False)

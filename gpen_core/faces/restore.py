@@ -41,6 +41,10 @@ class Look:
         tone: None where it has colors.
         fade: None where it is not faded.
         hole: (1, S, S) 0..1, 1 where the crop's pixels are missing; None where nobody said so.
+
+    Example:
+        >>> Look(Tone()).tone.is_gray
+        True
     """
 
     tone: Tone | None = None

@@ -54,8 +54,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the pictures of a scene have in common.
+class Scene:
+    """A scene: what its pictures have in common.
 
     Attributes:
         first: index of its first frame.
@@ -82,7 +82,7 @@ class Survey:
         cuts: indices of first frames of scenes, without the first.
         tracks: the faces, followed, in the order in which `keep` counts them.
         kept: numbers of the tracks to restore.
-        looks: of each scene, in order.
+        scenes: in order.
         looked: how many frames were searched for faces.
         last_duration: of the last frame.
         rotation: degrees counterclockwise by which frames are shown.
@@ -102,7 +102,7 @@ class Survey:
     cuts: list[int] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    scenes: list[Scene] = field(default_factory=list)
     looked: int = 0
     last_duration: int = 0
     rotation: int = 0
@@ -116,8 +116,8 @@ class Survey:
 
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
-        look = self._look(frame)
-        faces = Faces.empty([size], [look.tone]).with_(fades=(look.fade,))
+        scene = self._scene(frame)
+        faces = Faces.empty([size], [scene.tone]).with_(fades=(scene.fade,))
         return self._with_quality(faces_at(frame, self._chosen, faces))
 
     def _with_quality(self, faces: Faces) -> Faces:
@@ -137,9 +137,9 @@ class Survey:
         kept = set(self.kept)
         return [one for one in self.tracks if one.number in kept]
 
-    def _look(self, frame: int) -> Look:
-        place = bisect_right(self.looks, frame, key=lambda one: one.first)
-        return self.looks[place - 1] if place else Look(0)
+    def _scene(self, frame: int) -> Scene:
+        place = bisect_right(self.scenes, frame, key=lambda one: one.first)
+        return self.scenes[place - 1] if place else Scene(0)
 
     def save(self, path: Path) -> None:
         """As JSON, exactly."""
@@ -154,13 +154,13 @@ class Survey:
             for one in self.tracks
         ]
         content["verdicts"] = [asdict(one) for one in self.verdicts]
-        content["looks"] = [
+        content["scenes"] = [
             {
                 "first": one.first,
                 "tone": None if one.tone is None else {"curve": _listed(one.tone.curve)},
                 "fade": None if one.fade is None else asdict(one.fade),
             }
-            for one in self.looks
+            for one in self.scenes
         ]
         write_json(path, content, overwrite=True)
 
@@ -180,13 +180,13 @@ class Survey:
             for one in content["tracks"]
         ]
         content["verdicts"] = [Verdict(**one) for one in content["verdicts"]]
-        content["looks"] = [
-            Look(
+        content["scenes"] = [
+            Scene(
                 one["first"],
                 None if one["tone"] is None else Tone(_tensor(one["tone"]["curve"])),
                 None if one["fade"] is None else Fade(**one["fade"]),
             )
-            for one in content["looks"]
+            for one in content["scenes"]
         ]
         return cls(**content)
 
@@ -246,7 +246,7 @@ def survey(section: Section, run: Run) -> Survey:
         tracks=found,
         kept=[number for number in kept if verdicts[number].reason is None],
         verdicts=verdicts,
-        looks=_looks(watch),
+        scenes=_scenes(watch),
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
         rotation=rotation,
@@ -270,9 +270,9 @@ def _looked_at(watch: Watch, asked: int) -> list[str]:
     return [f"Faces were looked for in every {watch.every} frames: more would not fit in memory."]
 
 
-def _looks(watch: Watch) -> list[Look]:
-    """One look for each scene, so that nothing flickers: what most of its frames have."""
-    looks = []
+def _scenes(watch: Watch) -> list[Scene]:
+    """What most frames of each scene have, so that nothing flickers."""
+    scenes = []
     for first, scene in zip([0, *watch.cuts], watch.scenes(), strict=True):
         faces = [watch.seen[index] for index in scene]
         tone = _most([one.tones[0] for one in faces])
@@ -283,8 +283,8 @@ def _looks(watch: Watch) -> list[Look]:
                 statistics.median(one.low for one in fades),
                 statistics.median(one.high for one in fades),
             )
-        looks.append(Look(first, tone, fade))
-    return looks
+        scenes.append(Scene(first, tone, fade))
+    return scenes
 
 
 def _most(values: Sequence[T | None]) -> T | None:

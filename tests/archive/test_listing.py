@@ -69,6 +69,8 @@ def test_what_is_no_list_is_refused(tmp_path, name, content, message):
 
 
 def test_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="The source is empty"):
+        list_source(" ")
     with pytest.raises(InputError, match="no such folder or list"):
         list_source(str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()

@@ -53,6 +53,9 @@ def test_two_workers_do_what_one_process_does_and_a_killed_one_is_missed_by_nobo
     folder = tmp_path / "out" / "gpen-archive"
     assert json.loads((folder / "summary.json").read_text())["left"] == 0
     assert (folder / "sheet.html").exists() and len(list((folder / "manifest").iterdir())) == 1
+    nowhere = start(scans, tmp_path / "other", small_model_file, "--address", "127.0.0.1:1")
+    _, said = nowhere.communicate(timeout=300)
+    assert nowhere.returncode == 2 and "--address: No cluster answers at 127.0.0.1:1" in said
     again = start(scans, tmp_path / "out", small_model_file)
     _, said = again.communicate(timeout=300)
     assert again.returncode == 1 and "4 done, 0 to do" in said
