@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ class Looker:
 
     detector: Detector
     embedder: Embedder
-    hooks: Hooks
+    hooks: Hooks = field(default_factory=Hooks)
 
     def __call__(self, portrait: Portrait, option: str) -> Tensor:
         """The (D,) unit vector of the one face in a portrait.
