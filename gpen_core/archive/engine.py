@@ -252,6 +252,8 @@ def _quiet(ray: Any) -> None:
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False
+    # Ray Data sets gigabytes aside for each worker, and quietly starts fewer where they lack.
+    context.default_map_logical_memory_enabled = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 

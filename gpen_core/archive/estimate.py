@@ -12,12 +12,20 @@ from pathlib import PurePosixPath
 
 from ..errors import InputError
 from ..films.formats import is_film
+from ..hooks import Hooks
 from .engine import Crew
 from .recipe import Recipe
 from .rows import Task
 
 SAMPLES = 20
 _SEED = 0
+
+
+class _Quiet(Hooks):
+    """What falls back is told when it counts."""
+
+    def event(self, sentence: str) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def estimate(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Estimate:
     before = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
-        maker = Maker(recipe)
+        maker = Maker(recipe, hooks=_Quiet())
         maker.trial(chosen[0])  # what is only done once is not counted
         seconds, sizes, failed = [], [], 0
         for task in chosen:

@@ -289,6 +289,7 @@ def node(folder: Path, count: int, model: str | None) -> list[str]:
     from gpen_core.archive.recipe import Recipe
     from gpen_core.options import Options
 
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - read by the nodes started here
     source, target = folder / "plates", folder / "cluster"
     photographs(source, count)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})

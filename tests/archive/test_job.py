@@ -212,3 +212,24 @@ def test_a_large_picture_is_worked_on_alone(archive, scans, monkeypatch):
     groups.clear()
     finish(archive(at_once=3, target=scans.parent / "more"))
     assert groups == [3, 1]
+
+
+def test_an_estimate_restores_samples_and_writes_nothing(archive, tmp_path, caplog):
+    from gpen_core.archive.engine import Crew
+    from gpen_core.archive.estimate import estimate
+
+    one = archive()
+    tasks = one.plan.tasks * 10
+    guess = estimate(tasks, one.recipe, Crew(workers=2))
+    assert (guess.pictures, guess.tried, guess.workers) == (50, 20, 2)
+    assert guess.failed == sum(row.key == "torn.png" for row in _samples(tasks))
+    assert 0 < guess.low <= 25 * guess.seconds <= guess.high
+    assert guess.read == sum(task.size for task in tasks) and guess.written > 0
+    assert not (tmp_path / "out").exists()
+    assert "more pixels than" not in caplog.text
+
+
+def _samples(tasks):
+    import random
+
+    return random.Random(0).sample(tasks, 20)
