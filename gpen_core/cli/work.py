@@ -194,7 +194,12 @@ def _tools(work: Work, options: Options) -> Tools:
 
         fetch_missing(needed, work.weights_dir)
     place = (work.device, work.precision)
-    return _load(work.model_path, place, needed, work.weights_dir, work.accept_license)
+    model = work.model_path
+    if model is None:
+        from ..weights.locate import embedded
+
+        model = str(embedded(options.purpose))
+    return _load(model, place, needed, work.weights_dir, work.accept_license)
 
 
 def _refuse_contradictions(work: Work, options: Options) -> None:
