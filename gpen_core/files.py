@@ -40,15 +40,19 @@ def shown(text: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     """A scratch file beside `path` that takes its place when the block ends without an error.
 
     Whoever reads `path` meanwhile sees the old file or none, never half of the new one. A link is
     followed: what it points to is replaced, the link stays. A file that is replaced hands its
     permissions on. What was written is on the disk before it takes the name.
 
+    Args:
+        path: the file.
+        new: it must not be there yet; what others put there meanwhile stays.
+
     Raises:
-        InputError: the folder cannot be made or written, or the disk is full.
+        InputError: the folder cannot be made or written, the disk is full, or `path` is taken.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +77,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(_permissions(target))
         _sync(scratch)
-        scratch.replace(target)
+        _take_name(scratch, target, new)
     except GPENError:
         raise
     except Exception as error:
@@ -83,6 +87,24 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _unwritten(path, reason) from error
     finally:
         _discard(scratch)
+
+
+def _take_name(scratch: Path, target: Path, new: bool) -> None:
+    if new:
+        try:
+            os.link(scratch, target)  # fails where the name is taken, which renaming does not
+            return
+        except FileExistsError as error:
+            raise InputError(
+                f"{shown(target)} exists already; give another name.", remedy="overwrite"
+            ) from error
+        except OSError as error:  # file systems without hard links
+            log.debug("%s: %s", target, error)
+            if target.exists():
+                raise InputError(
+                    f"{shown(target)} exists already; give another name.", remedy="overwrite"
+                ) from error
+    scratch.replace(target)
 
 
 def _sync(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from .errors import InputError
@@ -279,6 +279,68 @@ class SelectOptions(Checked):
             object.__setattr__(self, "keep", self.keep.__index__())  # NumPy's integers
 
 
+CAREFUL: Mapping[str, float] = {"only_below": 0.9, "identity": 0.9}
+"""What `careful` sets, see docs/choosing.md."""
+
+
+@dataclass(frozen=True)
+class GateOptions(Checked):
+    """Which faces are left as they are although they were selected.
+
+    Example:
+        >>> GateOptions(person_threshold=0.5).person_threshold
+        0.5
+    """
+
+    person_threshold: float = option(
+        0.36,
+        "How alike two faces must be to be taken for one person; higher: fewer strangers are "
+        "restored, and more pictures of the person are left out.",
+        low=0.0,
+        high=1.0,
+        step=0.01,
+    )
+    only_below: float | None = option(
+        None,
+        "Leave faces as they are whose quality is this or better; quality is how alike a face and "
+        "its undamaged original would be, 1 for a good picture.",
+        low=0.0,
+        high=1.0,
+        step=0.01,
+        unset="all are restored",
+    )
+    auto_strength: bool = option(
+        False, "Restore damaged faces in full, better ones less, and good ones not at all."
+    )
+    identity: float | None = option(
+        None,
+        "Restore a face less where it would no longer resemble its original by this share of its "
+        "quality, and not at all where nothing else helps.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        unset="not compared",
+    )
+    careful: bool = option(
+        False,
+        "Leave good faces alone, set the strength by quality and keep the identity: only_below "
+        f"{CAREFUL['only_below']}, strength auto, identity {CAREFUL['identity']}, unless given.",
+    )
+
+    @property
+    def resolved(self) -> GateOptions:
+        """With `careful` spelled out.
+
+        Example:
+            >>> GateOptions(careful=True, only_below=0.5).resolved.only_below
+            0.5
+        """
+        if not self.careful:
+            return self
+        given = {name: getattr(self, name) for name in CAREFUL if getattr(self, name) is not None}
+        return replace(self, careful=False, **{**CAREFUL, **given, "auto_strength": True})
+
+
 @dataclass(frozen=True)
 class RestoreOptions(Checked):
     """How the faces go through the network.
@@ -473,7 +535,7 @@ class Options:
 
     Attributes:
         model: what the network is taken for.
-        detect, select, restore, mask, paste: the options of the steps.
+        detect, select, gate, restore, mask, paste: the options of the steps.
         track: how faces are followed in films.
         template: alignment template, "gpen" or "ffhq"; None takes the model's own.
         keep_crops: hand the aligned and restored crops back; off, memory does not grow with the
@@ -488,6 +550,7 @@ class Options:
     model: ModelOptions = field(default_factory=ModelOptions)
     detect: DetectOptions = field(default_factory=DetectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
+    gate: GateOptions = field(default_factory=GateOptions)
     template: str | None = option(
         None,
         "Alignment of the crops: where eyes, nose and mouth are placed.",
@@ -543,6 +606,7 @@ STEPS: Mapping[str, type[Checked]] = {
     "model": ModelOptions,
     "detect": DetectOptions,
     "select": SelectOptions,
+    "gate": GateOptions,
     "restore": RestoreOptions,
     "mask": MaskOptions,
     "paste": PasteOptions,

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+NOT_SELECTED = "not selected"
+"""The reason of a face that nobody asked for."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -20,9 +23,15 @@ class Face:
         score: the detector's confidence, 0..1.
         landmarks: five points: left eye, right eye, nose, mouth corners.
         restored: whether it was.
-        reason: why not.
+        reason: why not, or why less than asked for.
         scale: pixels of the picture for each pixel that the model makes of the face; above 1, it
             comes back softer. None where it was not counted, or without a model.
+        person: similarity to the person looked for, -1..1; None where nobody was.
+        quality: how good the face was, 0..1; see `faces.quality`. None where it was not counted.
+        strength: how much of the restoration is in the picture, where that is decided for each
+            face; else None.
+        identity: similarity of the restored face to the face as it was, -1..1, where that is
+            looked at; else None.
 
     Example:
         >>> box, points = [8.0, 8.0, 40.0, 48.0], [[16.0, 20.0]] * 5
@@ -38,6 +47,10 @@ class Face:
     restored: bool
     reason: str | None = None
     scale: float | None = None
+    person: float | None = None
+    quality: float | None = None
+    strength: float | None = None
+    identity: float | None = None
 
 
 @dataclass
@@ -79,6 +92,13 @@ class Report:
     def found(self) -> int:
         """Number of faces found that count as faces."""
         return sum(face.index is not None for face in self.faces)
+
+    @property
+    def why_left(self) -> str:
+        """Why faces were left alone that had been selected, each reason once, without figures."""
+        left = [face for face in self.faces if face.index is not None and not face.restored]
+        reasons = [face.reason for face in left if face.reason not in (None, NOT_SELECTED)]
+        return ", ".join(dict.fromkeys(str(reason).partition(" (")[0] for reason in reasons))
 
     def add(self, other: Report) -> None:
         """Take in another group's report; sentences are kept once."""

@@ -11,9 +11,11 @@ call that step of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
@@ -22,12 +24,16 @@ from .errors import InputError
 from .faces.align import align
 from .faces.aligned import as_faces, check_aligned
 from .faces.detect import Detector, detect, load_detector
+from .faces.embed import Embedder, embed
 from .faces.found import Faces
+from .faces.gate import Gate, lost_identity, planned_strengths, too_good, with_quality
 from .faces.given import Given, given_faces
 from .faces.holes import UNTOUCHED, holes_of, holes_of_crops, touches, with_holes
 from .faces.mask import crop_masks
-from .faces.parse import Parser
+from .faces.parse import Parser, load_parser
 from .faces.paste import Canvas, Surface
+from .faces.person import Wanted
+from .faces.quality import find_quality
 from .faces.restore import at_once, restore
 from .faces.select import kept_indices, sorted_indices
 from .faces.sharp import REASON as SHARPER
@@ -38,10 +44,12 @@ from .hooks import Hooks, Recording
 from .images.layouts import from_network
 from .images.scenes import cuts_of
 from .memory.allowance import Allowance
+from .models.device import resolve_device
+from .models.load import load_model
 from .models.model import Model
 from .models.task import SOURCES
-from .options import Options
-from .report import Face, Report
+from .options import DETECTORS, MASKS, Options
+from .report import NOT_SELECTED, Face, Report
 from .tasks.known import task_named
 from .tasks.task import Task
 
@@ -59,12 +67,15 @@ _LEFT = 0.02
 
 @dataclass(frozen=True)
 class Tools:
-    """The loaded networks of a run; what a run does not need may be missing.
+    """What a run works with: loaded networks, and who is looked for; what it does not need may
+    be missing.
 
     Attributes:
         model: restores; from `load_model`.
         detector: finds faces; the embedded one by default.
         parser: labels faces, for the parsing mask.
+        embedder: tells whom a face shows; from `load_embedder`.
+        wanted: who is restored and who is not, which takes an embedder; None: everybody is.
 
     Example:
         >>> Tools(detector=load_detector("mtcnn")).model is None
@@ -74,6 +85,40 @@ class Tools:
     model: Model | None = None
     detector: Detector | None = None
     parser: Parser | None = None
+    embedder: Embedder | None = None
+    wanted: Wanted | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        needed: tuple[str, str] = (DETECTORS[0], MASKS[0]),
+        weights_dir: Path | None = None,
+    ) -> Tools:
+        """Load what every picture needs, so that a missing file is said once and at once.
+
+        Args:
+            model: a file, a name, or None for the embedded model.
+            device, precision: as `load_model`.
+            needed: the detector, and the mask: only the parsing mask needs a parser.
+            weights_dir: folder of the detector's and the parser's files; None: the usual ones.
+
+        Raises:
+            GPENError: a file is missing or is not what it should be, or an unknown device.
+
+        Example:
+            >>> Tools.load().model.output_size
+            256
+        """
+        chosen = resolve_device(device)
+        detector, mask = needed
+        return cls(
+            load_model(model, device=chosen, precision=precision),
+            load_detector(detector, device=chosen, weights_dir=weights_dir),
+            load_parser(weights_dir, chosen) if mask == "parsing" else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -83,8 +128,7 @@ class Found:
     Attributes:
         everyone: sorted; a face's place among those of its image is its index.
         chosen: indices into `everyone`.
-        sharp: those that would be chosen, but are left for being sharper than the model.
-        untouched: those that would be chosen, but that no hole touches.
+        left: why those are left that would be chosen otherwise, by their indices.
         scales: of everyone, see `faces.sharp.pixel_scales`; None without a model.
 
     Example:
@@ -94,9 +138,8 @@ class Found:
 
     everyone: Faces
     chosen: list[int]
-    sharp: tuple[int, ...] = ()
+    left: Mapping[int, str] = field(default_factory=dict)
     scales: Tensor | None = None
-    untouched: tuple[int, ...] = ()
 
     @cached_property
     def faces(self) -> Faces:
@@ -115,8 +158,8 @@ class Found:
         Args:
             first: index of the first of these images in the whole batch.
         """
-        reasons = dict.fromkeys(self.chosen) | dict.fromkeys(self.sharp, SHARPER)
-        reasons |= dict.fromkeys(self.untouched, UNTOUCHED)
+        reasons = {**dict.fromkeys(self.chosen), **self.left}
+        likeness, quality = self.everyone.person, self.everyone.quality
         count = dict[int, int]()
         lines = []
         for i, image in enumerate(self.everyone.source.tolist()):
@@ -129,8 +172,10 @@ class Found:
                     score=round(float(self.everyone.scores[i]), 4),
                     landmarks=[_rounded(point) for point in self.everyone.landmarks[i].tolist()],
                     restored=i in reasons and reasons[i] is None,
-                    reason=reasons.get(i, "not selected"),
+                    reason=reasons.get(i, NOT_SELECTED),
                     scale=None if self.scales is None else round(float(self.scales[i]), 3),
+                    person=None if likeness is None else round(float(likeness[i]), 3),
+                    quality=None if quality is None else round(float(quality[i]), 3),
                 )
             )
         return lines + [
@@ -214,12 +259,15 @@ class Run:
             yield self.restored(source, first)
             first += len(source.images)
 
-    def restored(self, source: Surface, first: int = 0) -> Restored:
+    def restored(
+        self, source: Surface, first: int = 0, narrow: Callable[[Found], Found] | None = None
+    ) -> Restored:
         """One group of images through the five steps; reads like the recipe.
 
         Args:
             source: the images, with a background or a mask where there is one.
             first: index of the first image in the whole batch, for the report.
+            narrow: leaves out some of the faces found, as somebody chose.
 
         Returns:
             Images without a face, or with none chosen, come back bit for bit (enlarged where
@@ -228,6 +276,38 @@ class Run:
         Raises:
             GPENError: bad input, missing weights; what and where is in its text.
         """
+        return self.together([source], first, narrow)[0]
+
+    def together(
+        self,
+        sources: Sequence[Surface],
+        first: int = 0,
+        narrow: Callable[[Found], Found] | None = None,
+    ) -> list[Restored]:
+        """Several groups of images of any sizes, their faces in passes of the network they share.
+
+        All are in memory at once. A face's pixels may differ in the last of their 24 bits with
+        what else is in its pass.
+
+        Args:
+            sources: in order.
+            first: index of the first image in the whole batch, for the report.
+            narrow: leaves out some of the faces found in a source, as somebody chose.
+
+        Returns:
+            As `restored`, one for each source; seconds of a shared pass are divided by faces.
+
+        Raises:
+            GPENError: one of them could not be done; none is returned.
+
+        Example:
+            >>> import torch
+            >>> from gpen_core.models.load import load_model
+            >>> run = Run(Tools(load_model()))
+            >>> pair = [Surface(torch.zeros(1, 3, 48, 64)), Surface(torch.zeros(1, 3, 80, 60))]
+            >>> [tuple(result.images.shape) for result in run.together(pair)]
+            [(1, 3, 48, 64), (1, 3, 80, 60)]
+        """
         self.check_task()
         if not self.task.sees_faces:
             raise InputError(
@@ -235,30 +315,92 @@ class Run:
                 "as one.",
                 option="aligned",
             )
+        works = []
+        for source in sources:
+            works.append(self._begun(source, first, narrow))
+            first += len(source.images)
+        for shared in self._passes(works):
+            aligned = []
+            for work, faces in shared:
+                with work.report.stage("align"):
+                    aligned.append(work.aligned(faces))
+            for (work, _), part in zip(shared, self._one_pass(shared, aligned), strict=True):
+                pasted = changed(part)
+                with work.report.stage("mask"):
+                    masks = work.run.masks(pasted)
+                with work.report.stage("paste"):
+                    work.run.paste(work.canvas, pasted, masks)
+                keep = self.options.keep_crops
+                work.parts.append(part if keep else part.with_(crops=None, restored=None))
+        return [work.ended() for work in works]
+
+    def _begun(self, source: Surface, first: int, narrow: Callable[[Found], Found] | None) -> _Work:
+        """A source searched, with a canvas for what is found."""
         report, run = Report(), self._reporting()
         with report.stage("detect"):
             found = run.touched(run.find(source.images), source)
+            found = found if narrow is None else narrow(found)
         run.hooks.found(len(found.chosen))
-        report.faces = found.lines(first)
         run.say_softer(found.faces)
         with report.stage("paste"):
             canvas = run.canvas(source)
-        parts = [found.faces.take([])]
-        for part in run.parts(found.faces):
-            with report.stage("align"):
-                part = run.with_holes(source, run.align(source.images, part))
-            with report.stage("restore"):
-                part = run.restore(part)
-            with report.stage("mask"):
-                masks = run.masks(part)
-            with report.stage("paste"):
-                run.paste(canvas, part, masks)
-            keep = self.options.keep_crops
-            parts.append(part if keep else part.with_(crops=None, restored=None))
-        run.say_left(source, canvas)
-        report.events = run.events
-        faces = Faces.merge(parts)
-        return Restored(canvas.images, canvas.mask, faces, report, found.indices)
+        return _Work(source, run, report, found, canvas, [found.faces.take([])], first)
+
+    def told(self, found: Found, restored: Faces, first: int = 0) -> list[Face]:
+        """The report's lines with what became of the chosen faces, in their order."""
+        lines = found.lines(first)
+        if restored.strengths is None or restored.quality is None:
+            return lines
+        gate = self.gate
+        planned = planned_strengths(restored.quality, gate.options, gate.most).tolist()
+        for place, face in enumerate(found.chosen):
+            strength = float(restored.strengths[place])
+            identity = restored.identity
+            lines[face] = replace(
+                lines[face],
+                restored=strength > 0,
+                reason=lost_identity(planned[place], strength),
+                strength=round(strength, 3),
+                identity=None if identity is None else round(float(identity[place]), 3),
+            )
+        return lines
+
+    def _passes(self, works: Sequence[_Work]) -> Iterator[list[tuple[_Work, Faces]]]:
+        """The faces of all sources in parts as `parts` makes them, each with its source."""
+        step, shared, room = self._faces_in_part, list[tuple[_Work, Faces]](), 0
+        for work in works:
+            faces, start = work.found.faces, 0
+            while start < len(faces):
+                room = room or step
+                taken = range(start, min(start + room, len(faces)))
+                shared.append((work, faces.take(taken)))
+                start, room = taken.stop, room - len(taken)
+                if not room:
+                    yield shared
+                    shared = []
+        if shared:
+            yield shared
+
+    def _one_pass(
+        self, shared: Sequence[tuple[_Work, Faces]], aligned: Sequence[Faces]
+    ) -> list[Faces]:
+        """Aligned faces of several sources through the network, and back to their sources."""
+        if len(shared) == 1:
+            work = shared[0][0]
+            with work.report.stage("restore"):
+                return [work.run.restore(aligned[0])]
+        run, spent = self._reporting(), Report()
+        with spent.stage("restore"):
+            everyone = run.restore(Faces.concat(aligned))
+        restored, start = [], 0
+        for (work, faces), part in zip(shared, aligned, strict=True):
+            end = start + len(part.image_sizes)
+            restored.append(everyone.of_images(slice(start, end)))
+            start = end
+            share = spent.seconds["restore"] * len(faces) / len(everyone)
+            work.report.seconds["restore"] = work.report.seconds.get("restore", 0.0) + share
+            work.run.hooks.events += run.hooks.events
+        return restored
 
     def crops(self, images: Tensor, *, check: bool = True, holes: Tensor | None = None) -> Restored:
         """Ready face crops (N, 3, S, S) 0..1 through the network, without pasting.
@@ -306,7 +448,9 @@ class Run:
         """Detect and select: the faces of (B, 3, H, W) 0..1 images."""
         return self._with_memory(
             "detecting faces",
-            lambda: self.choose(detect(images, self.detector, self.options.detect, self.hooks)),
+            lambda: self.choose(
+                images, detect(images, self.detector, self.options.detect, self.hooks)
+            ),
         )
 
     def take_given(self, images: Tensor, given: Sequence[Sequence[Given]]) -> Found:
@@ -314,19 +458,42 @@ class Run:
         detector, options = self.detector, self.options.detect
         return self._with_memory(
             "looking at given faces",
-            lambda: self.choose(given_faces(images, given, detector, options, self.hooks)),
+            lambda: self.choose(images, given_faces(images, given, detector, options, self.hooks)),
         )
 
-    def choose(self, everyone: Faces) -> Found:
-        """Select: which of the faces of some images, in which order."""
+    def choose(self, images: Tensor, everyone: Faces) -> Found:
+        """Select: which of the faces of some images, in which order, and why others are left."""
         everyone = everyone.take(sorted_indices(everyone, self.options.select.sort))
         kept = kept_indices(everyone, self.options.select.keep)
-        if self.tools.model is None:
-            return Found(everyone, kept)
-        scales = self._scales(everyone)
-        sharp = are_sharper(scales) if self.options.select.skip_sharp else scales < 0
-        chosen = [face for face in kept if not sharp[face]]
-        return Found(everyone, chosen, tuple(face for face in kept if sharp[face]), scales)
+        left: dict[int, str] = {}
+        scales = None if self.tools.model is None else self._scales(everyone)
+        if scales is not None and self.options.select.skip_sharp:
+            left |= dict.fromkeys(are_sharper(scales).nonzero().flatten().tolist(), SHARPER)
+        everyone = everyone.with_(quality=find_quality(images, everyone, self.hooks))
+        assert everyone.quality is not None
+        left |= too_good(everyone.quality, self.options.gate)
+        everyone, strangers = self._told_apart(images, everyone)
+        left = {face: reason for face, reason in (left | strangers).items() if face in kept}
+        return Found(everyone, [face for face in kept if face not in left], left, scales)
+
+    def _told_apart(self, images: Tensor, faces: Faces) -> tuple[Faces, dict[int, str]]:
+        """With similarities to the person looked for, and which are left alone for who they are."""
+        wanted = self.tools.wanted
+        if wanted is None:
+            return faces, {}
+        vectors = embed(images, faces, self.embedder, self.hooks)
+        reasons = wanted.reasons(vectors, self.options.gate.person_threshold)
+        left = {face: reason for face, reason in enumerate(reasons) if reason is not None}
+        return faces.with_(person=wanted.similarities(vectors)), left
+
+    def spare(self, faces: Faces) -> Faces:
+        """Those of some aligned faces that are not good already, with their quality."""
+        if self.options.gate.resolved.only_below is None or faces.crops is None:
+            return faces
+        faces = with_quality(faces)
+        assert faces.quality is not None
+        good = too_good(faces.quality, self.options.gate)
+        return faces.take([face for face in range(len(faces)) if face not in good])
 
     def check_task(self) -> None:
         """Refuse a model that was made for something else than this run is for.
@@ -353,11 +520,11 @@ class Run:
             return found
         holes, aligned = holes_of(source), found.everyone.with_(template=self.template)
         touching = [touches(aligned, face, holes) for face in found.chosen]
-        left = tuple(f for f, touched in zip(found.chosen, touching, strict=True) if not touched)
+        left = [f for f, touched in zip(found.chosen, touching, strict=True) if not touched]
         if found.chosen and not any(touching):
             self.hooks.event("The mask touches no face; nothing is drawn.")
         chosen = [f for f, touched in zip(found.chosen, touching, strict=True) if touched]
-        return replace(found, chosen=chosen, untouched=left)
+        return replace(found, chosen=chosen, left={**found.left, **dict.fromkeys(left, UNTOUCHED)})
 
     def with_holes(self, source: Surface, faces: Faces) -> Faces:
         """The holes of the pictures cut out with their aligned faces, where the task has holes."""
@@ -429,16 +596,22 @@ class Run:
         )
 
     def restore(self, faces: Faces) -> Faces:
-        """The aligned crops through the network.
+        """The aligned crops through the network, each as far as its gate lets it.
 
         Raises:
             InputError: the model is made for something else, see `check_task`.
         """
         self.check_task()
-        return self._with_memory(
-            "restoring faces",
-            lambda: restore(faces, self.model, self.options.restore, self.hooks),
-        )
+        return self._with_memory("restoring faces", lambda: self._gated(faces))
+
+    def _gated(self, faces: Faces) -> Faces:
+        options, gate = self.options.restore, self.gate
+        if gate.open:
+            return restore(faces, self.model, options, self.hooks)
+        before = faces.crops if faces.restored is None else faces.restored
+        full = restore(faces, self.model, replace(options, strength=1.0), self.hooks)
+        assert before is not None  # or restoring had refused
+        return gate.passed(before, full, self.hooks)
 
     def masks(self, faces: Faces) -> Tensor:
         """(N, 1, T, T) 0..1: how much of each crop is pasted."""
@@ -466,12 +639,16 @@ class Run:
 
     def parts(self, faces: Faces) -> Iterator[Faces]:
         """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
+        step = self._faces_in_part
+        for start in range(0, len(faces), step):
+            yield faces.take(range(start, min(start + step, len(faces))))
+
+    @property
+    def _faces_in_part(self) -> int:
         result = self.task.size(self.model.input_size, self.model.output_size)
         pixels = 3 * 4 * (self.model.input_size**2 + result**2)
         batch = at_once(self.model, self.options.restore)
-        step = max(1, _PIXEL_MEMORY // pixels // batch) * batch
-        for start in range(0, len(faces), step):
-            yield faces.take(range(start, min(start + step, len(faces))))
+        return max(1, _PIXEL_MEMORY // pixels // batch) * batch
 
     # --- what the steps need -----------------------------------------------------------------
 
@@ -500,6 +677,23 @@ class Run:
         return load_detector("mtcnn", device="cpu" if model is None else str(model.device))
 
     @property
+    def gate(self) -> Gate:
+        """What decides on the strength of each face."""
+        options = self.options
+        return Gate(options.gate, options.restore.strength, self.tools.embedder)
+
+    @property
+    def embedder(self) -> Embedder:
+        """Tells whom a face shows.
+
+        Raises:
+            InputError: this run has none.
+        """
+        if self.tools.embedder is None:
+            raise InputError("This run has no face embedder; load one with `load_embedder`.")
+        return self.tools.embedder
+
+    @property
     def template(self) -> str:
         """The alignment template: the one chosen, the model's own, or GPEN's."""
         if self.options.template is not None:
@@ -515,6 +709,31 @@ class _ReportingRun(Run):
         """What the hooks were told, and what was logged when the model was loaded."""
         guess = self.model.info.guess
         return [*([guess] if guess else []), *self.hooks.events]
+
+
+@dataclass
+class _Work:
+    """One source on its way through the steps."""
+
+    source: Surface
+    run: _ReportingRun
+    report: Report
+    found: Found
+    canvas: Canvas
+    parts: list[Faces]
+    first: int
+
+    def aligned(self, faces: Faces) -> Faces:
+        return self.run.with_holes(self.source, self.run.align(self.source.images, faces))
+
+    def ended(self) -> Restored:
+        self.run.say_left(self.source, self.canvas)
+        self.report.events = self.run.events
+        faces = Faces.merge(self.parts)
+        self.report.faces = self.run.told(self.found, faces, self.first)
+        indices = tuple(self.found.indices[place] for place in _places_changed(faces))
+        images, mask = self.canvas.images, self.canvas.mask
+        return Restored(images, mask, changed(faces), self.report, indices)
 
 
 def groups(count: int, size: int = FRAMES_AT_ONCE) -> Iterator[slice]:
@@ -545,6 +764,22 @@ def split(source: Surface, size: int = FRAMES_AT_ONCE) -> Iterator[Surface]:
             part(source.background, chosen),
             part(source.user_mask, chosen),
         )
+
+
+def changed(faces: Faces) -> Faces:
+    """Those of the restored faces that are not left as they were.
+
+    Example:
+        >>> len(changed(Faces.empty([(48, 64)])))
+        0
+    """
+    return faces.take(_places_changed(faces))
+
+
+def _places_changed(faces: Faces) -> list[int]:
+    if faces.strengths is None:
+        return list(range(len(faces)))
+    return faces.strengths.nonzero().flatten().tolist()
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

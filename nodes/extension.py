@@ -16,6 +16,7 @@ from .restore import RestoreFaces
 from .restore_image import RestoreImage
 from .restore_video import RestoreVideo
 from .select import SelectFaces
+from .select_person import SelectPerson
 from .track import TrackFaces
 
 
@@ -34,6 +35,7 @@ class GPENExtension(ComfyExtension):
             RestoreVideo,
             DetectFaces,
             SelectFaces,
+            SelectPerson,
             TrackFaces,
             RestoreFaces,
             PasteFaces,

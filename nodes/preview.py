@@ -90,19 +90,19 @@ def _reduced(frame: Tensor) -> Image.Image:
     return picture
 
 
-def sheets(faces: Faces, chosen: Sequence[int]) -> list[Image.Image]:
+def sheets(faces: Faces, chosen: Sequence[int], figures: Sequence[str] = ()) -> list[Image.Image]:
     """A sheet of the crops of each of the first pictures that have faces.
 
     Numbers are the faces' places in `faces`, as its node marked them; those not `chosen` are dim,
-    in parentheses.
+    in parentheses. `figures` are shown beside the numbers, where there are any.
     """
     if faces.crops is None:
         return []
     frames = list(dict.fromkeys(faces.source.tolist()))[:FRAMES]
-    return [_sheet(faces, frame, set(chosen)) for frame in frames]
+    return [_sheet(faces, frame, set(chosen), figures) for frame in frames]
 
 
-def _sheet(faces: Faces, frame: int, chosen: set[int]) -> Image.Image:
+def _sheet(faces: Faces, frame: int, chosen: set[int], figures: Sequence[str]) -> Image.Image:
     places = torch.nonzero(faces.source.cpu() == frame).flatten().tolist()
     columns = max(1, round(len(places) ** 0.5 + 0.499))
     cell = min(_CELL, _LONG_SIDE // columns)
@@ -113,10 +113,11 @@ def _sheet(faces: Faces, frame: int, chosen: set[int]) -> Image.Image:
         face = Image.fromarray((crop * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
         face = face.resize((cell, cell))
         edge = (0.0, 0.0, cell - 1.0, cell - 1.0)
-        mark = Mark(edge, label=str(number), color=color_of(number))
+        more = f"  {figures[place]}" if figures else ""
+        mark = Mark(edge, label=str(number), more=more, color=color_of(number))
         if place not in chosen:
             face = ImageEnhance.Brightness(ImageEnhance.Color(face).enhance(0)).enhance(0.35)
-            mark = _left_out(mark)
+            mark = replace(_left_out(mark), more=more)
         draw_marks(face, [mark])
         sheet.paste(face, (number % columns * cell, number // columns * cell))
     return sheet

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..gpen_core.errors import InputError
 from ..gpen_core.faces.found import Faces
-from ..gpen_core.run import Run, Tools
+from ..gpen_core.run import Run, Tools, changed
 from ..gpen_core.text import counted
 from . import crops as crop_pictures
-from . import host, preview, widgets
+from . import host, preview, weights, widgets
 from .say import say, warn
 from .schema import later, schema
 from .types import GPENFaces
@@ -35,6 +35,10 @@ class RestoreFaces(io.ComfyNode):
                 widgets.strength(),
                 widgets.batch_size(),
                 widgets.seed(),
+                later(widgets.careful()),
+                later(widgets.only_below()),
+                later(widgets.auto_strength()),
+                later(widgets.identity()),
                 GPENFaces.Input(id="faces", optional=True, tooltip="From Detect and Align Faces."),
                 io.Image.Input(
                     id="crops",
@@ -62,24 +66,34 @@ class RestoreFaces(io.ComfyNode):
         crops: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        chosen = _faces_to_restore(faces, crops, gpen_model)
+        given = _faces_to_restore(faces, crops, gpen_model)
+        options = widgets.read(**values)
         hooks = host.HostHooks(cls, stages=("restore",), model=gpen_model)
+        tools = Tools(gpen_model.model, embedder=weights.embedder(options))
+        run = Run(tools, options, hooks)
+        chosen = run.spare(given)
         hooks.found(len(chosen))
-        run = Run(Tools(gpen_model.model), widgets.read(**values), hooks)
         run.say_softer(chosen)
-        restored = run.restore(chosen)
+        restored = changed(run.restore(chosen))
         if restored.tracks is not None:
             restored = run.hold_still(restored)
-        if len(chosen):
-            text = say(cls, " ".join([f"{counted(len(chosen), 'face')} restored.", *hooks.events]))
-        else:
-            text = warn(cls, "No face to restore.")
+        text = _told(cls, len(restored), len(given) - len(restored), hooks)
         return io.NodeOutput(
             restored,
             crop_pictures.to_image(restored.restored),
             crop_pictures.masks_of(restored),
             ui=preview.shown(text),
         )
+
+
+def _told(cls: type[io.ComfyNode], restored: int, left: int, hooks: host.HostHooks) -> str:
+    said = [f"{counted(restored, 'face')} restored."]
+    if left:
+        alone = f"{counted(left, 'face')} left alone"
+        said.append(f"{alone}: already good, or no longer the same person.")
+    if restored:
+        return say(cls, " ".join([*said, *hooks.events]))
+    return warn(cls, " ".join(said[1:]) or "No face to restore.")
 
 
 def _faces_to_restore(faces: Faces | None, crops: Tensor | None, model: host.HostModel) -> Faces:

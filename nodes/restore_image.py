@@ -67,6 +67,10 @@ class RestoreImage(io.ComfyNode):
                 later(widgets.rotations()),
                 later(widgets.skip_sharp()),
                 later(widgets.grain()),
+                later(widgets.careful()),
+                later(widgets.only_below()),
+                later(widgets.auto_strength()),
+                later(widgets.identity()),
                 widgets.user_mask(),
             ],
             outputs=[
@@ -114,7 +118,12 @@ class RestoreImage(io.ComfyNode):
             masks.painted(mask, image),
         )
         model = gpen_model or host.load_model(weights.model_file(weights.chosen(file)))
-        tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
+        tools = Tools(
+            model.model,
+            weights.detector(detector),
+            weights.parser(mask_type),
+            weights.embedder(options),
+        )
         hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
         pieces: list[Tensor] = []
 

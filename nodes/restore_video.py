@@ -54,6 +54,9 @@ class RestoreVideo(io.ComfyNode):
                 widgets.rotations(),
                 widgets.batch_size(),
                 later(widgets.gpen_model()),
+                later(widgets.careful()),
+                later(widgets.only_below()),
+                later(widgets.auto_strength()),
             ],
             outputs=[
                 io.Video.Output(id="restored", display_name="VIDEO"),

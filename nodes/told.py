@@ -6,7 +6,6 @@ from comfy_api.latest import io
 
 from ..gpen_core.arrays import Result
 from ..gpen_core.faces.holes import UNTOUCHED
-from ..gpen_core.faces.sharp import REASON as SHARPER
 from ..gpen_core.text import counted
 from . import preview
 from .say import say, warn
@@ -18,13 +17,15 @@ def told(cls: type[io.ComfyNode], result: Result, done: str = "restored") -> str
     if report.restored:
         faces, where = counted(report.restored, "face"), counted(pictures, "picture")
         said = [f"{faces} {done} in {where}."]
+        if report.why_left:
+            said.append(f"Others are left alone ({report.why_left}).")
         if pictures > preview.FRAMES:
             said.append(f"The preview shows the first {preview.FRAMES}.")
         return say(cls, " ".join([*said, *report.events]))
-    if any(face.reason == SHARPER for face in report.faces):
-        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({SHARPER}).")
-    if any(face.reason == UNTOUCHED for face in report.faces):
+    if UNTOUCHED in report.why_left:
         return warn(cls, f"{counted(report.found, 'face')} found, but the mask touches none.")
+    if report.why_left:
+        return warn(cls, f"{counted(report.found, 'face')} found, left alone ({report.why_left}).")
     if report.found:
         return warn(
             cls,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..gpen_core.errors import GPENError, MissingWeightsError
 from ..gpen_core.faces.weights import entry_of
-from ..gpen_core.options import TASKS
+from ..gpen_core.options import TASKS, Options
 from ..gpen_core.weights.catalogue import Entry, list_entries, split_label
 from ..gpen_core.weights.verify import check
 from . import folders, host
@@ -133,6 +133,11 @@ def name_of(choice: str) -> str:
 def detector(choice: str) -> host.HostDetector:
     """The detector of a menu's entry. Raises as `_file_of` and `host.load_detector`."""
     return host.load_detector(name_of(choice), _file_of(choice))
+
+
+def embedder(options: Options) -> host.HostEmbedder | None:
+    """What tells people apart, None where the options do without. Raises as `load_embedder`."""
+    return None if options.gate.resolved.identity is None else host.load_embedder()
 
 
 def parser(choice: str) -> host.HostParser | None:

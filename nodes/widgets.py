@@ -15,6 +15,7 @@ from ..gpen_core.options import (
     TEMPLATES,
     Checked,
     DetectOptions,
+    GateOptions,
     MaskOptions,
     ModelOptions,
     Options,
@@ -189,6 +190,26 @@ def skip_sharp() -> io.Input:
     return advanced(of(SelectOptions, "skip_sharp"))
 
 
+def person_threshold() -> io.Input:
+    return of(GateOptions, "person_threshold")
+
+
+def only_below() -> io.Input:
+    return advanced(of(GateOptions, "only_below"))
+
+
+def auto_strength() -> io.Input:
+    return advanced(of(GateOptions, "auto_strength"))
+
+
+def identity() -> io.Input:
+    return advanced(of(GateOptions, "identity"))
+
+
+def careful() -> io.Input:
+    return of(GateOptions, "careful")
+
+
 def detect_every() -> io.Input:
     return advanced(of(TrackOptions, "detect_every"))
 
@@ -295,7 +316,7 @@ def read(**values: Any) -> Options:
     Raises:
         InputError: a value that the core refuses.
     """
-    for name in ("min_size", "max_size", "feather"):
+    for name in ("min_size", "max_size", "feather", "only_below", "identity"):
         if name in values:
             values[name] = values[name] or None
     if values.get("template") == OWN_TEMPLATE:

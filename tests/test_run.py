@@ -262,5 +262,5 @@ def test_the_scale_is_that_of_what_the_model_makes_not_of_what_it_takes(photo):
     across = 64 / float(faces.matrices[0, :, 0].norm())
     found = run.find(photo)
     assert found.lines()[0].scale == pytest.approx(across / 128, rel=1e-3)
-    assert found.sharp == (0,) and found.chosen == []
+    assert found.left == {0: SHARPER} and found.chosen == []
     assert Run(Tools(), Options.of(skip_sharp=True)).find(photo).chosen == [0], "no model to beat"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import InputError
 from ..files import shown
@@ -31,7 +31,7 @@ class SavedCrops:
     after: str
 
 
-def is_crop(path: Path) -> bool:
+def is_crop(path: PurePath) -> bool:
     """Whether a file is named as a crop of an earlier run.
 
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
         ("user_mask", job.user_mask is not None),
         ("compare", job.compare),
         ("save_crops", bool(job.crops)),
+        ("choices", job.choices is not None),
     ):
         if given:
             raise InputError("films do not have this option.", option=name)
@@ -59,6 +61,7 @@ def _lines(known: Survey) -> list[TrackLine]:
             score=round(one.score, 4),
             seen=one.seen,
             restored=one.number in known.kept,
+            **asdict(known.verdict(one)),
             thumbnail=f"data:image/jpeg;base64,{picture}" if picture else None,
         )
         for one, picture in zip(known.tracks, known.thumbnails, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import InputError
 from ..films.formats import FORMATS, is_film
@@ -40,6 +40,11 @@ def find_inputs(patterns: Sequence[str], *, recursive: bool = False) -> Inputs:
 
     Raises:
         InputError: a name matches nothing, or a folder holds no picture.
+
+    Example:
+        >>> find_inputs(["no-such-picture.jpg"])
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: no-such-picture.jpg: nothing of this name was found; check ...
     """
     found, known = Inputs(), set[Path]()
     for pattern in patterns:
@@ -96,12 +101,24 @@ def _of_folder(folder: Path, recursive: bool, found: Inputs) -> Iterator[Source]
 
 def _why_not(place: Path, path: Path) -> str | None:
     """Why a file of a folder is no input."""
+    reason = why_no_input(place)
+    return "not a regular file" if reason is None and not path.is_file() else reason
+
+
+def why_no_input(place: PurePath) -> str | None:
+    """Why a file of a folder is no input, by its name.
+
+    Args:
+        place: its path below the folder.
+
+    Example:
+        >>> why_no_input(PurePath("album/one.jpg")), why_no_input(PurePath(".thumbnails/one.jpg"))
+        (None, 'hidden')
+    """
     if any(part.startswith(".") for part in place.parts):
         return "hidden"
-    if path.suffix.lower() not in READABLE and not is_film(path):
+    if place.suffix.lower() not in READABLE and not is_film(place):
         return "neither a picture nor a film"
-    if path.stem.rpartition("_")[2] in LABELS or is_crop(path):
+    if place.stem.rpartition("_")[2] in LABELS or is_crop(place):
         return "result of an earlier run"
-    if not path.is_file():
-        return "not a regular file"
     return None

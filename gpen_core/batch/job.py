@@ -12,26 +12,24 @@ from typing import Any
 import torch
 
 from ..errors import GPENError, InputError
-from ..faces.holes import UNTOUCHED
 from ..faces.paste import Surface
-from ..faces.sharp import REASON as SHARPER
-from ..files import shown
 from ..films.formats import is_film
-from ..hooks import Recording
+from ..hooks import Hooks, Recording
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import read_picture
 from ..images.write import check_size, check_writable, write_picture
-from ..memory.allowance import shortage
-from ..memory.shortage import is_out_of_memory
 from ..options import FilmOptions
-from ..run import Restored, Run
+from ..run import Found, Restored, Run
+from ..text import counted
+from .choices import Choices, Chosen
 from .companions import Companions, read_mask
 from .crops import check_crops, save_crops
 from .film import restore_one_film
 from .inputs import find_inputs
 from .outcome import Outcome
 from .source import Source
+from .steps import reason, status_of
 from .targets import COMPARE, Naming, check_apart, plan_outputs, sibling
 
 log = logging.getLogger(__name__)
@@ -54,6 +52,7 @@ class Job:
         quality: of JPEG, WebP and AVIF, 1 to 100; None: the usual.
         film: how films are written; None: they are refused.
         crops: by each result's file, what the files of its faces' crops are named after.
+        choices: which faces of each picture are restored; None: all that are selected.
 
     Example:
         >>> import tempfile
@@ -76,6 +75,7 @@ class Job:
     quality: int | None = None
     film: FilmOptions | None = field(default_factory=FilmOptions)
     crops: Mapping[Path, Path] = field(default_factory=dict)
+    choices: Choices | None = None
 
     @classmethod
     def plan(
@@ -186,11 +186,9 @@ def restore_files(
             continue
         try:
             _restore_file(job, run, (source, target), outcome)
-        except GPENError as error:
-            outcome.status, outcome.error = "failed", _with_source(explain(error), source)
         except Exception as error:
             log.debug("%s", source, exc_info=True)
-            outcome.status, outcome.error = "failed", f"{shown(source)}: {_why(error)}"
+            outcome.status, outcome.error = "failed", reason(error, source, explain)
         outcome.seconds = {name: round(value, 4) for name, value in outcome.seconds.items()}
         yield outcome
 
@@ -214,11 +212,12 @@ def _restore_file(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome)
     outcome.size = [picture.size[1], picture.size[0]]
     _check_size(job, run, task, picture)
     outcome.seconds["read"] = time.perf_counter() - start
-    result = _run(job, run, source, picture)
+    narrow = None if job.choices is None else _narrowing(job.choices.of(source), told)
+    result = _run(job, run, (source, picture), narrow)
     outcome.faces = result.report.faces
     told.events += result.report.events
     outcome.seconds |= result.report.seconds
-    outcome.status = _status(job, result, source)
+    outcome.status = "aligned" if job.aligned else status_of(result.report, source)
     start = time.perf_counter()
     restored = picture.with_pixels(result.images[0].cpu())
     if not run.task.keeps_tone:  # colors in a file that was gray
@@ -251,7 +250,22 @@ def _check_size(job: Job, run: Run, task: tuple[Path, Path], picture: Picture) -
         check_size(sibling(target, COMPARE), height, 2 * width)
 
 
-def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
+def _narrowing(chosen: Chosen, hooks: Hooks) -> Callable[[Found], Found]:
+    """Leaves out what was not chosen in a picture, and says what is not found again."""
+
+    def narrow(found: Found) -> Found:
+        found, missing = chosen.applied(found)
+        if missing:
+            hooks.event(f"{counted(missing, 'chosen face')} not found again.")
+        return found
+
+    return narrow
+
+
+def _run(
+    job: Job, run: Run, read: tuple[Path, Picture], narrow: Callable[[Found], Found] | None
+) -> Restored:
+    source, picture = read
     images = picture.pixels[None]
     background, mask = job.background, job.user_mask
     if job.aligned:
@@ -262,23 +276,9 @@ def _run(job: Job, run: Run, source: Path, picture: Picture) -> Restored:
             images,
             None if background is None else read_picture(background.of(source)).pixels[None],
             None if mask is None else read_mask(mask.of(source)),
-        )
+        ),
+        narrow=narrow,
     )
-
-
-def _status(job: Job, result: Restored, source: Path) -> str:
-    if job.aligned:
-        return "aligned"
-    if result.report.restored:
-        return "restored"
-    reasons = {face.reason for face in result.report.faces if face.index is not None}
-    why = "no face was selected" if result.report.found else "no face was found"
-    if UNTOUCHED in reasons:
-        why = "the mask touches no face"
-    elif SHARPER in reasons:
-        why = f"its faces are left as they are ({SHARPER})"
-    log.warning("%s: %s; the picture is unchanged.", shown(source), why)
-    return "unchanged"
 
 
 def _side_by_side(before: Picture, after: Picture) -> Picture:
@@ -286,14 +286,3 @@ def _side_by_side(before: Picture, after: Picture) -> Picture:
     width = round(before.size[1] * height / before.size[0])
     left = resize(before.pixels[None], (height, width))[0]
     return Picture(torch.cat([left, after.pixels], dim=-1), gray=after.gray)
-
-
-def _why(error: Exception) -> str:
-    """What is said of an error that is no user's."""
-    if is_out_of_memory(error):
-        return str(shortage("this"))
-    return f"unexpected {type(error).__name__}: {error}"
-
-
-def _with_source(text: str, source: Path) -> str:
-    return text if shown(source) in text else f"{shown(source)}: {text}"

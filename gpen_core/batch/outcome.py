@@ -21,6 +21,8 @@ class TrackLine:
         score: the detector's, on average.
         seen: in how many frames it was found, not followed.
         restored: whether it was.
+        reason: why not, where it was selected.
+        quality, person: of all its frames, where they were looked at; see `report.Face`.
         thumbnail: a small picture of it, as a URL that holds the JPEG; only the longest tracks of
             a film with very many have one.
 
@@ -35,6 +37,9 @@ class TrackLine:
     score: float
     seen: int
     restored: bool
+    reason: str | None = None
+    quality: float | None = None
+    person: float | None = None
     thumbnail: str | None = None
 
 

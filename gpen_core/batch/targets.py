@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from ..errors import InputError
 from ..films.formats import FORMATS, is_film
 from ..images.formats import READABLE, WRITABLE, written_suffix
 from .source import Source
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 RESTORED, COMPARE, FACES = "restored", "compare", "faces"
 SUFFIXES: Mapping[str, str] = {
@@ -69,18 +72,18 @@ def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> li
     output = naming.output
     if output is None:
         suffix = RESTORED if naming.suffix is None else naming.suffix
-        targets = [_named(one.path, suffix, naming) for one in sources]
+        targets = [named(one.path, suffix, naming) for one in sources]
     elif naming.frames and not many and is_film(sources[0].path):
         targets = [output]
     elif many or output.is_dir() or not output.suffix:
         _check_folder(output, many)
-        targets = [_named(output / one.place, naming.suffix or "", naming) for one in sources]
+        targets = [named(output / one.place, naming.suffix or "", naming) for one in sources]
     else:
         if naming.format is None:  # a name given is left as it is, and checked when it is written
             suffix = f"_{naming.suffix}" if naming.suffix else ""
             targets = [output.with_name(f"{output.stem}{suffix}{output.suffix}")]
         else:
-            targets = [_named(output, naming.suffix or "", naming)]
+            targets = [named(output, naming.suffix or "", naming)]
     return targets
 
 
@@ -91,13 +94,24 @@ def _check_folder(output: Path, many: bool) -> None:
         raise InputError(f"{output} names one file, but there are several inputs; give a folder.")
 
 
-def _named(path: Path, suffix: str, naming: Naming) -> Path:
+def named(path: AnyPath, suffix: str, naming: Naming) -> AnyPath:
+    """The name of a result, in the folder of `path`.
+
+    Args:
+        path: a source's name, wherever it is mirrored to.
+        suffix: put behind it, after `_`; may be empty.
+        naming: asks for a format.
+
+    Example:
+        >>> named(Path("scans/one.heic"), "new", Naming()).name
+        'one_new.png'
+    """
     asked = None if naming.format is None else f".{naming.format.lower()}"
     extension = "" if naming.frames and is_film(path) else _extension(path, asked)
     return path.with_name(f"{path.stem}{'_' if suffix else ''}{suffix}{extension}")
 
 
-def _extension(path: Path, asked: str | None) -> str:
+def _extension(path: PurePath, asked: str | None) -> str:
     """That of the result; a format of pictures means no film, and the other way round."""
     film = is_film(path)
     if asked is not None and film == (asked in FORMATS):

@@ -14,7 +14,9 @@ from rich.logging import RichHandler
 
 from ..errors import GPENError, InputError, OutOfMemory
 from ..files import shown
+from ..memory.process import prepare_memory
 from ..memory.shortage import is_out_of_memory
+from .archive import app as archive
 from .bench import SpacedValues, bench
 from .colorize import colorize
 from .console import complain, console, say
@@ -24,7 +26,6 @@ from .export import export
 from .faces import faces
 from .inpaint import inpaint
 from .inspect import inspect
-from .memory import prepare_memory
 from .models import app as models
 from .pack_faces import pack_faces
 from .paint import paint
@@ -78,6 +79,7 @@ for command in (*_PICTURES, *_MODELS):
     app.command()(command)
 app.command(name="pack-faces")(pack_faces)
 app.command(cls=SpacedValues)(bench)
+app.add_typer(archive, name="archive")
 app.add_typer(models, name="models")
 
 

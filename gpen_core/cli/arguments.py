@@ -11,10 +11,12 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ..options import Checked, Options, Spec, specs
+from ..errors import InputError
+from ..options import Checked, GateOptions, Options, RestoreOptions, Spec, spec_of, specs
 
 # Options that a command line takes as text.
-_AS_TEXT = {"keep", "exclude"}
+_AS_TEXT = {"keep", "exclude", "strength"}
+_AUTO = "auto"  # as a strength
 
 
 def spellings(name: str, *more: str) -> list[str]:
@@ -34,6 +36,24 @@ WeightsDir = Annotated[
 ]
 AcceptLicense = Annotated[
     bool, flag("accept_license", "Accept the licenses of missing files and download them.")
+]
+
+Person = Annotated[
+    list[str] | None,
+    flag(
+        "person",
+        "Picture of a person, who alone is restored; several pictures, or a folder of them, are "
+        "averaged.",
+        show_default=False,
+    ),
+]
+NotPerson = Annotated[
+    list[str] | None,
+    flag(
+        "not_person",
+        "Picture of somebody who is left alone; may be given several times, for several people.",
+        show_default=False,
+    ),
 ]
 
 
@@ -56,7 +76,7 @@ def with_options(
         (name, own_defaults.get(name, default), spec, get_type_hints(group)[name])
         for group in groups
         for name, default, spec in specs(group)
-        if name not in leave_out
+        if name not in leave_out and name != "auto_strength"  # --strength auto
     ]
     if template:
         (entry,) = [one for one in specs(Options) if one[0] == "template"]
@@ -66,6 +86,8 @@ def with_options(
         @functools.wraps(command)
         def run(**values: Any) -> Any:
             given = {name: values.pop(name) for name, *_ in entries}
+            if "strength" in given:
+                given |= _strength(given["strength"])
             return command(**values, options=Options.of(**given))
 
         own = inspect.signature(command, eval_str=True).parameters
@@ -122,6 +144,19 @@ def with_fields(
     return decorate
 
 
+def _strength(text: str) -> dict[str, Any]:
+    """The options that a strength means: a number, or "auto"."""
+    if text == _AUTO:
+        return {"strength": None, "auto_strength": True}
+    try:
+        return {"strength": float(text)}
+    except ValueError as error:
+        limits = spec_of(RestoreOptions, "strength").limits
+        raise InputError(
+            f"strength must be from {limits}, or {_AUTO}, not {text!r}.", option="strength"
+        ) from error
+
+
 def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parameter:
     kind = str if name in _AS_TEXT or (spec.choices and isinstance(default, str)) else hint
     if name in ("template", "task"):
@@ -131,10 +166,18 @@ def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parame
         text += f" One of {', '.join(map(str, spec.choices))}."
     elif spec.limits:
         text += f" From {spec.limits}."
+    if name == "strength":
+        text += f" {_AUTO}: {_lowered(spec_of(GateOptions, 'auto_strength').help)}"
     if spec.unset:
         text += f" Default: {spec.unset}."
     value = ",".join(default) if isinstance(default, tuple) else default
+    if name == "strength":
+        value = f"{default:g}"
     annotation: Any = Annotated[kind, flag(name, text, show_default=default is not None)]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation
     )
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]

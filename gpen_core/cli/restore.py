@@ -10,6 +10,7 @@ from ..files import shown
 from ..options import (
     DetectOptions,
     FilmOptions,
+    GateOptions,
     MaskOptions,
     ModelOptions,
     Options,
@@ -17,8 +18,9 @@ from ..options import (
     RestoreOptions,
     SelectOptions,
     TrackOptions,
+    default_of,
 )
-from .arguments import flag, with_fields, with_options
+from .arguments import NotPerson, Person, flag, with_fields, with_options
 from .work import Special, Work, do, refuse_both
 
 
@@ -26,6 +28,7 @@ from .work import Special, Work, do, refuse_both
     ModelOptions,
     DetectOptions,
     SelectOptions,
+    GateOptions,
     RestoreOptions,
     MaskOptions,
     PasteOptions,
@@ -50,6 +53,12 @@ def restore(
             "Mask of any size: faces are not pasted where it is black. Or a folder of them.",
         ),
     ] = None,
+    choices: Annotated[
+        Path | None,
+        flag("choices", "Restore the faces chosen on the page that gpen faces makes; its file."),
+    ] = None,
+    person: Person = None,
+    not_person: NotPerson = None,
     codec: Annotated[
         str | None,
         flag("codec", "Codec of films: h264, hevc, ffv1 and so on. Default: that of the input."),
@@ -69,9 +78,11 @@ def restore(
     refuse_both(face_align and work.aligned, "--face_align", "--aligned")
     refuse_both(options.select.skip_sharp and work.aligned, "--skip_sharp", "--aligned")
     refuse_both(codec is not None and every_frame_as is not None, "--codec", "--every_frame_as")
+    people = (person or [], not_person or [])
+    _refuse_for_crops(options, work, people=any(people), choices=choices is not None)
     film = FilmOptions(every_frame_as, codec, work.quality, _first_and_last(frames))
     mask = None if user_mask is None else (user_mask, "user_mask")
-    do(work, options, Special(mask, film, size))
+    do(work, options, Special(mask, film, size, people, choices))
 
 
 def _first_and_last(frames: str | None) -> tuple[int, int] | None:
@@ -84,3 +95,14 @@ def _first_and_last(frames: str | None) -> tuple[int, int] | None:
     if int(first) > int(last):
         raise InputError(f"--frames {frames} ends before it begins; swap the numbers.")
     return int(first), int(last)
+
+
+def _refuse_for_crops(options: Options, work: Work, *, people: bool, choices: bool) -> None:
+    """What chooses among the faces of a picture has none to choose from in a ready crop."""
+    threshold = options.gate.person_threshold != default_of(GateOptions, "person_threshold")
+    if threshold and not people:
+        raise InputError("--person_threshold has no effect without --person or --not_person.")
+    refuse_both(options.gate.only_below is not None and work.aligned, "--only_below", "--aligned")
+    refuse_both(options.gate.careful and work.aligned, "--careful", "--aligned")
+    refuse_both(people and work.aligned, "--person", "--aligned")
+    refuse_both(choices and work.aligned, "--choices", "--aligned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +14,11 @@ from ..errors import GPENError, InputError
 from ..files import shown
 from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
+from ..memory.process import return_freed_memory
 from ..options import DETECTORS, PRECISIONS, FilmOptions, MaskOptions, Options, default_of
 from .arguments import AcceptLicense, Overwrite, WeightsDir, flag
 from .console import bars, say, sentence, terminating
-from .memory import return_freed_memory
+from .people import with_people
 
 if TYPE_CHECKING:
     from ..batch.job import Job
@@ -125,11 +127,15 @@ class Special:
         mask: file or folder of masks, and the option that named it.
         film: how films are written; None: this command takes none.
         size: face size in pixels that the model has to have.
+        people: names of pictures of the person who alone is restored, and of people who are not.
+        choices: file of faces chosen on a page.
     """
 
     mask: tuple[Path, str] | None = None
     film: FilmOptions | None = None
     size: int | None = None
+    people: tuple[Sequence[str], Sequence[str]] = ((), ())
+    choices: Path | None = None
 
 
 def do(work: Work, options: Options, special: Special) -> None:
@@ -139,6 +145,7 @@ def do(work: Work, options: Options, special: Special) -> None:
         InputError: before any work, where it cannot be done as asked.
         typer.Exit: at the end, with the exit code.
     """
+    from ..batch.choices import Choices
     from ..batch.companions import Companions
     from ..batch.job import Job, plan_only
     from ..batch.outcome import exit_code, write_report
@@ -167,6 +174,7 @@ def do(work: Work, options: Options, special: Special) -> None:
         skip_existing=work.skip_existing,
         quality=work.quality,
         film=special.film,
+        choices=special.choices and Choices.read(special.choices),
     )
     for path, reason in job.skipped:
         say(f"Skipped: {shown(path)} ({reason})")
@@ -177,6 +185,7 @@ def do(work: Work, options: Options, special: Special) -> None:
     run = Run(_tools(work, options), replace(options, keep_crops=work.save_crops is not None))
     run.check_task()
     _check_size(run.tools, special.size)
+    run.tools = with_people(run.tools, options, special.people, work.device)
     outcomes: list[Outcome] = []
     with terminating():
         try:
@@ -188,18 +197,19 @@ def do(work: Work, options: Options, special: Special) -> None:
 
 
 def _tools(work: Work, options: Options) -> Tools:
+    from ..run import Tools
+    from .fetch import fetch_missing, find_model
+
     needed = (work.detector, options.mask.mask)
     if work.accept_license:
-        from .fetch import fetch_missing
-
         fetch_missing(needed, work.weights_dir)
-    place = (work.device, work.precision)
-    model = work.model_path
-    if model is None:
+    name = work.model_path
+    if name is None:
         from ..weights.locate import embedded
 
-        model = str(embedded(options.purpose))
-    return _load(model, place, needed, work.weights_dir, work.accept_license)
+        name = str(embedded(options.purpose))
+    model = find_model(name, work.accept_license)
+    return Tools.load(model, work.device, work.precision, needed, work.weights_dir)
 
 
 def _refuse_contradictions(work: Work, options: Options) -> None:
@@ -242,31 +252,6 @@ def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
             return_freed_memory(len(outcomes))
             progress.advance(pictures)
             _say(outcome, run.options.purpose)
-
-
-def _load(
-    model: str | None,
-    place: tuple[str, str],
-    needed: tuple[str, str],
-    weights_dir: Path | None,
-    accept_license: bool,
-) -> Tools:
-    """Load what every picture needs, so that a missing file is said once and at once."""
-    from ..faces.detect import load_detector
-    from ..faces.parse import load_parser
-    from ..models.device import resolve_device
-    from ..models.load import load_model
-    from ..run import Tools
-    from .fetch import find_model
-
-    device = resolve_device(place[0])
-    loaded = load_model(find_model(model, accept_license), device=device, precision=place[1])
-    detector, mask = needed
-    return Tools(
-        loaded,
-        load_detector(detector, device=device, weights_dir=weights_dir),
-        load_parser(weights_dir, device) if mask == "parsing" else None,
-    )
 
 
 def _check_size(tools: Tools, size: int | None) -> None:

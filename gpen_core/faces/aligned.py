@@ -73,7 +73,7 @@ def check_aligned(image: Tensor, detector: Detector, template: str) -> None:
             f"The picture is {width}x{height} px, not a square face crop.", remedy="align"
         )
     faces = detect(image, detector, DetectOptions(confidence=_CONFIDENCE))
-    main = _main_faces(faces)
+    main = main_faces(faces)
     if len(main) == 0:
         raise InputError("No face was found in the picture.", remedy="align")
     if len(main) > 1:
@@ -88,8 +88,15 @@ def check_aligned(image: Tensor, detector: Detector, template: str) -> None:
         )
 
 
-def _main_faces(faces: Faces) -> Faces:
-    """The faces at least half as large as the largest; a crop may show a bystander's part."""
+def main_faces(faces: Faces) -> Faces:
+    """The faces at least half as large as the largest; a crop may show a bystander's part.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0, 39, 39], [40, 0, 49, 9]])
+        >>> points, source = torch.zeros(2, 5, 2), torch.zeros(2, dtype=torch.int64)
+        >>> len(main_faces(Faces(boxes, torch.ones(2), points, source, ((48, 64),))))
+        1
+    """
     if len(faces) == 0:
         return faces
     areas = box_areas(faces.boxes)

@@ -32,6 +32,10 @@ def overlaps(boxes: Tensor, of_smaller: bool = False) -> Tensor:
     """(N, 4) -> (N, N): intersection over union, or over the smaller of the two areas.
 
     The second measure is 1 for a box inside another one, whatever their sizes.
+
+    Example:
+        >>> overlaps(torch.tensor([[0.0, 0, 10, 10], [0, 0, 5, 10]]))[0]
+        tensor([1.0000, 0.5000])
     """
     corner0 = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
     corner1 = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])

@@ -42,6 +42,10 @@ _PER_FACE = (
     "crops",
     "restored",
     "alpha",
+    "person",
+    "quality",
+    "strengths",
+    "identity",
     "holes",
 )
 
@@ -72,6 +76,12 @@ class Faces:
         restored: (N, 3, T, T) float, RGB -1..1, T a multiple of S or less, set by `restore`.
         alpha: (N, 1, A, A) float 0..1, how much of each crop whoever edited it wants pasted, or
             None for all of it.
+        person: (N,) float32 -1..1, similarity to the person looked for (see `person`), or None.
+        quality: (N,) float32 0..1, how good the faces are as they were found (see `quality`).
+        strengths: (N,) float32 0..1, how much of the restoration is in `restored` where that is
+            decided face by face (see `gate`), else None.
+        identity: (N,) float32 -1..1, similarity of `restored` to the face as it was, where that is
+            looked at, else None.
         holes: (N, 1, S, S) float 0..1, 1 where a crop's pixel is missing and is to be drawn
             anew, or None where nobody said so.
 
@@ -101,6 +111,10 @@ class Faces:
     crops: Tensor | None = None
     restored: Tensor | None = None
     alpha: Tensor | None = None
+    person: Tensor | None = None
+    quality: Tensor | None = None
+    strengths: Tensor | None = None
+    identity: Tensor | None = None
     holes: Tensor | None = None
 
     def __len__(self) -> int:

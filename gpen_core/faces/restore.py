@@ -41,6 +41,10 @@ class Look:
         tone: None where it has colors.
         fade: None where it is not faded.
         hole: (1, S, S) 0..1, 1 where the crop's pixels are missing; None where nobody said so.
+
+    Example:
+        >>> Look(Tone()).tone.is_gray
+        True
     """
 
     tone: Tone | None = None
@@ -124,7 +128,7 @@ def restore_crops(
         if not task.keeps_tone:
             own = [replace(look, tone=None) for look in own]
         outputs = task.combine(chunk, _as_pictures(outputs, own), holes)
-        return _blend(chunk, outputs, options.strength)
+        return blend(chunk, outputs, options.strength)
 
     allowance = Allowance(
         "restoring faces",
@@ -195,7 +199,21 @@ def _as_pictures(faces: Tensor, looks: Sequence[Look]) -> Tensor:
     return faces
 
 
-def _blend(crops: Tensor, faces: Tensor, strength: float) -> Tensor:
+def blend(crops: Tensor, faces: Tensor, strength: float | Tensor) -> Tensor:
+    """Restored faces (N, 3, T, T) mixed with what they were made from (N, 3, S, S).
+
+    Args:
+        crops, faces: -1..1.
+        strength: 0..1, 1 is the restored face; for all, or (N,).
+
+    Example:
+        >>> before, after = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
+        >>> blend(before, after, torch.tensor([0.0, 1.0])).mean(dim=(1, 2, 3))
+        tensor([0., 1.])
+    """
+    if isinstance(strength, Tensor):
+        weights = strength.to(faces).view(-1, 1, 1, 1)
+        return torch.lerp(fit(crops.to(faces), faces.shape[-1]), faces, weights)
     if strength == 1:
         return faces
     return torch.lerp(fit(crops.float(), faces.shape[-1]), faces, strength)

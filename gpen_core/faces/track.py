@@ -275,8 +275,9 @@ def followed(faces: Faces, tracked: Sequence[Track]) -> Faces:
         >>> filled.source.tolist(), filled.tracks.tolist()
         ([1, 2, 3], [0, 0, 0])
     """
-    nobody = faces.take([]).with_(
-        tracks=torch.zeros(0, dtype=torch.int64), matrices=None, crops=None, restored=None
-    )
+    # What is known of single faces is not known of those between them.
+    unknown = dict.fromkeys(("matrices", "crops", "restored", "alpha", "holes"))
+    unknown |= dict.fromkeys(("person", "quality", "strengths", "identity"))
+    nobody = faces.take([]).with_(tracks=torch.zeros(0, dtype=torch.int64), **unknown)
     frames = range(len(faces.image_sizes))
     return Faces.concat([faces_at(i, tracked, nobody.of_images(slice(i, i + 1))) for i in frames])

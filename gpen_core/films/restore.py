@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import filelock
 import torch
@@ -30,6 +31,7 @@ from ..errors import InputError
 from ..faces.align import estimate_similarity
 from ..faces.found import Faces
 from ..faces.paste import Surface
+from ..faces.person import Wanted
 from ..faces.restore import at_once
 from ..faces.steady import steadied_with_masks
 from ..faces.templates import template as template_points
@@ -114,12 +116,16 @@ def restore_film(
     run.check_task()
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
+    identity = run.options.gate.resolved.identity is not None
+    run = _without_identity(run)
     film = Film.open(source)
     if target.exists() and target.samefile(source):
         raise InputError(f"{shown(target)} is the film itself; name another file.")
     output = _output(film, options, target)
     report = FilmReport(events=list(output.remarks))
-    for remark in output.remarks:
+    if identity:
+        report.events.append(_NOT_COMPARED)
+    for remark in report.events:
         run.hooks.event(remark)
     with _Work.on(target, output.suffix) as work:
         work.prepare(_plan(film, output, run, options), run.hooks)
@@ -141,6 +147,15 @@ def restore_film(
         report.events += [*known.remarks, *remarks]
         work.finish()
     return report
+
+
+_NOT_COMPARED = "In films the identity is not compared, since its strengths would flicker."
+
+
+def _without_identity(run: Run) -> Run:
+    """The run with a gate that decides once for each track."""
+    gate = replace(run.options.gate.resolved, identity=None)
+    return Run(run.tools, replace(run.options, gate=gate), run.hooks)
 
 
 def _output(film: Film, options: FilmOptions, target: Path) -> Output:
@@ -183,10 +198,17 @@ def _plan(film: Film, output: Output, run: Run, options: FilmOptions) -> dict[st
         "film": asdict(options),
         "model": _fingerprint(run),
         "detector": run.detector.name,
+        "wanted": _listed(run.tools.wanted),
     }
     # As it is read back, to be compared with what is there.
     found: dict[str, object] = json.loads(json.dumps(plan, default=str))
     return found
+
+
+def _listed(wanted: Wanted | None) -> list[Any]:
+    """Who is looked for, as numbers."""
+    vectors = (None, None) if wanted is None else (wanted.person, wanted.others)
+    return [None if one is None else one.tolist() for one in vectors]
 
 
 def _fingerprint(run: Run) -> str:

@@ -29,6 +29,7 @@ from ..images.fade import Fade
 from ..images.monochrome import Tone
 from ..run import Run
 from .film import time_of
+from .judge import Judge, Verdict
 from .section import Section
 from .thumbnail import thumbnails
 from .watch import Watch
@@ -47,13 +48,14 @@ _PLAIN = (
     "thumbnails",
     "remarks",
 )
+_UNKNOWN = Verdict()
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the pictures of a scene have in common.
+class Scene:
+    """A scene: what its pictures have in common.
 
     Attributes:
         first: index of its first frame.
@@ -80,12 +82,13 @@ class Survey:
         cuts: indices of first frames of scenes, without the first.
         tracks: the faces, followed, in the order in which `keep` counts them.
         kept: numbers of the tracks to restore.
-        looks: of each scene, in order.
+        scenes: in order.
         looked: how many frames were searched for faces.
         last_duration: of the last frame.
         rotation: degrees counterclockwise by which frames are shown.
         thumbnails: of each track a small JPEG, as base64.
         remarks: a sentence each.
+        verdicts: on the tracks, by number.
 
     Example:
         >>> Survey([0, 40, 80]).has_faces(1)
@@ -99,18 +102,31 @@ class Survey:
     cuts: list[int] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    scenes: list[Scene] = field(default_factory=list)
     looked: int = 0
     last_duration: int = 0
     rotation: int = 0
     thumbnails: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def verdict(self, track: Track) -> Verdict:
+        """What was decided on a track."""
+        return self.verdicts[track.number] if self.verdicts else _UNKNOWN
 
     def faces_of(self, frame: int, size: tuple[int, int]) -> Faces:
         """The faces to restore of one frame of this (height, width), with their tracks."""
-        look = self._look(frame)
-        faces = Faces.empty([size], [look.tone]).with_(fades=(look.fade,))
-        return faces_at(frame, self._chosen, faces)
+        scene = self._scene(frame)
+        faces = Faces.empty([size], [scene.tone]).with_(fades=(scene.fade,))
+        return self._with_quality(faces_at(frame, self._chosen, faces))
+
+    def _with_quality(self, faces: Faces) -> Faces:
+        """That of their tracks; none unless it is known of all."""
+        numbers = [] if faces.tracks is None else faces.tracks.tolist()
+        known = [self.verdicts[number].quality for number in numbers if self.verdicts]
+        if not known or None in known:
+            return faces
+        return faces.with_(quality=torch.tensor(known))
 
     def has_faces(self, frame: int) -> bool:
         """Whether a face is to be restored in a frame."""
@@ -121,9 +137,9 @@ class Survey:
         kept = set(self.kept)
         return [one for one in self.tracks if one.number in kept]
 
-    def _look(self, frame: int) -> Look:
-        place = bisect_right(self.looks, frame, key=lambda one: one.first)
-        return self.looks[place - 1] if place else Look(0)
+    def _scene(self, frame: int) -> Scene:
+        place = bisect_right(self.scenes, frame, key=lambda one: one.first)
+        return self.scenes[place - 1] if place else Scene(0)
 
     def save(self, path: Path) -> None:
         """As JSON, exactly."""
@@ -137,13 +153,14 @@ class Survey:
             }
             for one in self.tracks
         ]
-        content["looks"] = [
+        content["verdicts"] = [asdict(one) for one in self.verdicts]
+        content["scenes"] = [
             {
                 "first": one.first,
                 "tone": None if one.tone is None else {"curve": _listed(one.tone.curve)},
                 "fade": None if one.fade is None else asdict(one.fade),
             }
-            for one in self.looks
+            for one in self.scenes
         ]
         write_json(path, content, overwrite=True)
 
@@ -162,13 +179,14 @@ class Survey:
             )
             for one in content["tracks"]
         ]
-        content["looks"] = [
-            Look(
+        content["verdicts"] = [Verdict(**one) for one in content["verdicts"]]
+        content["scenes"] = [
+            Scene(
                 one["first"],
                 None if one["tone"] is None else Tone(_tensor(one["tone"]["curve"])),
                 None if one["fade"] is None else Fade(**one["fade"]),
             )
-            for one in content["looks"]
+            for one in content["scenes"]
         ]
         return cls(**content)
 
@@ -195,8 +213,12 @@ def survey(section: Section, run: Run) -> Survey:
     """
     options, film = run.options, section.film
 
-    def find(images: Tensor) -> Faces:
-        return detect(images, run.detector, options.detect, run.hooks)
+    judge = Judge(run)
+
+    def find(index: int, images: Tensor) -> Faces:
+        faces = detect(images, run.detector, options.detect, run.hooks)
+        judge.look(index, images, faces)
+        return faces
 
     watch = Watch(find, options.track.detect_every)
     times, keys, kinds, rotation = list[int](), list[int](), Counter[str](), 0
@@ -212,6 +234,7 @@ def survey(section: Section, run: Run) -> Survey:
     watch.finish()
     found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
     found, kept = chosen_tracks(found, options.select, watch.size)
+    verdicts = [judge.verdict(one) for one in found]
     if section.end is not None:
         duration = section.end - times[-1]
     return Survey(
@@ -221,8 +244,9 @@ def survey(section: Section, run: Run) -> Survey:
         keys=keys,
         cuts=watch.cuts,
         tracks=found,
-        kept=kept,
-        looks=_looks(watch),
+        kept=[number for number in kept if verdicts[number].reason is None],
+        verdicts=verdicts,
+        scenes=_scenes(watch),
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
         rotation=rotation,
@@ -246,9 +270,9 @@ def _looked_at(watch: Watch, asked: int) -> list[str]:
     return [f"Faces were looked for in every {watch.every} frames: more would not fit in memory."]
 
 
-def _looks(watch: Watch) -> list[Look]:
-    """One look for each scene, so that nothing flickers: what most of its frames have."""
-    looks = []
+def _scenes(watch: Watch) -> list[Scene]:
+    """What most frames of each scene have, so that nothing flickers."""
+    scenes = []
     for first, scene in zip([0, *watch.cuts], watch.scenes(), strict=True):
         faces = [watch.seen[index] for index in scene]
         tone = _most([one.tones[0] for one in faces])
@@ -259,8 +283,8 @@ def _looks(watch: Watch) -> list[Look]:
                 statistics.median(one.low for one in fades),
                 statistics.median(one.high for one in fades),
             )
-        looks.append(Look(first, tone, fade))
-    return looks
+        scenes.append(Scene(first, tone, fade))
+    return scenes
 
 
 def _most(values: Sequence[T | None]) -> T | None:

@@ -25,7 +25,7 @@ class Watch:
     """Looks at every n-th frame, and at those between where that does not suffice.
 
     Args:
-        find: the faces of an image (1, 3, H, W) 0..1.
+        find: the faces of a frame by its index, an image (1, 3, H, W) 0..1.
         every: n; smaller for frames so large that n of them would take too much memory.
 
     Attributes:
@@ -35,7 +35,7 @@ class Watch:
         size: (height, width) of the upright picture.
 
     Example:
-        >>> watch = Watch(lambda image: Faces.empty([tuple(image.shape[-2:])]), every=5)
+        >>> watch = Watch(lambda index, image: Faces.empty([tuple(image.shape[-2:])]), every=5)
         >>> import numpy as np
         >>> for index in range(8):
         ...     gray = np.full((48, 64, 3), 90, np.uint8)
@@ -45,7 +45,7 @@ class Watch:
         ([0, 5, 7], [], (48, 64))
     """
 
-    def __init__(self, find: Callable[[Tensor], Faces], every: int) -> None:
+    def __init__(self, find: Callable[[int, Tensor], Faces], every: int) -> None:
         self._find, self.every = find, every
         self._pending: list[tuple[int, av.VideoFrame]] = []
         self._scenes = Cuts()
@@ -91,7 +91,7 @@ class Watch:
         if index not in self.seen:
             planes = Planes(frame)
             self.size = planes.size
-            self.seen[index] = self._find(planes.rgb())
+            self.seen[index] = self._find(index, planes.rgb())
         return self.seen[index]
 
     def _between(self, first: int, last: int) -> None:

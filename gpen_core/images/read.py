@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -91,6 +91,11 @@ def read_file(path: Path) -> bytes:
 
     Raises:
         InputError: there is none, it is something else, empty, too long, or cannot be read.
+
+    Example:
+        >>> read_file(Path("gone.png"))
+        Traceback (most recent call last):
+        gpen_core.errors.InputError: gone.png: no such file; check the path.
     """
     try:
         status = path.stat()
@@ -120,11 +125,17 @@ def _reason(error: OSError | ValueError) -> str:
     return "this is no file name (it holds a NUL or cannot be encoded)"
 
 
-def decode(data: bytes, path: Path, event: Event = log.warning) -> Picture:
+def decode(data: bytes, path: PurePath, event: Event = log.warning) -> Picture:
     """The picture in a file's bytes; `path` is for messages and for formats without a signature.
 
     Raises:
         InputError, MissingDependencyError, OutOfMemory: as `read_picture`.
+
+    Example:
+        >>> buffer = io.BytesIO()
+        >>> Image.new("L", (64, 48), 255).save(buffer, "PNG")
+        >>> decode(buffer.getvalue(), Path("white.png")).size
+        (48, 64)
     """
     room = Allowance(f"reading {shown(path)}", event)
     return room(lambda *_: to_picture(decode_samples(data, path)))
@@ -149,7 +160,7 @@ def to_picture(decoded: Decoded) -> Picture:
     )
 
 
-def decode_samples(data: bytes, path: Path) -> Decoded:
+def decode_samples(data: bytes, path: PurePath) -> Decoded:
     """The samples in a file's bytes, as they lie there.
 
     Raises:

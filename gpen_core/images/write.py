@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -60,6 +60,21 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> Path:
         gpen_core.errors.InputError: out.docx: unknown picture format '.docx' for writing; ...
     """
     path = Path(path)
+    check_format(path)
+    return check_place(path, overwrite)
+
+
+def check_format(path: PurePath) -> Format:
+    """The format that a file's name asks for, if pictures can be written in it.
+
+    Raises:
+        InputError: unknown extension.
+        MissingDependencyError: this Pillow cannot write the format.
+
+    Example:
+        >>> check_format(Path("out.jpg")).title
+        'JPEG'
+    """
     chosen = by_suffix(path)
     if chosen is None or not chosen.writes:
         known = ", ".join(WRITABLE)
@@ -68,7 +83,7 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> Path:
             f"use one of {known}."
         )
     require(chosen, path)
-    return check_place(path, overwrite)
+    return chosen
 
 
 def check_place(path: Path, overwrite: bool) -> Path:
@@ -182,8 +197,7 @@ def write_picture(
     """
     path = check_writable(path, overwrite)
     check_size(path, *picture.size)
-    chosen = by_suffix(path)
-    assert chosen is not None  # check_writable has seen to it
+    chosen = check_format(path)
     quality = check_quality(quality, chosen, path)
 
     def put(*_: object) -> None:
@@ -213,6 +227,36 @@ def write_atomically(path: Path, data: bytes) -> None:
         scratch.write_bytes(data)
 
 
+def encode_checked(
+    path: PurePath, picture: Picture, quality: int | None = None, event: Event = log.warning
+) -> bytes:
+    """The bytes that `write_picture` would put at `path`, opened again as it does; nothing is
+    written.
+
+    Raises:
+        InputError: unknown extension, the format cannot hold the picture, or what was encoded does
+            not open as the same picture.
+        MissingDependencyError: this Pillow cannot write the format.
+        OutOfMemory: memory does not suffice for it.
+
+    Example:
+        >>> data = encode_checked(Path("black.png"), Picture(torch.zeros(3, 48, 64)))
+        >>> Image.open(io.BytesIO(data)).size
+        (64, 48)
+    """
+    chosen = check_format(path)
+    check_size(path, *picture.size)
+    quality = check_quality(quality, chosen, path)
+
+    def made(*_: object) -> bytes:
+        samples = samples_to_write(picture, chosen, shown(path))
+        data = _encode(samples, picture, chosen, path, quality)
+        _check_written(data, samples, chosen, path)
+        return data
+
+    return Allowance(f"writing {shown(path)}", event)(made)
+
+
 def encode(
     picture: Picture, file_format: str, name: str = "picture", quality: int | None = None
 ) -> bytes:
@@ -220,6 +264,10 @@ def encode(
 
     Raises:
         InputError: the format cannot hold the picture, or a bad quality.
+
+    Example:
+        >>> encode(Picture(torch.zeros(3, 48, 64)), "PNG")[1:4]
+        b'PNG'
     """
     chosen, path = by_name(file_format), Path(name)
     quality = check_quality(quality, chosen, path)
@@ -258,7 +306,7 @@ def _quantize(picture: Picture, alpha: Tensor | None, peak: int) -> np.ndarray:
 
 
 def _encode(
-    samples: np.ndarray, picture: Picture, chosen: Format, path: Path, quality: int
+    samples: np.ndarray, picture: Picture, chosen: Format, path: PurePath, quality: int
 ) -> bytes:
     """The bytes of a file of `samples` with the picture's metadata.
 
@@ -370,7 +418,7 @@ def _if_fits(data: bytes | None, overhead: int, what: str, name: str) -> bytes |
 # --- opening it again ----------------------------------------------------------------------------
 
 
-def _check_written(data: bytes, samples: np.ndarray, chosen: Format, path: Path) -> None:
+def _check_written(data: bytes, samples: np.ndarray, chosen: Format, path: PurePath) -> None:
     """Decode what was written and compare it with what was meant.
 
     Raises:

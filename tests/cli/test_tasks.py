@@ -63,6 +63,16 @@ def test_a_gray_photograph_gets_a_colored_face_and_keeps_its_light(
     assert not chroma[:, :60].any(), "far from the face it is gray"
 
 
+def test_the_embedded_model_colors_skin_like_skin(tmp_path, gray_photo, portrait):
+    out = tmp_path / "out.png"
+    assert gpen(["colorize", gray_photo, "-o", str(out)]) == 0
+    red, green, blue = read(out)[120:160, 220:260].mean((0, 1))
+    assert red > green > blue and red - blue > 15
+    left, made = read(gray_photo)[..., None] - portrait, read(out) - portrait
+    face = (slice(100, 180), slice(200, 280))
+    assert np.square(made[face]).mean() < 0.8 * np.square(left[face]).mean()
+
+
 def test_colors_of_a_background_lie_around_the_face(tmp_path, gray_photo, photo, models):
     out = tmp_path / "out.png"
     arguments = ["colorize", gray_photo, "--background", photo, "-m", models["colorize"]]

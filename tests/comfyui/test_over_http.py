@@ -75,6 +75,7 @@ def test_the_host_lists_the_nodes(server):
         "GPEN_RestoreVideo": "Restore Video (GPEN)",
         "GPEN_DetectFaces": "Detect and Align Faces",
         "GPEN_SelectFaces": "Select Faces",
+        "GPEN_SelectPerson": "Select Person",
         "GPEN_RestoreFaces": "Restore Faces",
         "GPEN_PasteFaces": "Paste Back",
         "GPEN_ColorizeFaces": "Colorize Faces",

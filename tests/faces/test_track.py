@@ -177,3 +177,13 @@ def test_a_batch_followed_has_no_gaps_and_knows_its_tracks():
     nobody = followed(batch, [])
     assert len(nobody) == 0 and nobody.image_sizes == batch.image_sizes
     assert nobody.tracks is not None
+
+
+def test_what_is_known_of_single_faces_is_not_said_of_those_between():
+    """A figure for each face found would be a figure too few for each face followed."""
+    found = [faces(points(300, 200)).with_(quality=torch.tensor([0.9])), faces(), faces()]
+    batch = Faces.concat([*found[:2], found[0]])
+    (way,) = tracks({i: batch.of_images(slice(i, i + 1)) for i in range(3)}, [], 25.0, PLAIN)
+    filled = followed(batch, [way])
+    assert len(filled) == 3 and filled.quality is None
+    assert len(filled.take([2])) == 1

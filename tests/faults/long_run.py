@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz")]
 
-from gpen_core.cli.memory import prepare_memory, return_freed_memory
+from gpen_core.memory.process import prepare_memory, return_freed_memory
 
 if __name__ == "__main__":
     prepare_memory()  # as the command does, before PyTorch is there

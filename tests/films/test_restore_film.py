@@ -393,10 +393,10 @@ def test_a_face_has_one_tone_and_one_fade_in_a_scene(make_film, tmp_path, run, p
         frames.append((90 + gray * (0.45 if i == 5 else 0.40)).astype(np.uint8))
     source = make_film("film.mkv", frames=frames, codec="ffv1", pixel_format="gray", sound=0)
     known = restore_film(source, tmp_path / "out.mkv", run).survey
-    (look,) = known.looks
-    assert look.tone is not None and look.tone.is_gray
-    assert look.fade is not None and look.fade.low > 0.3
-    assert known.faces_of(5, (144, 176)).fades == (look.fade,)
+    (scene,) = known.scenes
+    assert scene.tone is not None and scene.tone.is_gray
+    assert scene.fade is not None and scene.fade.low > 0.3
+    assert known.faces_of(5, (144, 176)).fades == (scene.fade,)
 
 
 def test_numbers_in_the_report_are_those_that_keep_counts(

@@ -1,4 +1,4 @@
-"""The memory of the command line's process, which is its own; a host's allocator is the host's."""
+"""The memory of a process of our own: a command, a worker. A host's allocator is the host's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ _KERNELS, _KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 128
 
 
 def prepare_memory() -> None:
-    """What a process of ours does before PyTorch is imported."""
+    """What a process of ours does before PyTorch is imported.
+
+    Example:
+        >>> import subprocess, sys
+        >>> code = "from gpen_core.memory.process import prepare_memory; prepare_memory()"
+        >>> subprocess.run([sys.executable, "-c", code], check=True).returncode
+        0
+    """
     keep_freed_memory()
     bound_kernels()
 
@@ -25,6 +32,9 @@ def return_freed_memory(done: int) -> None:
 
     Args:
         done: pictures so far.
+
+    Example:
+        >>> return_freed_memory(25)
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None and done % _PICTURES == 0:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 FREED_AND_TAKEN_AGAIN = """
 import ctypes, resource, sys
-from gpen_core.cli.memory import keep_freed_memory
+from gpen_core.memory.process import keep_freed_memory
 
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 c = ctypes.CDLL(None)
@@ -69,14 +69,14 @@ def test_thresholds_of_the_environment_stay():
 
 
 def test_elsewhere_nothing_is_done(monkeypatch):
-    from gpen_core.cli.memory import keep_freed_memory
+    from gpen_core.memory.process import keep_freed_memory
 
     monkeypatch.setattr(sys, "platform", "win32")
     assert not keep_freed_memory()
 
 
 def test_kernels_are_bounded_unless_the_environment_says_how_many(monkeypatch):
-    from gpen_core.cli.memory import bound_kernels
+    from gpen_core.memory.process import bound_kernels
 
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     monkeypatch.delenv(name, raising=False)
@@ -103,7 +103,7 @@ def test_the_command_prepares_its_memory_before_pytorch_is_there():
 def test_holes_are_given_back_every_25_pictures():
     code = """
 import ctypes, sys
-from gpen_core.cli.memory import keep_freed_memory, return_freed_memory
+from gpen_core.memory.process import keep_freed_memory, return_freed_memory
 
 assert keep_freed_memory()
 c = ctypes.CDLL(None)
