@@ -13,6 +13,7 @@ from torch import Tensor
 from .errors import InputError
 from .faces.detect import Detector, detect, load_detector
 from .faces.found import Faces
+from .faces.look import without_pixels
 from .faces.parse import Parser
 from .faces.paste import Surface
 from .hooks import Hooks
@@ -150,7 +151,7 @@ def restore_batch(run: Run, batch: Batch, seen: Callable[[Faces], None] | None =
             faces.append(restored.faces)
         else:
             seen(restored.faces)
-            faces.append(restored.faces.with_(crops=None, restored=None))
+            faces.append(without_pixels(restored.faces))
         report.add(restored.report)
     return Result(images.tensor, masks.tensor, Faces.concat(faces), report)
 

@@ -26,7 +26,9 @@ SORTS = (
     "detected",
 )
 TEMPLATES = ("gpen", "ffhq")
-MASKS = ("rectangle", "ellipse", "hull", "parsing")
+MASKS = ("rectangle", "ellipse", "hull", "parsing", "face")
+PARTS = ("eyes", "brows", "mouth")
+"""Parts of a face that its mesh knows, in or out of a mask."""
 UPSCALES = (1, 2, 4)
 TASKS = ("restore", "colorize", "inpaint", "paint")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
@@ -388,7 +390,7 @@ class MaskOptions(Checked):
     mask: str = option(
         "ellipse",
         "Shape of the pasted region: the whole crop, an ellipse around the face, the outline of "
-        "its landmarks, or the parts that a face parser finds.",
+        "its landmarks, the parts that a face parser finds, or the face's own outline.",
         choices=MASKS,
     )
     feather: float | None = option(
@@ -412,12 +414,59 @@ class MaskOptions(Checked):
         "and so on.",
     )
 
+    parts: tuple[str, ...] = option(
+        (),
+        "Paste only these parts of the face, of eyes, brows and mouth, separated by commas; with a "
+        "minus, as in -mouth, all but these.",
+    )
+    grow: float = option(
+        8.0,
+        "Move the outline of the face mask and of the parts outward so far, in pixels of a 512-px "
+        "crop; below 0 inward.",
+        low=-64.0,
+        high=128.0,
+        step=1.0,
+    )
+    occlusion: bool = option(
+        False,
+        "Leave alone what is in front of a face: hands, hair, microphones, glasses, text and so "
+        "on.",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.exclude, str):
-            names = tuple(name.strip() for name in self.exclude.split(",") if name.strip())
-            object.__setattr__(self, "exclude", names)
+        for name in ("exclude", "parts"):
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, comma_separated(text))
         class_indices(self.exclude)
+        for part in self.parts:
+            if part.removeprefix("-") not in PARTS:
+                raise InputError(
+                    f"There is no part {part!r} to paste; choose among {', '.join(PARTS)}, each "
+                    f"with a minus to leave it out.",
+                    option="parts",
+                )
+
+        both = sorted(set(self.included) & set(self.left_out))
+        if both:
+            raise InputError(
+                f"parts names {both[0]} with and without a minus; give one of them.", option="parts"
+            )
+
+    @property
+    def included(self) -> tuple[str, ...]:
+        """The parts that alone are pasted; none means all of the mask."""
+        return tuple(part for part in self.parts if not part.startswith("-"))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The parts that are not pasted."""
+        return tuple(part[1:] for part in self.parts if part.startswith("-"))
+
+    @property
+    def needs_mesh(self) -> bool:
+        """Whether the faces' own outlines are needed."""
+        return self.mask == "face" or bool(self.parts)
 
 
 @dataclass(frozen=True)
@@ -447,6 +496,14 @@ class PasteOptions(Checked):
     grain: float = option(
         0.0,
         "Give the face the film grain or noise of what lies around it: 0 none, 1 as much.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
+    sharpness_match: float = option(
+        0.0,
+        "Let the face become as soft as what lies around it toward its edge: 0 not at all, 1 "
+        "fully.",
         low=0.0,
         high=1.0,
         step=0.05,
@@ -613,6 +670,16 @@ STEPS: Mapping[str, type[Checked]] = {
     "track": TrackOptions,
 }
 """The option classes by their names in `Options`."""
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """The names in a text.
+
+    Example:
+        >>> comma_separated("eyes, mouth,")
+        ('eyes', 'mouth')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def class_indices(names: tuple[str, ...]) -> tuple[int, ...]:

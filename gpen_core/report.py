@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 NOT_SELECTED = "not selected"
 """The reason of a face that nobody asked for."""
@@ -32,6 +32,7 @@ class Face:
             face; else None.
         identity: similarity of the restored face to the face as it was, -1..1, where that is
             looked at; else None.
+        covered: share of the face that something is in front of, 0..1; None where nobody looked.
 
     Example:
         >>> box, points = [8.0, 8.0, 40.0, 48.0], [[16.0, 20.0]] * 5
@@ -51,6 +52,7 @@ class Face:
     quality: float | None = None
     strength: float | None = None
     identity: float | None = None
+    covered: float | None = None
 
 
 @dataclass
@@ -82,6 +84,16 @@ class Report:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def tell_covered(self, places: Sequence[int], shares: Sequence[float]) -> None:
+        """Note how much of some faces is covered.
+
+        Args:
+            places: of their lines in `faces`.
+            shares: 0..1 of each; none where nobody looked.
+        """
+        for place, share in zip(places, shares, strict=False):
+            self.faces[place] = replace(self.faces[place], covered=round(share, 3))
 
     @property
     def restored(self) -> int:

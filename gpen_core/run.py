@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from .errors import InputError
@@ -29,7 +30,10 @@ from .faces.found import Faces
 from .faces.gate import Gate, lost_identity, planned_strengths, too_good, with_quality
 from .faces.given import Given, given_faces
 from .faces.holes import UNTOUCHED, holes_of, holes_of_crops, touches, with_holes
+from .faces.look import covered_share, looked_at, without_pixels
 from .faces.mask import crop_masks
+from .faces.mesh import Mesher, load_mesh
+from .faces.occlusion import OcclusionFinder, load_occlusion
 from .faces.parse import Parser, load_parser
 from .faces.paste import Canvas, Surface
 from .faces.person import Wanted
@@ -76,6 +80,8 @@ class Tools:
         parser: labels faces, for the parsing mask.
         embedder: tells whom a face shows; from `load_embedder`.
         wanted: who is restored and who is not, which takes an embedder; None: everybody is.
+        mesher: finds outlines, for the face mask and parts; the embedded one by default.
+        occlusion: sees what is in front of faces; the embedded one by default.
 
     Example:
         >>> Tools(detector=load_detector("mtcnn")).model is None
@@ -87,6 +93,8 @@ class Tools:
     parser: Parser | None = None
     embedder: Embedder | None = None
     wanted: Wanted | None = None
+    mesher: Mesher | None = None
+    occlusion: OcclusionFinder | None = None
 
     @classmethod
     def load(
@@ -325,13 +333,14 @@ class Run:
                 with work.report.stage("align"):
                     aligned.append(work.aligned(faces))
             for (work, _), part in zip(shared, self._one_pass(shared, aligned), strict=True):
-                pasted = changed(part)
                 with work.report.stage("mask"):
+                    part = work.run.look(part)
+                    pasted = changed(part)
                     masks = work.run.masks(pasted)
                 with work.report.stage("paste"):
                     work.run.paste(work.canvas, pasted, masks)
-                keep = self.options.keep_crops
-                work.parts.append(part if keep else part.with_(crops=None, restored=None))
+                work.covered += covered_share(part)
+                work.parts.append(part if self.options.keep_crops else without_pixels(part))
         return [work.ended() for work in works]
 
     def _begun(self, source: Surface, first: int, narrow: Callable[[Found], Found] | None) -> _Work:
@@ -439,7 +448,9 @@ class Run:
 
     def _reporting(self) -> _ReportingRun:
         """This run with hooks that keep what they are told."""
-        tools = replace(self.tools, detector=self.detector)
+        tools = replace(
+            self.tools, detector=self.detector, mesher=self.mesher, occlusion=self.occlusion
+        )
         return _ReportingRun(tools, self.options, Recording(self.hooks))
 
     # --- the single steps --------------------------------------------------------------------
@@ -613,8 +624,15 @@ class Run:
         assert before is not None  # or restoring had refused
         return gate.passed(before, full, self.hooks)
 
+    def look(self, faces: Faces) -> Faces:
+        """Aligned faces with what the masks ask for: their outlines, what is in front of them."""
+        return self._with_memory(
+            "looking at faces",
+            lambda: looked_at(faces, self.mesher, self.occlusion, self.hooks),
+        )
+
     def masks(self, faces: Faces) -> Tensor:
-        """(N, 1, T, T) 0..1: how much of each crop is pasted."""
+        """(N, 1, T, T) 0..1: how much of each crop is pasted; of faces that were looked at."""
         return self._with_memory(
             "making masks",
             lambda: crop_masks(faces, self.options.mask, self.tools.parser, self.hooks),
@@ -676,6 +694,25 @@ class Run:
         model = self.tools.model
         return load_detector("mtcnn", device="cpu" if model is None else str(model.device))
 
+    @cached_property
+    def mesher(self) -> Mesher | None:
+        """What finds outlines, where the options need it: the one given, or the embedded one."""
+        if not self.options.mask.needs_mesh:
+            return None
+        return self.tools.mesher or load_mesh(self._device)
+
+    @cached_property
+    def occlusion(self) -> OcclusionFinder | None:
+        """What sees things in front, where it is wanted: the one given, or the embedded one."""
+        if not self.options.mask.occlusion:
+            return None
+        return self.tools.occlusion or load_occlusion(self._device)
+
+    @property
+    def _device(self) -> torch.device | str:
+        """Where the model is."""
+        return "cpu" if self.tools.model is None else self.tools.model.device
+
     @property
     def gate(self) -> Gate:
         """What decides on the strength of each face."""
@@ -722,6 +759,7 @@ class _Work:
     canvas: Canvas
     parts: list[Faces]
     first: int
+    covered: list[float] = field(default_factory=list)
 
     def aligned(self, faces: Faces) -> Faces:
         return self.run.with_holes(self.source, self.run.align(self.source.images, faces))
@@ -731,6 +769,7 @@ class _Work:
         self.report.events = self.run.events
         faces = Faces.merge(self.parts)
         self.report.faces = self.run.told(self.found, faces, self.first)
+        self.report.tell_covered(self.found.chosen, self.covered)
         indices = tuple(self.found.indices[place] for place in _places_changed(faces))
         images, mask = self.canvas.images, self.canvas.mask
         return Restored(images, mask, changed(faces), self.report, indices)

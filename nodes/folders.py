@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 
 from ..gpen_core.errors import InputError, MissingWeightsError
+from ..gpen_core.weights.locate import HELPERS
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def model_names() -> list[str]:
     """Model files in the loader's folders, the embedded models first."""
     names = [name for key in _RESTORERS for name in folder_paths.get_filename_list(key)]
     names = [name for name in dict.fromkeys(names) if name.lower().endswith(MODEL_SUFFIXES)]
+    names = [name for name in names if name not in HELPERS]
     return sorted(names, key=lambda name: (not (EMBEDDED / name).is_file(), name.lower()))
 
 

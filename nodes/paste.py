@@ -59,6 +59,10 @@ class PasteFaces(io.ComfyNode):
                 widgets.upscale_model(),
                 widgets.user_mask(),
                 later(widgets.grain()),
+                later(widgets.occlusion()),
+                later(widgets.parts()),
+                later(widgets.grow()),
+                later(widgets.sharpness_match()),
             ],
             outputs=[
                 io.Image.Output(id="pasted", display_name="IMAGE"),
@@ -136,6 +140,7 @@ def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:
         group = faces.of_images(chosen)
         for few in groups(len(group), _FACES_AT_ONCE):
             part = group.take(range(few.start, few.stop))
+            part = run.look(part)
             run.paste(canvas, part, run.masks(part))
         pasted.put(chosen, batch.pictures(canvas.images, chosen, run.hooks))
         changed.put(chosen, canvas.mask[:, 0])

@@ -15,7 +15,7 @@ from comfy_api.latest import io, ui
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from ..gpen_core.faces.draw import Mark, color_of, draw_marks, marks_of
+from ..gpen_core.faces.draw import Mark, color_of, draw_marks, marks_of, tint_covered
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.images.layouts import from_network
 from ..gpen_core.report import Face
@@ -48,13 +48,18 @@ def of_found(image: Tensor, found: Found) -> list[Image.Image]:
     return _drawn(image, marks)
 
 
-def of_report(image: Tensor, faces: Sequence[Face]) -> list[Image.Image]:
-    """Pictures of an IMAGE with the faces of a report, numbered as `keep` counts them."""
+def of_report(
+    image: Tensor, faces: Sequence[Face], restored: Faces | None = None
+) -> list[Image.Image]:
+    """Pictures of an IMAGE with the faces of a report, numbered as `keep` counts them.
+
+    Where something is in front of the `restored` ones, it is tinted.
+    """
 
     def marks(frame: int) -> list[Mark]:
         return [_mark(face) for face in faces if face.image == frame and face.index is not None]
 
-    return _drawn(image, marks)
+    return _drawn(image, marks, restored)
 
 
 def _mark(face: Face) -> Mark:
@@ -69,11 +74,15 @@ def _left_out(mark: Mark) -> Mark:
     return replace(mark, label=f"({mark.label})", more="", color=None)
 
 
-def _drawn(image: Tensor, marks: Callable[[int], list[Mark]]) -> list[Image.Image]:
+def _drawn(
+    image: Tensor, marks: Callable[[int], list[Mark]], restored: Faces | None = None
+) -> list[Image.Image]:
     pictures = []
     for frame in range(min(len(image), FRAMES)):
         picture = _reduced(image[frame])
         factor = picture.width / image.shape[2]
+        if restored is not None:
+            tint_covered(picture, restored, frame)
         draw_marks(picture, [mark.scaled(factor) for mark in marks(frame)])
         pictures.append(picture)
     return pictures

@@ -71,6 +71,8 @@ class RestoreImage(io.ComfyNode):
                 later(widgets.only_below()),
                 later(widgets.auto_strength()),
                 later(widgets.identity()),
+                later(widgets.occlusion()),
+                later(widgets.parts()),
                 widgets.user_mask(),
             ],
             outputs=[
@@ -126,8 +128,11 @@ class RestoreImage(io.ComfyNode):
         )
         hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
         pieces: list[Tensor] = []
+        first: list[Faces] = []  # those of the frames that the preview shows
 
         def seen(faces: Faces) -> None:
+            if not first:
+                first.append(faces.with_(restored=None))
             if len(faces):
                 pieces.append(crops.to_image(faces.restored))
 
@@ -139,5 +144,7 @@ class RestoreImage(io.ComfyNode):
             result.report.restored,
             torch.cat(pieces) if pieces else black,
             boxes.to_mask(result.faces),
-            ui=preview.shown(told(cls, result), preview.of_report(image, result.report.faces)),
+            ui=preview.shown(
+                told(cls, result), preview.of_report(image, result.report.faces, first[0])
+            ),
         )

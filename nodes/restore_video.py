@@ -57,6 +57,8 @@ class RestoreVideo(io.ComfyNode):
                 later(widgets.careful()),
                 later(widgets.only_below()),
                 later(widgets.auto_strength()),
+                later(widgets.occlusion()),
+                later(widgets.parts()),
             ],
             outputs=[
                 io.Video.Output(id="restored", display_name="VIDEO"),

@@ -287,6 +287,18 @@ def feather() -> io.Input:
     return advanced(of(MaskOptions, "feather"))
 
 
+def parts() -> io.Input:
+    return advanced(of(MaskOptions, "parts"))
+
+
+def grow() -> io.Input:
+    return advanced(of(MaskOptions, "grow"))
+
+
+def occlusion() -> io.Input:
+    return of(MaskOptions, "occlusion")
+
+
 def color_match() -> io.Input:
     return of(PasteOptions, "color_match")
 
@@ -297,6 +309,10 @@ def small_face_filter() -> io.Input:
 
 def grain() -> io.Input:
     return advanced(of(PasteOptions, "grain"))
+
+
+def sharpness_match() -> io.Input:
+    return advanced(of(PasteOptions, "sharpness_match"))
 
 
 def upscale() -> io.Input:

@@ -29,7 +29,7 @@ from ..options import (
     TrackOptions,
 )
 from ..text import counted
-from .arguments import AcceptLicense, WeightsDir, flag, with_options
+from .arguments import AcceptLicense, WeightsDir, flag, refuse_without_effect, with_options
 from .console import bars, console, say, terminating
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def run(
     from ..archive.store import FOLDER
     from .fetch import fetch_missing, find_model
 
-    if options.mask.exclude != MaskOptions().exclude and options.mask.mask != "parsing":
-        raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
+    refuse_without_effect(options)
     ray_data()
     if accept_license:
         fetch_missing((detector, options.mask.mask), weights_dir)

@@ -12,10 +12,20 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ..errors import InputError
-from ..options import Checked, GateOptions, Options, RestoreOptions, Spec, spec_of, specs
+from ..options import (
+    Checked,
+    GateOptions,
+    MaskOptions,
+    Options,
+    RestoreOptions,
+    Spec,
+    default_of,
+    spec_of,
+    specs,
+)
 
 # Options that a command line takes as text.
-_AS_TEXT = {"keep", "exclude", "strength"}
+_AS_TEXT = {"keep", "exclude", "parts", "strength"}
 _AUTO = "auto"  # as a strength
 
 
@@ -181,3 +191,17 @@ def _parameter(name: str, default: Any, spec: Spec, hint: Any) -> inspect.Parame
 
 def _lowered(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
+
+
+def refuse_without_effect(options: Options) -> None:
+    """Refuse flags that would change nothing.
+
+    Raises:
+        InputError: names the flag that is missing.
+    """
+    excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
+    if excludes and options.mask.mask != "parsing":
+        raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
+    grows = options.mask.grow != default_of(MaskOptions, "grow")
+    if grows and not options.mask.needs_mesh:
+        raise InputError("--grow only works with --mask face or --parts; add one of them.")

@@ -15,8 +15,8 @@ from ..files import shown
 from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
 from ..memory.process import return_freed_memory
-from ..options import DETECTORS, PRECISIONS, FilmOptions, MaskOptions, Options, default_of
-from .arguments import AcceptLicense, Overwrite, WeightsDir, flag
+from ..options import DETECTORS, PRECISIONS, FilmOptions, Options
+from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, refuse_without_effect
 from .console import bars, say, sentence, terminating
 from .people import with_people
 
@@ -217,9 +217,7 @@ def _refuse_contradictions(work: Work, options: Options) -> None:
     refuse_both(work.skip_existing and work.overwrite, "--skip_existing", "--overwrite")
     enlarges = work.background is not None and options.paste.upscale != 1
     refuse_both(enlarges, "--background", "--upscale")
-    excludes = options.mask.exclude != default_of(MaskOptions, "exclude")
-    if excludes and options.mask.mask != "parsing":
-        raise InputError("--exclude only works with the parsing mask; add --mask parsing.")
+    refuse_without_effect(options)
     if work.output is not None and not work.output.strip():
         raise InputError("--output is empty; give a file or a folder.")
 

@@ -126,6 +126,23 @@ def centers(name: str, size: int, places: Tensor) -> Tensor:
     return moved + middle + size * places[:, None, 2:]
 
 
+def landmarks(size: int, places: Tensor) -> Tensor:
+    """(N, 5, 2): eyes, nose and corners of the mouth in crops of `size` pixels, x and y.
+
+    Args:
+        size: side of the crop in pixels.
+        places: (N, 4), `Placement.row` of each crop.
+
+    Example:
+        >>> landmarks(256, Placement().row()).shape
+        torch.Size([1, 5, 2])
+    """
+    points = template("gpen", size).to(places)
+    middle = points.mean(dim=0)
+    moved = (points - middle)[None] @ _turns(places).mT
+    return moved + middle + size * places[:, None, 2:]
+
+
 def _turns(places: Tensor) -> Tensor:
     """(N, 2, 2): rotation times scale."""
     cos, sin = places[:, 0].cos(), places[:, 0].sin()

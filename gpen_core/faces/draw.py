@@ -14,6 +14,8 @@ from torch import Tensor
 from .found import Faces
 
 _GOLDEN = 0.618034  # neighboring indices get colors far apart
+# What is in front of a face, and how strongly it is tinted.
+_COVERED, _TINT = (255, 0, 200), 0.55
 _DARK, _LIGHT, _GRAY = (0, 0, 0), (255, 255, 255), (150, 150, 150)
 
 # Labels are this part of the picture's long side high: readable where it is shown 300 px wide, or,
@@ -91,6 +93,44 @@ def marks_of(faces: Faces, source: int = 0) -> list[Mark]:
         )
         for index in range(len(own))
     ]
+
+
+def tint_covered(picture: Image.Image, faces: Faces, source: int = 0) -> None:
+    """Tint, in place, where something is in front of the faces of one image.
+
+    Args:
+        picture: RGB, the image or a reduced one; written to.
+        faces: with crops, of any number of images; those nobody looked at change nothing.
+        source: which image of the batch this is.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> faces = as_faces(torch.zeros(1, 3, 64, 64), "gpen")
+        >>> picture = Image.new("RGB", (32, 32))
+        >>> tint_covered(picture, faces.with_(covered=torch.ones(1, 1, 128, 128)))
+        >>> picture.getpixel((16, 16))
+        (140, 0, 110)
+    """
+    if faces.covered is None or faces.matrices is None or faces.crop_size is None:
+        return
+    own = faces.of_image(source).to("cpu")
+    assert own.covered is not None and own.matrices is not None
+    factor = picture.width / faces.image_sizes[source][1]
+    tint = Image.new("RGB", picture.size, _COVERED)
+    for matrix, covered in zip(own.matrices.double(), own.covered, strict=True):
+        scale = covered.shape[-1] / faces.crop_size
+        # In coordinates from the corner, as the transformation has them.
+        turn = matrix[:, :2] * scale
+        shift = (matrix[:, 2] + 0.5) * scale - turn.sum(1) * 0.5
+        rows = torch.cat([turn / factor, shift[:, None]], 1)
+        pixels = (covered[0].clamp(0, 1) * 255 * _TINT).round().to(torch.uint8).numpy()
+        share = Image.fromarray(pixels).transform(
+            picture.size,
+            Image.Transform.AFFINE,
+            rows.flatten().tolist(),
+            Image.Resampling.BILINEAR,
+        )
+        picture.paste(tint, mask=share)
 
 
 def draw_faces(image: Tensor, faces: Faces, source: int = 0) -> Tensor:

@@ -47,6 +47,8 @@ _PER_FACE = (
     "strengths",
     "identity",
     "holes",
+    "outlines",
+    "covered",
 )
 
 
@@ -84,6 +86,10 @@ class Faces:
             looked at, else None.
         holes: (N, 1, S, S) float 0..1, 1 where a crop's pixel is missing and is to be drawn
             anew, or None where nobody said so.
+        outlines: (N, 468, 2) float, the points of `faces.mesh` as shares of the crop's side, set
+            where a mask needs them.
+        covered: (N, 1, P, P) float 0..1, where something is in front of the face, set where
+            `occlusion` asks for it.
 
     Example:
         >>> faces = Faces(
@@ -116,6 +122,8 @@ class Faces:
     strengths: Tensor | None = None
     identity: Tensor | None = None
     holes: Tensor | None = None
+    outlines: Tensor | None = None
+    covered: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

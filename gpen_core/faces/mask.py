@@ -15,6 +15,7 @@ from ..hooks import Hooks
 from ..memory.allowance import Allowance, movable, moved
 from ..options import MaskOptions, class_indices
 from .found import Faces
+from .mesh import distances
 from .parse import Parser
 from .templates import template as template_points
 
@@ -49,10 +50,12 @@ def crop_masks(
 
     Returns:
         (N, 1, T, T) float32, 0..1, exactly 0 along the border, times the faces' `alpha` where they
-        have one. Rectangles and ellipses are one mask seen N times (`expand`): do not write to it.
+        have one, and without what is `covered`. Rectangles and ellipses are one mask seen N times
+        (`expand`): do not write to it.
 
     Raises:
-        InputError: faces that are not aligned, or "parsing" without a parser.
+        InputError: faces that are not aligned, "parsing" without a parser, or outlines that are
+            asked for and that the faces do not have.
 
     Example:
         >>> from gpen_core.faces.aligned import as_faces
@@ -73,18 +76,25 @@ def crop_masks(
 
     def draw(_: int, device: torch.device) -> Tensor:
         work = min(size, _WORKING_SIZE)
-        masks = _shape(faces, labels, work, options).to(device)
+        masks = _shape(faces, labels, work, options)
+        if options.parts:
+            masks = masks * _chosen_parts(faces, work, options).to(masks.device)
+        masks = masks.to(device)
         if size != work:
             masks = functional.interpolate(masks, (size, size), mode="bilinear")
         masks = masks.expand(len(pictures), 1, size, size)
-        if faces.alpha is None:
-            return masks
-        alpha = faces.alpha.to(device, torch.float32).clamp(0, 1)
-        shrinks = alpha.shape[-1] > size
-        alpha = functional.interpolate(alpha, (size, size), mode="bilinear", antialias=shrinks)
-        return masks * alpha
+        for part in (faces.alpha, None if faces.covered is None else 1 - faces.covered):
+            if part is not None:
+                masks = masks * _resized(part.to(device, torch.float32).clamp(0, 1), size)
+        return masks
 
     return Allowance("making masks", hooks.event, device=device)(draw)
+
+
+def _resized(share: Tensor, size: int) -> Tensor:
+    """(N, 1, P, P) as (N, 1, size, size)."""
+    shrinks = share.shape[-1] > size
+    return functional.interpolate(share, (size, size), mode="bilinear", antialias=shrinks)
 
 
 def _labels(pictures: Tensor, parser: Parser | None, hooks: Hooks) -> Tensor:
@@ -107,7 +117,30 @@ def _shape(faces: Faces, labels: Tensor | None, size: int, options: MaskOptions)
         return rectangle * _ramp(_ellipse(faces.template or "gpen", size), options)
     if options.mask == "hull":
         return rectangle * _ramp(_hull(faces, size), options)
+    if options.mask == "face":
+        return rectangle * _outlined(faces, "face", size, options)
     return rectangle
+
+
+def _chosen_parts(faces: Faces, size: int, options: MaskOptions) -> Tensor:
+    """(N, 1, size, size) 0..1: the parts that alone are pasted, without those left out."""
+    shape = torch.zeros(1) if options.included else torch.ones(1)
+    for part in options.included:
+        shape = torch.maximum(shape, _outlined(faces, part, size, options))
+    for part in options.left_out:
+        shape = shape * (1 - _outlined(faces, part, size, options))
+    return shape
+
+
+def _outlined(faces: Faces, part: str, size: int, options: MaskOptions) -> Tensor:
+    """(N, 1, size, size) 0..1: a part of each face, grown and with a soft edge."""
+    if faces.outlines is None:
+        raise InputError("The face mask and parts need the faces' outlines; find them first.")
+    work = min(size, _HULL_SIZE)
+    inside = distances(faces.outlines, part, work) + options.grow * work / REFERENCE_SIZE
+    if work != size:
+        inside = functional.interpolate(inside, (size, size), mode="bilinear") * (size / work)
+    return _ramp(inside, options)
 
 
 def _ramp(distance: Tensor, options: MaskOptions) -> Tensor:

@@ -25,6 +25,7 @@ from ..text import counted
 from .color import match_color
 from .found import Faces
 from .grain import Surroundings, with_grain
+from .seam import with_sharpness
 from .warp import region_of, resize_matrix, shift_matrix, square, warp
 
 log = logging.getLogger(__name__)
@@ -186,36 +187,43 @@ class Canvas:
         patch = warp(layers, to_box, (y1 - y0, x1 - x0), border="replicate")
         patch = patch.to(self.images.device)
         picture, strength = ((patch[:3] + 1) / 2).clamp_(0, 1), patch[3:].clamp(0, 1)
-        if self.options.grain > 0:
-            picture = self._grained(picture, strength, box, faces.take([face]))
+        if self.options.grain > 0 or self.options.sharpness_match > 0:
+            around = self._surroundings(box, faces.take([face]))
+            picture = self._like_around(picture, strength, around)
         if self._only_colors:
             under = self._background[int(faces.source[face]), :, y0:y1, x0:x1].float()
             picture = with_light(picture[None], luma(under[None]).clamp(0, 1))[0]
         nearness = _nearness(to_box, size, patch)
         self._blend(int(faces.source[face]), box, picture, strength, nearness)
 
-    def _grained(
-        self, picture: Tensor, mask: Tensor, box: tuple[int, int, int, int], face: Faces
-    ) -> Tensor:
-        """A face's patch of the output with the grain of what lies around it."""
+    def _surroundings(self, box: tuple[int, int, int, int], face: Faces) -> Surroundings:
+        """What lies around the box of one face in the output."""
         height, width = self.images.shape[-2:]
         x0, y0, x1, y1 = box
         margin = max(round(_AROUND * max(x1 - x0, y1 - y0)), _LEAST_AROUND)
         left, top = max(x0 - margin, 0), max(y0 - margin, 0)
         right, bottom = min(x1 + margin, width), min(y1 + margin, height)
-        around = Surroundings(
+        return Surroundings(
             self._background[int(face.source[0]), :, top:bottom, left:right],
             (x0 - left, y0 - top, x1 - left, y1 - top),
             max(self._scale),
             face.tones_of_faces()[0],
         )
-        grained = with_grain(picture, mask, around, self.options.grain)
-        if grained is None:
-            self._hooks.event(
-                "A face got no grain: what lies around it is too small or too dark to measure it."
-            )
-            return picture
-        return grained
+
+    def _like_around(self, picture: Tensor, mask: Tensor, around: Surroundings) -> Tensor:
+        """A face's patch of the output with the softness and the grain of what lies around it."""
+        for amount, change, what in (
+            (self.options.sharpness_match, with_sharpness, "was not made softer"),
+            (self.options.grain, with_grain, "got no grain"),
+        ):
+            changed = change(picture, mask, around, amount) if amount > 0 else picture
+            if changed is None:
+                self._hooks.event(
+                    f"A face {what}: what lies around it is too small or too dark to measure it."
+                )
+            else:
+                picture = changed
+        return picture
 
     def _blend(
         self, image: int, box: tuple[int, int, int, int], face: Tensor, mask: Tensor, near: Tensor

@@ -123,7 +123,7 @@ class Looker:
 
     Example:
         >>> from gpen_core.faces.detect import load_detector
-        >>> look = Looker(load_detector(), lambda crops: crops.mean(dim=(2, 3)))
+        >>> look = Looker(load_detector(), lambda crops: crops.mean(dim=(2, 3)), Hooks())
         >>> look(Portrait("me.jpg", torch.zeros(3, 64, 64)), "person")
         Traceback (most recent call last):
         gpen_core.errors.InputError: me.jpg shows no face; give a picture of the person's face.

@@ -33,8 +33,8 @@ def steadied(window: Sequence[Faces], center: int) -> Faces:
         center: index of the one wanted.
 
     Returns:
-        Its faces with `restored` (N, 3, T, T) -1..1 averaged; the weight of a frame falls linearly
-        with its distance.
+        Its faces with `restored` (N, 3, T, T) -1..1 averaged, and `covered` where they have it; the
+        weight of a frame falls linearly with its distance.
 
     Example:
         >>> from gpen_core.faces.aligned import as_faces

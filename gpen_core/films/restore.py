@@ -378,6 +378,7 @@ class _PartMaker:
             yield from group
             return
         restored = self.run.restore(Faces.concat([shot.faces for shot in group]))
+        restored = self.run.look(restored)
         for place, shot in enumerate(group):
             faces = restored.of_images(slice(place, place + 1))
             masks = self.run.masks(faces) if len(faces) else None

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 FOLDER_VARIABLE = "GPEN_WEIGHTS"
 EXTENSIONS = (".safetensors", ".pth", ".pt", ".ckpt", ".pth.tar", ".onnx")
+HELPERS = ("gpen-occlusion-128.safetensors", "face-mesh-192.safetensors")
+"""Files in `weights/` that are no restorers: what the masks look at faces with."""
 _EMBEDDED = re.compile(r"gpen-lite-(?:([a-z]+)-)?(\d+)\.safetensors")
 _DISTRIBUTION = "gpen"
 
@@ -110,8 +112,7 @@ def embedded(task: str = TASKS[0]) -> Path:
         >>> embedded().name.startswith("gpen-lite-")
         True
     """
-    candidates = WEIGHTS.iterdir() if WEIGHTS.is_dir() else _installed_files()
-    matches = {path: _EMBEDDED.fullmatch(path.name) for path in candidates}
+    matches = {path: _EMBEDDED.fullmatch(path.name) for path in _shipped_files()}
     found = {
         int(match[2]): path
         for path, match in matches.items()
@@ -130,6 +131,26 @@ def embedded(task: str = TASKS[0]) -> Path:
             remedy="model",
         )
     return found[max(found)]
+
+
+def helper(name: str) -> Path:
+    """A file that came with the project, one of `HELPERS`.
+
+    Raises:
+        MissingWeightsError: the project came without it.
+
+    Example:
+        >>> helper("face-mesh-192.safetensors").suffix
+        '.safetensors'
+    """
+    assert name in HELPERS, name
+    for path in _shipped_files():
+        if path.name == name and path.is_file():
+            return path
+    raise MissingWeightsError(
+        f"{name}, which comes with the project, is not in {WEIGHTS}; get it with the project's "
+        f"source, or install the package again."
+    )
 
 
 def _as_path(source: object) -> Path:
@@ -152,10 +173,16 @@ def _candidates(folder: Path, name: str) -> list[Path]:
     return [folder / f"{name[: -len(extension)]}.safetensors", folder / name]
 
 
-def _installed_files() -> list[Path]:
-    """The data files of the installed package, wherever the installer put them."""
+def _shipped_files() -> list[Path]:
+    """What lies in `weights/`, or the data files of the installed package, wherever they are."""
+    if WEIGHTS.is_dir():
+        return list(WEIGHTS.iterdir())
     try:
         files = distribution(_DISTRIBUTION).files or []
     except PackageNotFoundError:
         return []
-    return [Path(file.locate()).resolve() for file in files if _EMBEDDED.fullmatch(file.name)]
+    return [
+        Path(file.locate()).resolve()
+        for file in files
+        if file.name in HELPERS or _EMBEDDED.fullmatch(file.name)
+    ]

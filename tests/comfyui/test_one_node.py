@@ -310,3 +310,26 @@ def test_only_so_many_pictures_are_remembered(fresh):
     searches.get(torch.full((3, 5, 4), 0.1), (16.0, 0.5), lambda: asked.append("shape") or ())
     searches.get(torch.full((3, 4, 5), 0.1), (20.0, 0.5), lambda: asked.append("limits") or ())
     assert asked[-2:] == ["shape", "limits"]
+
+
+# --- masks ---------------------------------------------------------------------------------------
+
+
+def test_outlines_parts_and_occlusion_have_an_effect(fresh):
+    def changed(**options: object) -> float:
+        return float(done(fresh.run(graph(file="small.pth", **options)))["changed"].sum())
+
+    outline = changed(mask_type="face")
+    rest, mouth = (changed(mask_type="face", parts=parts) for parts in ("-mouth", "mouth"))
+    assert 0 < mouth < rest < outline
+    # A photograph without anything in front of the face loses little.
+    assert 0.8 * changed() < changed(occlusion=True) <= changed()
+
+
+def test_wrong_parts_are_named(fresh):
+    assert "ears" in failed(fresh.run(graph(file="small.pth", parts="ears")))
+
+
+def test_helpers_of_the_masks_are_no_models(fresh):
+    offered = fresh.module("nodes.weights").model_choices()
+    assert not [name for name in offered if "occlusion" in name or "mesh" in name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gpen_core.faces.aligned import as_faces
-from gpen_core.faces.steady import steadied
+from gpen_core.faces.steady import steadied, steadied_with_masks
 
 SIDE = 64
 
@@ -54,3 +54,15 @@ def test_another_face_and_another_light_do_not_count():
 def test_alone_it_stays_itself():
     _, (crop,) = noisy(1)
     assert torch.equal(steadied([moment(crop)], 0).restored[0], crop)
+
+
+def test_masks_are_averaged_like_the_faces():
+    still = torch.zeros(3, SIDE, SIDE)
+    moments = [moment(still) for _ in range(3)]
+
+    def masks(*shares):
+        return [torch.full((1, 1, 32, 32), share) for share in shares]
+
+    assert torch.allclose(steadied_with_masks(moments, masks(0.0, 0.4, 0.0), 1)[1], masks(0.2)[0])
+    other = [moment(still + 0.9), moments[1], moment(still + 0.9)]
+    assert torch.allclose(steadied_with_masks(other, masks(0.0, 0.4, 0.0), 1)[1], masks(0.4)[0])

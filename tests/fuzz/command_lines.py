@@ -55,7 +55,7 @@ FLAGS = {
     "--min_size": ["1", "16384", "40"],
     "--max_size": ["1", "30"],
     "--long_side": ["64", "200"],
-    "--mask": ["ellipse", "hull", "rectangle", "parsing"],
+    "--mask": ["ellipse", "hull", "rectangle", "parsing", "face"],
     "--exclude": ["hair", "eyes,nose", "wig"],
     "--feather": ["0", "128"],
     "--border": ["0", "128"],
