@@ -250,7 +250,7 @@ class Run:
         self, tools: Tools, options: Options | None = None, hooks: Hooks | None = None
     ) -> None:
         self.options = options or Options()
-        if tools.model is not None:
+        if tools.model is not None and self.options.model.task is not None:
             tools = replace(tools, model=tools.model.as_task(self.options.model.task))
         self.tools = tools
         self.hooks = hooks or Hooks()

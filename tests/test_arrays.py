@@ -129,7 +129,7 @@ def test_detail_of_a_large_face_survives_upscaling(portrait):
 
         input_size = output_size = 256
         device, precision = torch.device("cpu"), "fp32"
-        info = gpen_core.load_model().info
+        info, task = gpen_core.load_model().info, "restore"
 
         def __call__(self, crops, seed=0):
             y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -79,8 +79,11 @@ def plan_outputs(sources: Sequence[Source], naming: Naming, *, many: bool) -> li
         _check_folder(output, many)
         targets = [named(output / one.place, naming.suffix or "", naming) for one in sources]
     else:
-        asked = naming.format or output.suffix.removeprefix(".")  # a name given is left as it is
-        targets = [named(output, naming.suffix or "", replace(naming, format=asked))]
+        if naming.format is None:  # a name given is left as it is, and checked when it is written
+            suffix = f"_{naming.suffix}" if naming.suffix else ""
+            targets = [output.with_name(f"{output.stem}{suffix}{output.suffix}")]
+        else:
+            targets = [named(output, naming.suffix or "", naming)]
     return targets
 
 

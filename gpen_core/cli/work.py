@@ -203,7 +203,12 @@ def _tools(work: Work, options: Options) -> Tools:
     needed = (work.detector, options.mask.mask)
     if work.accept_license:
         fetch_missing(needed, work.weights_dir)
-    model = find_model(work.model_path, work.accept_license)
+    name = work.model_path
+    if name is None:
+        from ..weights.locate import embedded
+
+        name = str(embedded(options.purpose))
+    model = find_model(name, work.accept_license)
     return Tools.load(model, work.device, work.precision, needed, work.weights_dir)
 
 

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from ..errors import InputError, MissingWeightsError
+from ..options import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ FOLDER_VARIABLE = "GPEN_WEIGHTS"
 EXTENSIONS = (".safetensors", ".pth", ".pt", ".ckpt", ".pth.tar", ".onnx")
 HELPERS = ("gpen-occlusion-128.safetensors", "face-mesh-192.safetensors")
 """Files in `weights/` that are no restorers: what the masks look at faces with."""
-_EMBEDDED = re.compile(r"gpen-lite-(\d+)\.safetensors")
+_EMBEDDED = re.compile(r"gpen-lite-(?:([a-z]+)-)?(\d+)\.safetensors")
 _DISTRIBUTION = "gpen"
 
 
@@ -101,20 +102,28 @@ def download_folder() -> Path:
     return searched_folders()[0]
 
 
-def embedded() -> Path:
-    """The embedded default model.
+def embedded(task: str = TASKS[0]) -> Path:
+    """The embedded default model for a task.
 
     Raises:
-        MissingWeightsError: the project came without it; the text says how to get a model.
+        MissingWeightsError: the project came without one; the text says how to get a model.
 
     Example:
         >>> embedded().name.startswith("gpen-lite-")
         True
     """
-    candidates = _shipped_files()
+    matches = {path: _EMBEDDED.fullmatch(path.name) for path in _shipped_files()}
     found = {
-        int(match[1]): path for path in candidates if (match := _EMBEDDED.fullmatch(path.name))
+        int(match[2]): path
+        for path, match in matches.items()
+        if match and (match[1] or TASKS[0]) == task
     }
+    if not found and task != TASKS[0]:
+        raise MissingWeightsError(
+            f"No embedded model can {task}; name one that does, such as those that "
+            f"'gpen models list' shows.",
+            remedy="model",
+        )
     if not found:
         raise MissingWeightsError(
             f"The embedded model gpen-lite-*.safetensors is not in {WEIGHTS}; get it with the "

@@ -63,6 +63,16 @@ def test_a_gray_photograph_gets_a_colored_face_and_keeps_its_light(
     assert not chroma[:, :60].any(), "far from the face it is gray"
 
 
+def test_the_embedded_model_colors_skin_like_skin(tmp_path, gray_photo, portrait):
+    out = tmp_path / "out.png"
+    assert gpen(["colorize", gray_photo, "-o", str(out)]) == 0
+    red, green, blue = read(out)[120:160, 220:260].mean((0, 1))
+    assert red > green > blue and red - blue > 15
+    left, made = read(gray_photo)[..., None] - portrait, read(out) - portrait
+    face = (slice(100, 180), slice(200, 280))
+    assert np.square(made[face]).mean() < 0.8 * np.square(left[face]).mean()
+
+
 def test_colors_of_a_background_lie_around_the_face(tmp_path, gray_photo, photo, models):
     out = tmp_path / "out.png"
     arguments = ["colorize", gray_photo, "--background", photo, "-m", models["colorize"]]
@@ -223,6 +233,12 @@ def test_a_film_is_only_restored(tmp_path, models, capsys):
     arguments = ["colorize", str(film), "-o", str(tmp_path / "out.mp4"), "-m", models["colorize"]]
     assert gpen(arguments) == 2
     assert "films can only be restored" in said(capsys)
+
+
+def test_without_a_model_for_it_the_task_is_not_begun(photo, tmp_path, capsys):
+    hole = hole_at(tmp_path / "hole.png", 220, 120, 250, 150)
+    assert gpen(["inpaint", photo, "--hole", hole, "-o", str(tmp_path / "out.png")]) == 2
+    assert "No embedded model can inpaint; name one" in said(capsys)
 
 
 def test_inpainting_without_a_mask(photo, tmp_path, models, capsys):

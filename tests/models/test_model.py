@@ -182,7 +182,11 @@ def test_the_largest_embedded_model_is_taken(tmp_path, monkeypatch):
     for name in ("gpen-lite-128", "gpen-lite-1024", "gpen-lite-256", "gpen-lite-x"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"x")
     monkeypatch.setattr(locating, "WEIGHTS", tmp_path)
+    (tmp_path / "gpen-lite-colorize-2048.safetensors").write_bytes(b"x")
     assert embedded().name == "gpen-lite-1024.safetensors"
+    assert embedded("colorize").name == "gpen-lite-colorize-2048.safetensors"
+    with pytest.raises(MissingWeightsError, match="No embedded model can inpaint"):
+        embedded("inpaint")
 
 
 # --- files ---------------------------------------------------------------------------------------
