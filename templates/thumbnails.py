@@ -8,6 +8,7 @@ The photographs are those of docs/samples, restored with the embedded model.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def main() -> None:
         "3": above(cut(group, (60, 120, 440, 308)), cut(few, (60, 120, 440, 308))),
         "4": tiles(portrait, cut(portrait, FACE), cut(restored, FACE), restored),
         "5": inset(portrait, cut(large, tuple(4 * edge for edge in FACE))),
-        "6": film(portrait, restored),
+        "6": film(portrait, restored, [(left, 5, left + 155, 235) for left in (75, 105, 135)]),
+        "7": film(portrait, restored, [(left, 25, left + 114, 195) for left in (130, 147, 164)]),
     }
     for letter, picture in made.items():
         (workflow,) = (ROOT / "example_workflows").glob(f"{letter} *.json")
@@ -108,13 +110,13 @@ def inset(small: Image.Image, large: Image.Image) -> Image.Image:
     return joined
 
 
-def film(before: Image.Image, after: Image.Image) -> Image.Image:
+def film(before: Image.Image, after: Image.Image, frames: Sequence[tuple[int, ...]]) -> Image.Image:
     """Three frames of a pan, above as they were and below as they are."""
     joined = Image.new("RGB", (SIDE, SIDE), "black")
     width, height = SIDE // 3, SIDE // 2
     for row, picture in enumerate((before, after)):
-        for column, left in enumerate((75, 105, 135)):
-            frame = picture.crop((left, 5, left + 155, 5 + 230)).resize((width - 6, height - 24))
+        for column, box in enumerate(frames):
+            frame = picture.crop(box).resize((width - 6, height - 24))
             joined.paste(frame, (column * width + 3, row * height + 12))
     return joined
 

@@ -76,6 +76,7 @@ def test_the_host_lists_the_nodes(server):
         "GPEN_DetectFaces": "Detect and Align Faces",
         "GPEN_SelectFaces": "Select Faces",
         "GPEN_SelectPerson": "Select Person",
+        "GPEN_TrackFaces": "Track Faces",
         "GPEN_RestoreFaces": "Restore Faces",
         "GPEN_PasteFaces": "Paste Back",
         "GPEN_ColorizeFaces": "Colorize Faces",
@@ -374,7 +375,7 @@ def test_help_templates_and_locales_are_served(server):
     templates = server.get("/workflow_templates")
     ours = templates["gpen"]
     names = sorted(path.stem for path in (ROOT / "example_workflows").glob("*.json"))
-    assert sorted(ours) == names and len(names) == 6
+    assert sorted(ours) == names and len(names) == 7
     for name in map(urllib.parse.quote, names):
         assert server.read(f"/api/workflow_templates/gpen/{name}.json")
         assert server.read(f"/api/workflow_templates/gpen/{name}.jpg")[:2] == b"\xff\xd8"
@@ -387,7 +388,7 @@ def test_help_templates_and_locales_are_served(server):
     assert all(locales[each]["templateWorkflows"]["category"]["gpen"] for each in ("en", "zh"))
     docs = ROOT / "web" / "docs"
     pages = [*docs.glob("*.md"), *docs.glob("*/zh.md")]
-    assert len(pages) == 2 * 8
+    assert len(pages) == 2 * 13
     for page in pages:
         place = page.relative_to(docs).as_posix()
         assert server.read(f"/extensions/gpen/docs/{place}") == page.read_bytes()
