@@ -85,7 +85,7 @@ def texture(rng: Generator, size: int, photo: Array, name: str | None = None) ->
     if name == "photo":
         return _piece(rng, size, photo)
     first, second = color(rng), color(rng)
-    share: np.ndarray
+    share: Array
     if name == "plain":
         share = 0.06 * clouds(rng, size, 2) + 0.02 * rng.normal(0, 1, (size, size))
     elif name == "noise":
