@@ -13,6 +13,7 @@ from ..gpen_core.errors import GPENError, MissingWeightsError
 from ..gpen_core.faces.weights import entry_of
 from ..gpen_core.options import TASKS, Options
 from ..gpen_core.weights.catalogue import Entry, list_entries, split_label
+from ..gpen_core.weights.locate import task_of_ours
 from ..gpen_core.weights.verify import check
 from . import folders, host
 from .menu import Menu
@@ -23,10 +24,12 @@ from .menu import Menu
 def model_choices(tasks: Sequence[str] = TASKS[:1]) -> Menu:
     """Files that are there, the embedded models first, then what could be downloaded for `tasks`.
 
+    What is known to be for another task is left out.
+
     Any name of a model file is taken, and any label by its name: whether the file is there is asked
     when it is needed, and what is missing is named with its folder.
     """
-    here = folders.model_names()
+    here = [name for name in folders.model_names() if (task_of_ours(name) or tasks[0]) in tasks]
     labels = [
         entry.label
         for entry in downloadable()

@@ -102,6 +102,17 @@ def download_folder() -> Path:
     return searched_folders()[0]
 
 
+def task_of_ours(name: str) -> str | None:
+    """The task of an embedded model by its file's name, None for any other file.
+
+    Example:
+        >>> task_of_ours("gpen-lite-colorize-256.safetensors"), task_of_ours("my.pth")
+        ('colorize', None)
+    """
+    match = _EMBEDDED.fullmatch(name)
+    return None if match is None else match[1] or TASKS[0]
+
+
 def embedded(task: str = TASKS[0]) -> Path:
     """The embedded default model for a task.
 
