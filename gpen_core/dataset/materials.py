@@ -41,7 +41,7 @@ def skin(rng: Generator, face: Array) -> Array:
         face: (3,), the tone of the face.
 
     Example:
-        >>> skin(np.random.default_rng(0), np.ones(3, np.float32)).max() <= 1
+        >>> bool(skin(np.random.default_rng(0), np.ones(3, np.float32)).max() <= 1)
         True
     """
     if rng.random() < 0.55:

@@ -17,6 +17,7 @@ class FaceMesh(nn.Module):
     """Upright faces to points of their surface, and how sure it is of a face.
 
     Example:
+        >>> import torch
         >>> points, score = FaceMesh()(torch.zeros(2, 3, 192, 192))
         >>> points.shape, score.shape
         (torch.Size([2, 468, 3]), torch.Size([2]))

@@ -68,7 +68,7 @@ def test_the_loss_falls_on_one_batch(config) -> None:
     batch = trainer.sampler.batch(0)
     trainer.sampler.batch = lambda step: batch
     losses = [trainer.train_step() for _ in range(12)]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_wrong_configs_are_said_in_one_sentence(config, tmp_path) -> None:
