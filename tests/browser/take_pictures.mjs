@@ -24,6 +24,16 @@ const DAMAGE = {
   links: [[1, 1, 0, 2, 0, 'IMAGE'], [2, 2, 0, 3, 0, 'IMAGE']],
   version: 0.4
 }
+// Nor is Select Person; who is wanted is cut out of the group.
+const PERSON = {
+  1: { class_type: 'LoadImage', inputs: { image: 'solvay-1927.jpg' } },
+  2: { class_type: 'ImageCrop', inputs: { image: ['1', 0], width: 100, height: 110, x: 592, y: 116 } },
+  3: { class_type: 'GPEN_LoadModel', inputs: { file: 'gpen-lite-256.safetensors', precision: 'auto', device: 'auto' } },
+  4: { class_type: 'GPEN_DetectFaces', inputs: { image: ['1', 0], gpen_model: ['3', 0], detector: 'mtcnn', confidence: 0.9, min_size: 0, max_size: 0, sort: 'area', keep: 'all', template: 'model', crop_size: 512, rotations: false } },
+  5: { class_type: 'GPEN_SelectPerson', inputs: { faces: ['4', 0], person: ['2', 0], person_threshold: 0.36 } },
+  6: { class_type: 'GPEN_RestoreFaces', inputs: { gpen_model: ['3', 0], faces: ['5', 0], strength: 1, batch_size: 4, seed: 0 } },
+  7: { class_type: 'PreviewImage', inputs: { images: ['6', 1] } }
+}
 const TAKEN = [
   { workflow: await json('example_workflows', '1 Restore faces in an old photograph.json'),
     graph: 'comfyui', kinds: ['GPEN_RestoreImage'] },
@@ -35,7 +45,8 @@ const TAKEN = [
   { workflow: await json('example_workflows', '6 Restore the faces of a video.json'),
     kinds: ['GPEN_RestoreVideo'] },
   { workflow: await json('example_workflows', '7 Restore a batch of video frames.json'),
-    kinds: ['GPEN_TrackFaces'] }
+    kinds: ['GPEN_TrackFaces'] },
+  { prompt: PERSON, kinds: ['GPEN_SelectPerson'] }
 ]
 
 const place = (name) =>
@@ -72,10 +83,16 @@ async function take(page, kind, name) {
   })
 }
 
+// Some of them: node tests/browser/take_pictures.mjs GPEN_SelectPerson
+const names = process.argv.slice(2)
+const wanted = ({ graph, kinds }) =>
+  names.length === 0 || [graph, ...kinds].some((name) => names.includes(name))
+
 const browser = await launch()
 const { page } = await openPage(browser, process.env.DESIGN ?? 'vue', SIZE)
-for (const { workflow, graph, kinds } of TAKEN) {
-  await open(page, workflow)
+for (const { workflow, prompt, graph, kinds } of TAKEN.filter(wanted)) {
+  if (prompt) await page.evaluate((content) => window.app.loadApiJson(content, 'person'), prompt)
+  else await open(page, workflow)
   const entry = await run(page)
   check(!failure(entry), failure(entry))
   await page.waitForTimeout(12_000) // notices of the page fade away
