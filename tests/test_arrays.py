@@ -214,7 +214,7 @@ def test_crops_come_back_only_when_asked_for(portrait, small_model):
 def test_faces_in_parts_give_the_same_picture(shared, small_model, monkeypatch):
     picture = np.asarray(Image.open(shared / "photos" / "18f_Estonia2.jpg").convert("RGB"))
     whole = gpen_core.restore_image(picture, small_model)
-    monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
+    monkeypatch.setattr("gpen_core.run.steps._PIXEL_MEMORY", 1)
     options = Options.of(batch_size=1)
     parts = gpen_core.restore_image(picture, small_model, options=options)
     assert np.abs(parts.image.astype(int) - whole.image.astype(int)).max() <= 1

@@ -301,7 +301,7 @@ def test_large_faces_go_through_a_cpu_one_by_one(monkeypatch):
     restored = restore_crops(crops_of(3, 512), model, RestoreOptions(batch_size=4), Preparing())
     assert restored.shape == (3, 3, 512, 512)
     assert passes == [1, 1, 1]
-    monkeypatch.setattr("gpen_core.run._PIXEL_MEMORY", 1)
+    monkeypatch.setattr("gpen_core.run.steps._PIXEL_MEMORY", 1)
     assert [len(part) for part in Run(Tools(model), Options()).parts(faces_of(3))] == [1, 1, 1]
 
 
