@@ -35,6 +35,8 @@ class Run(Steps):
     Example:
         >>> import torch
         >>> from gpen_core.models.load import load_model
+        >>> from gpen_core.options import Options
+        >>> from gpen_core.run import Tools
         >>> run = Run(Tools(load_model()), Options.of(strength=0.8, keep="largest"))
         >>> pictures = (Surface(torch.zeros(1, 3, 48, side)) for side in (64, 80))
         >>> [tuple(result.images.shape) for result in run(pictures)]
@@ -92,6 +94,7 @@ class Run(Steps):
         Example:
             >>> import torch
             >>> from gpen_core.models.load import load_model
+            >>> from gpen_core.run import Tools
             >>> run = Run(Tools(load_model()))
             >>> pair = [Surface(torch.zeros(1, 3, 48, 64)), Surface(torch.zeros(1, 3, 80, 60))]
             >>> [tuple(result.images.shape) for result in run.together(pair)]

@@ -198,7 +198,7 @@ class Steps:
         Example:
             >>> import torch
             >>> frames = torch.zeros(2, 3, 48, 64)
-            >>> run = Run(Tools())
+            >>> run = Steps(Tools())
             >>> ways, faces = run.follow(frames, run.find(frames).everyone, 25.0)
             >>> len(ways), len(faces)
             (0, 0)
