@@ -24,9 +24,9 @@ FILE = "gpen-occlusion-128.safetensors"
 """Its weights, in `weights/`."""
 SIDE = 128
 """Side in pixels of the faces it looks at."""
-# Likelihoods below the first count for nothing, above the second fully; half at 0.8, where less
+# Likelihoods below the first count for nothing, above the second fully; half at 0.88, where less
 # than 1 % of bare held-out faces is taken for covered.
-_DOUBT, _CERTAIN = 0.65, 0.95
+_DOUBT, _CERTAIN = 0.77, 0.99
 
 
 class OcclusionFinder(Protocol):

@@ -27,7 +27,7 @@ from gpen_core.options import MASKS, MaskOptions, Options
 from gpen_core.run import Run, Tools
 from gpen_core.weights import locate
 
-SHA256 = "63fcad137a2f2e01cb7490b2b7f1fbc1a734010bf487c99b01e391db8b6d95ca"
+SHA256 = "353e9618b05a89a1b54c13910778080d5d9ecabcc0a2acda131417ae995a6656"
 
 
 @pytest.fixture(scope="module")
