@@ -24,13 +24,7 @@ from .steps import Steps
 class Run(Steps):
     """The loaded networks, the options and the hooks, applied to picture after picture.
 
-    Args:
-        tools: the networks; a step whose network is missing raises `InputError`.
-        options: the defaults unless given.
-        hooks: of the host.
-
-    Raises:
-        InputError: the parsing mask is asked for without a parser, or there is no such task.
+    Takes what `Steps` takes, and raises what it raises.
 
     Example:
         >>> import torch
