@@ -41,12 +41,13 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent), str(ROOT / "tests" / "fuz
 from small_models import first_version
 from tally import Tally
 
-from gpen_core import options, run
+from gpen_core import options
 from gpen_core.batch import job
 from gpen_core.batch.outcome import Outcome
 from gpen_core.batch.targets import Naming
 from gpen_core.faces.detect import load_detector
 from gpen_core.models.load import load_model
+from gpen_core.run import Run, Tools, steps
 
 ERRORS: dict[str, Callable[[], Exception]] = {
     "GPU": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB."),
@@ -81,7 +82,7 @@ class Scene:
     """
 
     folder: Path
-    run: run.Run
+    run: Run
     meant: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -91,8 +92,8 @@ class Scene:
         face.save(folder / "one.png")
         face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "two.png")
         chosen = options.Options.of(mask="hull", color_match=0.5, upscale=2, strength=0.8)
-        tools = run.Tools(load_model(model or first_version()), load_detector())
-        scene = cls(folder, run.Run(tools, chosen))
+        tools = Tools(load_model(model or first_version()), load_detector())
+        scene = cls(folder, Run(tools, chosen))
         outcomes = scene.outcomes(folder / "meant")
         assert [each.status for each in outcomes] == ["restored", "restored"], outcomes
         scene.meant = pixels(folder / "meant")
@@ -152,12 +153,12 @@ class Fault(TorchDispatchMode):
             for stage, place, name in (
                 ("read", job, "read_picture"),
                 ("write", job, "write_picture"),
-                ("detect", run, "detect"),
-                ("align", run, "align"),
-                ("restore", run, "restore"),
-                ("mask", run, "crop_masks"),
-                ("paste", run.Canvas, "__init__"),
-                ("paste", run.Canvas, "add"),
+                ("detect", steps, "detect"),
+                ("align", steps, "align"),
+                ("restore", steps, "restore"),
+                ("mask", steps, "crop_masks"),
+                ("paste", steps.Canvas, "__init__"),
+                ("paste", steps.Canvas, "add"),
             ):
                 stack.enter_context(
                     mock.patch.object(place, name, self._within(stage, getattr(place, name)))
