@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..gpen_core.arrays import Batch, restore_batch
-from ..gpen_core.faces.found import Faces
-from ..gpen_core.run import Run, Tools
 from . import background as backgrounds
-from . import boxes, crops, host, masks, preview, weights, widgets
+from . import boxes, host, masks, weights, widgets, work
 from .schema import advanced, later, schema
-from .told import told
 
 _ALIASES = [
     "face",
@@ -114,37 +109,20 @@ class RestoreImage(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         options = widgets.read(mask_type=mask_type, keep_crops=True, **values)
-        batch = Batch(
+        batch = work.Batch(
             image,
             backgrounds.choose(image, upscale_model=upscale_model),
             masks.painted(mask, image),
         )
         model = gpen_model or host.load_model(weights.model_file(weights.chosen(file)))
-        tools = Tools(
-            model.model,
-            weights.detector(detector),
-            weights.parser(mask_type),
-            weights.embedder(options),
-        )
-        hooks = host.HostHooks(cls, len(image), stages=("detect", "restore", "paste"), model=model)
-        pieces: list[Tensor] = []
-        first: list[Faces] = []  # those of the frames that the preview shows
-
-        def seen(faces: Faces) -> None:
-            if not first:
-                first.append(faces.with_(restored=None))
-            if len(faces):
-                pieces.append(crops.to_image(faces.restored))
-
-        result = restore_batch(Run(tools, options, hooks), batch, seen)
-        black = crops.to_image(torch.zeros(0, 3, model.model.output_size, model.model.output_size))
+        tools = work.Tools(model, detector, mask_type)
+        made = work.through(cls, tools, options, batch, "restored")
+        result = made.result
         return io.NodeOutput(
             result.image,
             result.mask,
             result.report.restored,
-            torch.cat(pieces) if pieces else black,
+            made.crops,
             boxes.to_mask(result.faces),
-            ui=preview.shown(
-                told(cls, result), preview.of_report(image, result.report.faces, first[0])
-            ),
+            ui=made.ui,
         )

@@ -246,17 +246,7 @@ class Maker:
         return replace(self._row(task), status="failed", error=text, seconds=round(seconds, 4))
 
     def _row(self, task: Task) -> Row:
-        return Row(
-            key=task.key,
-            place=task.place,
-            size=task.size,
-            version=task.version,
-            result=task.result,
-            made_with=self.recipe.made_with,
-            model=self.recipe.model_sha256,
-            finished=round(time.time(), 3),
-            machine=platform.node(),
-        )
+        return Row.about(task, self.recipe.made_with, self.recipe.model_sha256)
 
 
 def _pixels(group: list[_Opened]) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -73,6 +75,21 @@ class Row:
     model: str = ""
     finished: float = 0.0
     machine: str = ""
+
+    @classmethod
+    def about(cls, task: Task, made_with: str, model: str) -> Row:
+        """The row of a picture of which nothing else is known yet, finished here and now."""
+        return cls(
+            key=task.key,
+            place=task.place,
+            size=task.size,
+            version=task.version,
+            result=task.result,
+            made_with=made_with,
+            model=model,
+            finished=round(time.time(), 3),
+            machine=platform.node(),
+        )
 
     @property
     def done(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import logging
 import random
@@ -16,7 +15,7 @@ from ..errors import GPENError
 from ..images.layouts import resize
 from ..images.picture import Picture
 from ..images.read import decode
-from ..images.write import encode
+from ..images.write import data_url, encode
 from .rows import Row
 from .store import FOLDER, Reader, Store
 
@@ -89,7 +88,7 @@ def _figure(row: Row, read: Reader, target: Store) -> str:
     before = decode(read(row.place), PurePosixPath(row.key))
     after = decode(target.read(row.result), PurePosixPath(row.result))
     views = " ".join(
-        f'<img alt="{which}" src="data:image/jpeg;base64,{_view(picture, before, row)}">'
+        f'<img alt="{which}" src="{data_url(_view(picture, before, row))}">'
         for which, picture in (("before", before), ("after", after))
     )
     faces = f"{row.restored} of {row.found} faces, lowest score {row.lowest or 0:.3f}"
@@ -97,15 +96,14 @@ def _figure(row: Row, read: Reader, target: Store) -> str:
     return f"<figure>{views}<figcaption>{caption}</figcaption></figure>"
 
 
-def _view(picture: Picture, original: Picture, row: Row) -> str:
-    """The face in a square, as base64 of a JPEG."""
+def _view(picture: Picture, original: Picture, row: Row) -> bytes:
+    """The face in a square, a JPEG."""
     scale = picture.size[1] / original.size[1]
     x0, y0, x1, y1 = (scale * side for side in row.box)
     half = _AROUND * max(x1 - x0, y1 - y0, 8.0) / 2
     square = _cut(picture.pixels, (x0 + x1) / 2, (y0 + y1) / 2, half)
     small = resize(square[None], (_SIDE, _SIDE))[0].clamp(0, 1)
-    data = encode(Picture(small), "JPEG", row.key, _QUALITY)
-    return base64.b64encode(data).decode("ascii")
+    return encode(Picture(small), "JPEG", row.key, _QUALITY)
 
 
 def _cut(pixels: Tensor, x: float, y: float, half: float) -> Tensor:

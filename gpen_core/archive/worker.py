@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -89,19 +88,9 @@ class Worker:
         return replace(row, events=[*row.events, f"The first try ended its process ({first})."])
 
     def _lost(self, task: Task, how: str) -> Row:
-        return Row(
-            key=task.key,
-            place=task.place,
-            size=task.size,
-            version=task.version,
-            result=task.result,
-            status="failed",
-            error=f"{task.key}: {how}, twice, the second time alone.",
-            made_with=self.recipe.made_with,
-            model=self.recipe.model_sha256,
-            finished=round(time.time(), 3),
-            machine=platform.node(),
-        )
+        row = Row.about(task, self.recipe.made_with, self.recipe.model_sha256)
+        error = f"{task.key}: {how}, twice, the second time alone."
+        return replace(row, status="failed", error=error)
 
     def _started(self) -> _Child:
         for start in range(_STARTS):

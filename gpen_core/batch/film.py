@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,9 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
         GPENError: options that films do not have, and as `films.restore.restore_film`.
     """
     require_reader()
+    from ..films.film import Film
     from ..films.restore import restore_film
+    from ..films.thumbnail import thumbnails
 
     source, target = task
     for name, given in (
@@ -47,12 +50,14 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
     outcome.output, outcome.events = str(target), report.events
     outcome.size = [report.size[1], report.size[0]]
     outcome.frames = report.frames
-    outcome.tracks = _lines(report.survey)
+    known = report.survey
+    pictures = thumbnails(Film.open(source), known.times, known.tracks)
+    outcome.tracks = _lines(known, pictures)
     outcome.status = "restored" if report.touched else "unchanged"
     outcome.seconds = {"film": time.perf_counter() - start}
 
 
-def _lines(known: Survey) -> list[TrackLine]:
+def _lines(known: Survey, pictures: Sequence[str | None]) -> list[TrackLine]:
     return [
         TrackLine(
             number=one.number,
@@ -62,7 +67,7 @@ def _lines(known: Survey) -> list[TrackLine]:
             seen=one.seen,
             restored=one.number in known.kept,
             **asdict(known.verdict(one)),
-            thumbnail=f"data:image/jpeg;base64,{picture}" if picture else None,
+            thumbnail=picture,
         )
-        for one, picture in zip(known.tracks, known.thumbnails, strict=True)
+        for one, picture in zip(known.tracks, pictures, strict=True)
     ]

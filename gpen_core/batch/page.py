@@ -6,7 +6,6 @@ is saved as a file that `choices` reads.
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
@@ -25,7 +24,7 @@ from ..faces.draw import draw_faces
 from ..files import replacing, sha256, shown
 from ..images.layouts import from_network
 from ..images.read import read_picture
-from ..images.write import check_place
+from ..images.write import check_place, data_url
 from ..report import Face
 from ..run import Found, Run
 from .choices import KIND, VERSION
@@ -202,8 +201,7 @@ def _cell(number: int, place: int, row: Row) -> str:
 
 
 def _picture(data: bytes, alt: str) -> str:
-    inside = base64.b64encode(data).decode("ascii")
-    return f'<img src="data:image/jpeg;base64,{inside}" alt="{alt}">'
+    return f'<img src="{data_url(data)}" alt="{alt}">'
 
 
 _PAGE = Template("""<!doctype html>

@@ -16,20 +16,20 @@ from typer.core import TyperGroup
 from ..errors import InputError
 from ..files import shown
 from ..images.formats import DEFAULT_QUALITY
-from ..options import (
-    DETECTORS,
-    PRECISIONS,
-    DetectOptions,
-    MaskOptions,
-    ModelOptions,
-    Options,
-    PasteOptions,
-    RestoreOptions,
-    SelectOptions,
-    TrackOptions,
-)
+from ..options import DETECTORS, PRECISIONS, Options, TrackOptions
 from ..text import counted
-from .arguments import AcceptLicense, WeightsDir, flag, refuse_without_effect, with_options
+from .arguments import (
+    OF_PICTURES,
+    AcceptLicense,
+    DetectorName,
+    Format,
+    ModelPath,
+    Precision,
+    WeightsDir,
+    flag,
+    refuse_without_effect,
+    with_options,
+)
 from .console import bars, console, say, terminating
 
 if TYPE_CHECKING:
@@ -58,16 +58,7 @@ app = typer.Typer(
 Target = Annotated[str, typer.Argument(help="The folder or address of the results.")]
 
 
-@with_options(
-    ModelOptions,
-    DetectOptions,
-    SelectOptions,
-    RestoreOptions,
-    MaskOptions,
-    PasteOptions,
-    TrackOptions,
-    template=True,
-)
+@with_options(*OF_PICTURES, TrackOptions, template=True)
 def run(
     options: Options,
     source: Annotated[
@@ -78,23 +69,14 @@ def run(
         ),
     ],
     target: Target,
-    model_path: Annotated[
-        str | None, flag("model_path", "Model file or name. Default: the embedded model.", "-m")
-    ] = None,
-    detector: Annotated[
-        str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")
-    ] = DETECTORS[0],
+    model_path: ModelPath = None,
+    detector: DetectorName = DETECTORS[0],
     device: Annotated[str, flag("device", "Where the networks run: auto, cpu or cuda.")] = "auto",
-    precision: Annotated[
-        str, flag("precision", f"Precision of the model. One of {', '.join(PRECISIONS)}.")
-    ] = PRECISIONS[0],
+    precision: Precision = PRECISIONS[0],
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
     suffix: Annotated[str, flag("suffix", "Added to the name of each result after '_'.")] = "",
-    format_: Annotated[
-        str | None,
-        flag("format", "File format of the results, such as png. Default: that of the input."),
-    ] = None,
+    format_: Format = None,
     quality: Annotated[
         int | None,
         flag(

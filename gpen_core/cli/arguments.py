@@ -13,11 +13,17 @@ import typer
 
 from ..errors import InputError
 from ..options import (
+    DETECTORS,
+    PRECISIONS,
     Checked,
+    DetectOptions,
     GateOptions,
     MaskOptions,
+    ModelOptions,
     Options,
+    PasteOptions,
     RestoreOptions,
+    SelectOptions,
     Spec,
     default_of,
     spec_of,
@@ -39,6 +45,28 @@ def flag(name: str, help: str, *more: str, **keywords: Any) -> Any:
     return typer.Option(*spellings(name, *more), help=help, **keywords)
 
 
+OF_PICTURES = (
+    ModelOptions,
+    DetectOptions,
+    SelectOptions,
+    RestoreOptions,
+    MaskOptions,
+    PasteOptions,
+)
+"""The option classes of commands that find faces in pictures and put them back."""
+
+ModelPath = Annotated[
+    str | None, flag("model_path", "Model file or name. Default: the embedded model.", "-m")
+]
+DetectorName = Annotated[str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")]
+Precision = Annotated[
+    str, flag("precision", f"Precision of the model. One of {', '.join(PRECISIONS)}.")
+]
+Device = Annotated[str, flag("device", "Where the networks run: auto, cpu, cuda, cuda:1 or mps.")]
+Format = Annotated[
+    str | None,
+    flag("format", "File format of the results, such as png. Default: that of the input."),
+]
 Overwrite = Annotated[bool, flag("overwrite", "Replace files that exist.")]
 WeightsDir = Annotated[
     Path | None,

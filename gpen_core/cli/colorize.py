@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..options import (
-    CHANGED,
-    DetectOptions,
-    MaskOptions,
-    ModelOptions,
-    Options,
-    PasteOptions,
-    RestoreOptions,
-    SelectOptions,
-)
-from .arguments import with_fields, with_options
+from ..options import CHANGED, Options
+from .arguments import OF_PICTURES, with_fields, with_options
 from .work import Special, Work, do
 
 
 @with_options(
-    ModelOptions,
-    DetectOptions,
-    SelectOptions,
-    RestoreOptions,
-    MaskOptions,
-    PasteOptions,
+    *OF_PICTURES,
     template=True,
     leave_out=("skip_sharp", "color_match", "small_face_filter", "grain"),
     changed=CHANGED["colorize"],

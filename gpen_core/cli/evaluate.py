@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import InputError, MissingDependencyError
-from ..options import PRECISIONS, TEMPLATES
-from .arguments import Overwrite, flag
+from ..options import TEMPLATES
+from .arguments import Device, Overwrite, Precision, flag
 from .console import bars
 
 if TYPE_CHECKING:
@@ -78,12 +78,8 @@ def evaluate(
         Path | None,
         flag("worst", "Write sheets of the ten worst faces by each metric into this folder."),
     ] = None,
-    device: Annotated[
-        str, flag("device", "Where the networks run: auto, cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    precision: Annotated[
-        str, flag("precision", f"Precision of the model. One of {', '.join(PRECISIONS)}.")
-    ] = "fp32",
+    device: Device = "auto",
+    precision: Precision = "fp32",
     batch_size: Annotated[int, flag("batch_size", "Faces at a time.")] = 4,
     threads: Annotated[int | None, flag("threads", "CPU threads of PyTorch.")] = None,
     lpips_weights: Annotated[

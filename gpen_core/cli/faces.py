@@ -13,6 +13,7 @@ from ..options import DETECTORS, DetectOptions, GateOptions, Options, SelectOpti
 from ..text import counted
 from .arguments import (
     AcceptLicense,
+    DetectorName,
     NotPerson,
     Overwrite,
     Person,
@@ -54,9 +55,7 @@ def faces(
     ] = None,
     person: Person = None,
     not_person: NotPerson = None,
-    detector: Annotated[
-        str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")
-    ] = DETECTORS[0],
+    detector: DetectorName = DETECTORS[0],
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
     recursive: Annotated[

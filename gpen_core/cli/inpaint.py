@@ -7,27 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 from ..errors import InputError
-from ..options import (
-    CHANGED,
-    DetectOptions,
-    MaskOptions,
-    ModelOptions,
-    Options,
-    PasteOptions,
-    RestoreOptions,
-    SelectOptions,
-)
-from .arguments import flag, with_fields, with_options
+from ..options import CHANGED, Options
+from .arguments import OF_PICTURES, flag, with_fields, with_options
 from .work import Special, Work, do
 
 
 @with_options(
-    ModelOptions,
-    DetectOptions,
-    SelectOptions,
-    RestoreOptions,
-    MaskOptions,
-    PasteOptions,
+    *OF_PICTURES,
     template=True,
     leave_out=("skip_sharp", "color_match", "small_face_filter"),
     changed=CHANGED["inpaint"],

@@ -16,7 +16,18 @@ from ..hooks import Hooks
 from ..images.formats import DEFAULT_QUALITY
 from ..memory.process import return_freed_memory
 from ..options import DETECTORS, PRECISIONS, FilmOptions, Options
-from .arguments import AcceptLicense, Overwrite, WeightsDir, flag, refuse_without_effect
+from .arguments import (
+    AcceptLicense,
+    DetectorName,
+    Device,
+    Format,
+    ModelPath,
+    Overwrite,
+    Precision,
+    WeightsDir,
+    flag,
+    refuse_without_effect,
+)
 from .console import bars, say, sentence, terminating
 from .people import with_people
 
@@ -49,9 +60,7 @@ class Work:
             "-o",
         ),
     ] = None
-    model_path: Annotated[
-        str | None, flag("model_path", "Model file or name. Default: the embedded model.", "-m")
-    ] = None
+    model_path: ModelPath = None
     aligned: Annotated[bool, flag("aligned", "The inputs are aligned face crops.")] = False
     no_check: Annotated[
         bool, flag("no_check", "With --aligned: do not check that each input is one centered face.")
@@ -60,15 +69,9 @@ class Work:
         Path | None,
         flag("background", "Enlarged picture to paste the faces into, or a folder of them."),
     ] = None
-    detector: Annotated[str, flag("detector", f"Face detector. One of {', '.join(DETECTORS)}.")] = (
-        DETECTORS[0]
-    )
-    device: Annotated[
-        str, flag("device", "Where the networks run: auto, cpu, cuda, cuda:1 or mps.")
-    ] = "auto"
-    precision: Annotated[
-        str, flag("precision", f"Precision of the model. One of {', '.join(PRECISIONS)}.")
-    ] = PRECISIONS[0]
+    detector: DetectorName = DETECTORS[0]
+    device: Device = "auto"
+    precision: Precision = PRECISIONS[0]
     weights_dir: WeightsDir = None
     accept_license: AcceptLicense = False
     recursive: Annotated[
@@ -82,10 +85,7 @@ class Work:
             "colorized, inpainted or painted.",
         ),
     ] = None
-    format_: Annotated[
-        str | None,
-        flag("format", "File format of the results, such as png. Default: that of the input."),
-    ] = None
+    format_: Format = None
     quality: Annotated[
         int | None,
         flag(

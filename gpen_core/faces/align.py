@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -122,3 +124,30 @@ def align(
         crops=crops,
         template=template,
     )
+
+
+def crops_in_parts(
+    images: Tensor, faces: Faces, size: int, at_once: int, hooks: Hooks
+) -> Iterator[Tensor]:
+    """Crops of faces found in images, (n, 3, size, size) -1..1 of at most so many at a time.
+
+    Args:
+        images: (B, 3, H, W) 0..1.
+        faces: found in them.
+        size: side of the crops, pixels.
+        at_once: n; bounds the memory.
+        hooks: may stop in between.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> pictures = torch.zeros(3, 3, 64, 64)
+        >>> few = crops_in_parts(pictures, as_faces(pictures, "gpen"), 32, 2, Hooks())
+        >>> [len(crops) for crops in few]
+        [2, 1]
+    """
+    for start in range(0, len(faces), at_once):
+        hooks.may_stop()
+        few = faces.take(range(start, min(start + at_once, len(faces))))
+        crops = align(images, few, size).crops
+        assert crops is not None
+        yield crops

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..hooks import Hooks
 from ..memory.allowance import Allowance, movable, moved
-from ..models.device import copied
+from ..models.device import OnDevice
 from ..perception.sface import load_sface
-from .align import align, estimate_similarity
+from .align import crops_in_parts, estimate_similarity
 from .found import Faces
 from .templates import template as template_points
 from .warp import warp
@@ -39,7 +39,7 @@ class Embedder(Protocol):
         """(N, 3, S, S) RGB -1..1 in the GPEN template to (N, D) float32 of any length."""
 
 
-class FaceEmbedder:
+class FaceEmbedder(OnDevice[nn.Module]):
     """A recognition network with what has to happen before and after it.
 
     Args:
@@ -58,13 +58,8 @@ class FaceEmbedder:
     def __init__(
         self, network: nn.Module, device: torch.device | str = "cpu", batch: int = 16
     ) -> None:
-        self.device = torch.device(device)
-        self.network = network.eval().to(self.device)
+        super().__init__(network, device)
         self.batch = batch
-
-    def on(self, device: torch.device) -> FaceEmbedder:
-        """The same on another device."""
-        return FaceEmbedder(copied(self.network, device), device, self.batch)
 
     @torch.inference_mode()
     def __call__(self, crops: Tensor) -> Tensor:
@@ -103,14 +98,9 @@ def embed(images: Tensor, faces: Faces, embedder: Embedder, hooks: Hooks | None 
         torch.Size([0, 1])
     """
     hooks = hooks or Hooks()
-    parts = [torch.zeros(0, 1)]
-    for start in range(0, len(faces), _AT_ONCE):
-        few = faces.take(range(start, min(start + _AT_ONCE, len(faces))))
-        crops = align(images, few, _SIDE).crops
-        assert crops is not None
-        hooks.may_stop()
-        parts.append(_vectors(crops, embedder, hooks))
-    return torch.cat(parts[1:] or parts)
+    few = crops_in_parts(images, faces, _SIDE, _AT_ONCE, hooks)
+    parts = [_vectors(crops, embedder, hooks) for crops in few]
+    return torch.cat(parts or [torch.zeros(0, 1)])
 
 
 def embed_crops(faces: Faces, embedder: Embedder, hooks: Hooks | None = None) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..images.layouts import fit_mask
 from ..memory.allowance import Allowance
 from .align import estimate_similarity
 from .found import Faces
@@ -62,12 +62,8 @@ def _fitted(mask: Tensor, images: Tensor) -> Tensor:
             f"(1, 1, height, width), or one for each picture.",
             option="hole",
         )
-    mask = mask.to(images.device, torch.float32).clamp(0, 1)
     size = (int(images.shape[-2]), int(images.shape[-1]))
-    if tuple(mask.shape[-2:]) == size:
-        return mask
-    shrinks = mask.shape[-1] > size[1] or mask.shape[-2] > size[0]
-    return functional.interpolate(mask, size, mode="bilinear", antialias=shrinks)
+    return fit_mask(mask.to(images.device, torch.float32).clamp(0, 1), size)
 
 
 def touches(faces: Faces, face: int, holes: Tensor) -> bool:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..hooks import Hooks
+from ..images.layouts import fit_mask
 from ..memory.allowance import Allowance, movable, moved
 from ..options import MaskOptions, class_indices
 from .found import Faces
@@ -85,16 +86,11 @@ def crop_masks(
         masks = masks.expand(len(pictures), 1, size, size)
         for part in (faces.alpha, None if faces.covered is None else 1 - faces.covered):
             if part is not None:
-                masks = masks * _resized(part.to(device, torch.float32).clamp(0, 1), size)
+                share = part.to(device, torch.float32).clamp(0, 1)
+                masks = masks * fit_mask(share, (size, size))
         return masks
 
     return Allowance("making masks", hooks.event, device=device)(draw)
-
-
-def _resized(share: Tensor, size: int) -> Tensor:
-    """(N, 1, P, P) as (N, 1, size, size)."""
-    shrinks = share.shape[-1] > size
-    return functional.interpolate(share, (size, size), mode="bilinear", antialias=shrinks)
 
 
 def _labels(pictures: Tensor, parser: Parser | None, hooks: Hooks) -> Tensor:

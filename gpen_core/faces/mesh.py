@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import CheckpointError
-from ..models.device import copied
+from ..models.device import OnDevice
 from ..models.read import read_tensors
 from ..networks.face_mesh import SIDE, FaceMesh
 from ..weights.locate import helper
@@ -63,7 +63,7 @@ class Mesher(Protocol):
         """(N, 3, T, T) RGB -1..1 to (N, 468, 2), x and y as shares of the side."""
 
 
-class FaceMesher:
+class FaceMesher(OnDevice[FaceMesh]):
     """The mesh network with what has to happen before and after it.
 
     Args:
@@ -76,14 +76,6 @@ class FaceMesher:
     """
 
     batch = 16
-
-    def __init__(self, network: FaceMesh, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.network = network.eval().to(self.device)
-
-    def on(self, device: torch.device) -> FaceMesher:
-        """The same on another device."""
-        return FaceMesher(copied(self.network, device), device)
 
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import CheckpointError
-from ..models.device import copied
+from ..models.device import OnDevice
 from ..models.read import read_tensors
 from ..networks.occlusion import OcclusionNet
 from ..weights.locate import helper
@@ -43,7 +43,7 @@ class OcclusionFinder(Protocol):
         """(N, 3, S, S) RGB -1..1, not restored, to (N, 1, P, P) 0..1."""
 
 
-class Occlusion:
+class Occlusion(OnDevice[OcclusionNet]):
     """The occlusion network with what has to happen before and after it.
 
     Args:
@@ -56,14 +56,6 @@ class Occlusion:
     """
 
     batch = 16
-
-    def __init__(self, network: OcclusionNet, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.network = network.eval().to(self.device)
-
-    def on(self, device: torch.device) -> Occlusion:
-        """The same on another device."""
-        return Occlusion(copied(self.network, device), device)
 
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:

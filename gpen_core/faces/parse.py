@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import MissingDependencyError
-from ..models.device import copied
+from ..models.device import OnDevice
 from ..options import PARSING_CLASSES
 from .weights import read
 
@@ -35,7 +35,7 @@ class Parser(Protocol):
         """(N, 3, T, T) RGB -1..1 to (N, P, P) int64 indices into `options.PARSING_CLASSES`."""
 
 
-class FaceParser:
+class FaceParser(OnDevice[nn.Module]):
     """A parsing network with what has to happen before and after it.
 
     Args:
@@ -58,14 +58,9 @@ class FaceParser:
         device: torch.device | str = "cpu",
         batch: int = 2,
     ) -> None:
-        self.device = torch.device(device)
-        self.network = network.eval().to(self.device)
+        super().__init__(network, device)
         self.size = size
         self.batch = batch
-
-    def on(self, device: torch.device) -> FaceParser:
-        """The same parser on another device."""
-        return FaceParser(copied(self.network, device), self.size, device, self.batch)
 
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:

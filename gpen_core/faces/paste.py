@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..hooks import Hooks
-from ..images.layouts import enlarge
+from ..images.layouts import enlarge, fit_mask
 from ..images.monochrome import luma, with_light
 from ..memory.allowance import Allowance
 from ..options import PasteOptions
@@ -276,10 +276,7 @@ class Canvas:
         x0, y0, x1, y1 = faces.boxes[face].tolist()
         if self.options.small_face_filter and min(x1 - x0, y1 - y0) < _SMALL_FACE:
             restored = _binomial(restored)
-        if mask.shape[-1] != size:
-            shrinks = mask.shape[-1] > size
-            mask = functional.interpolate(mask, (size, size), mode="bilinear", antialias=shrinks)
-        layers = torch.cat([restored, mask], 1)[0]
+        layers = torch.cat([restored, fit_mask(mask, (size, size))], 1)[0]
         # The warp replicates the edge: only a mask that ends inside its crop ends at all.
         layers[3, (0, -1), :] = 0
         layers[3, :, (0, -1)] = 0
@@ -321,11 +318,7 @@ def _user_mask_of(surface: Surface, size: tuple[int, int]) -> Tensor | None:
             f"or one for each image.",
             option="user_mask",
         )
-    mask = mask.to(images.device, torch.float32).clamp(0, 1)
-    if size == tuple(mask.shape[-2:]):
-        return mask
-    shrinks = mask.shape[-1] > size[1] or mask.shape[-2] > size[0]
-    return functional.interpolate(mask, size, mode="bilinear", antialias=shrinks)
+    return fit_mask(mask.to(images.device, torch.float32).clamp(0, 1), size)
 
 
 def _binomial(images: Tensor) -> Tensor:

@@ -16,12 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..hooks import Hooks
-from ..images.layouts import from_network
+from ..images.layouts import fit, from_network
 from ..images.monochrome import luma
-from .align import align
+from .align import crops_in_parts
 from .embed import in_gpen_template
 from .found import Faces
-from .restore import fit
 
 # The measures are those of crops of this side.
 _SIDE = 256
@@ -67,15 +66,8 @@ def find_quality(images: Tensor, faces: Faces, hooks: Hooks | None = None) -> Te
         >>> find_quality(torch.zeros(1, 3, 48, 64), Faces.empty([(48, 64)])).shape
         torch.Size([0])
     """
-    hooks = hooks or Hooks()
-    parts = [torch.zeros(0)]
-    for start in range(0, len(faces), _AT_ONCE):
-        hooks.may_stop()
-        few = faces.take(range(start, min(start + _AT_ONCE, len(faces))))
-        crops = align(images, few, _SIDE).crops
-        assert crops is not None
-        parts.append(quality_of(crops))
-    return torch.cat(parts)
+    few = crops_in_parts(images, faces, _SIDE, _AT_ONCE, hooks or Hooks())
+    return torch.cat([torch.zeros(0), *map(quality_of, few)])
 
 
 def measures(crops: Tensor) -> Tensor:

@@ -117,7 +117,8 @@ def restore_film(
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
     identity = run.options.gate.resolved.identity is not None
-    run = _without_identity(run)
+    if identity:
+        run = _without_identity(run)
     film = Film.open(source)
     if target.exists() and target.samefile(source):
         raise InputError(f"{shown(target)} is the film itself; name another file.")
@@ -155,7 +156,8 @@ _NOT_COMPARED = "In films the identity is not compared, since its strengths woul
 def _without_identity(run: Run) -> Run:
     """The run with a gate that decides once for each track."""
     gate = replace(run.options.gate.resolved, identity=None)
-    return Run(run.tools, replace(run.options, gate=gate), run.hooks)
+    tools = replace(run.tools, detector=run.detector)
+    return Run(tools, replace(run.options, gate=gate), run.hooks)
 
 
 def _output(film: Film, options: FilmOptions, target: Path) -> Output:

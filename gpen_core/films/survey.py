@@ -31,7 +31,6 @@ from ..run import Run
 from .film import time_of
 from .judge import Judge, Verdict
 from .section import Section
-from .thumbnail import thumbnails
 from .watch import Watch
 
 # What is numbers and text already.
@@ -45,7 +44,6 @@ _PLAIN = (
     "looked",
     "last_duration",
     "rotation",
-    "thumbnails",
     "remarks",
 )
 _UNKNOWN = Verdict()
@@ -86,7 +84,6 @@ class Survey:
         looked: how many frames were searched for faces.
         last_duration: of the last frame.
         rotation: degrees counterclockwise by which frames are shown.
-        thumbnails: of each track a small JPEG, as base64.
         remarks: a sentence each.
         verdicts: on the tracks, by number.
 
@@ -106,7 +103,6 @@ class Survey:
     looked: int = 0
     last_duration: int = 0
     rotation: int = 0
-    thumbnails: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
@@ -250,7 +246,6 @@ def survey(section: Section, run: Run) -> Survey:
         looked=len(watch.seen),
         last_duration=duration or (times[-1] - times[-2] if len(times) > 1 else 1),
         rotation=rotation,
-        thumbnails=thumbnails(film, times, found),
         remarks=[*_remarks(kinds, len(times)), *_looked_at(watch, options.track.detect_every)],
     )
 

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-
-from PIL import Image
 
 from ..faces.align import align
 from ..faces.found import Faces
 from ..faces.track import Track
 from ..images.layouts import from_network
+from ..images.picture import Picture
+from ..images.write import data_url, encode
 from .film import Film
 from .planes import Planes
 
-SIDE = 64
-"""Of a thumbnail, pixels."""
+_SIDE, _QUALITY = 64, 85
 
 # Each needs a look into the film; crowds have thousands of faces.
 _MOST = 200
 
 
-def thumbnails(film: Film, times: Sequence[int], tracks: Sequence[Track]) -> list[str]:
-    """The face in the middle of each track, cut out upright, as a JPEG in base64.
+def thumbnails(film: Film, times: Sequence[int], tracks: Sequence[Track]) -> list[str | None]:
+    """The face in the middle of each track, cut out upright, as an address that holds a JPEG.
 
     Args:
         film: where they are.
         times: of its frames, by index.
-        tracks: the longest 200 get a picture, the others an empty text.
+        tracks: the longest 200 get a picture, the others none.
 
     Example:
         >>> from pathlib import Path
@@ -39,7 +36,7 @@ def thumbnails(film: Film, times: Sequence[int], tracks: Sequence[Track]) -> lis
     """
     longest = sorted(tracks, key=lambda one: -len(one.scores))[:_MOST]
     wanted = {one.number for one in longest}
-    return [_thumbnail(film, times, one) if one.number in wanted else "" for one in tracks]
+    return [_thumbnail(film, times, one) if one.number in wanted else None for one in tracks]
 
 
 def _thumbnail(film: Film, times: Sequence[int], track: Track) -> str:
@@ -52,9 +49,6 @@ def _thumbnail(film: Film, times: Sequence[int], track: Track) -> str:
         landmarks=track.landmarks[middle][None],
         source=track.landmarks.new_zeros(1).long(),
     )
-    crops = align(planes.rgb(), face, SIDE, "gpen").crops
+    crops = align(planes.rgb(), face, _SIDE, "gpen").crops
     assert crops is not None
-    data = io.BytesIO()
-    pixels = (from_network(crops)[0] * 255).round().byte().movedim(0, -1)
-    Image.fromarray(pixels.numpy()).save(data, "JPEG", quality=85)
-    return base64.b64encode(data.getvalue()).decode("ascii")
+    return data_url(encode(Picture(from_network(crops)[0]), "JPEG", quality=_QUALITY))

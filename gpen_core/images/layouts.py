@@ -122,6 +122,22 @@ def fit(crops: Tensor, size: int) -> Tensor:
     return to_network(resize(from_network(crops), (size, size)))
 
 
+def fit_mask(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, C, H, W) shares resized to (height, width), bilinear; the same tensor where they fit.
+
+    Antialiased where that shrinks them.
+
+    Example:
+        >>> fit_mask(torch.ones(2, 1, 48, 64), (24, 80)).shape
+        torch.Size([2, 1, 24, 80])
+    """
+    height, width = masks.shape[-2:]
+    if (height, width) == tuple(size):
+        return masks
+    shrinks = height > size[0] or width > size[1]
+    return torch.nn.functional.interpolate(masks, size, mode="bilinear", antialias=shrinks)
+
+
 def enlarge(images: Tensor, factor: int, hooks: Hooks | None = None) -> Tensor:
     """Bicubic enlargement of (B, C, H, W) 0..1 by 1, 2 or 4, clamped; by 1 the same tensor.
 

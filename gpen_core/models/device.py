@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """What networks run in, by the name that users give."""
@@ -32,6 +35,29 @@ def copied(network: Network, device: torch.device | str) -> Network:
     for buffer in network.buffers():
         known[id(buffer)] = buffer.detach().to(device, copy=True)
     return copy.deepcopy(network, known)
+
+
+class OnDevice(Generic[Network]):
+    """A network with what has to happen before and after it, on a device and movable to another.
+
+    Args:
+        network: put into evaluation, and on the device.
+        device: where it runs.
+
+    Example:
+        >>> OnDevice(nn.Linear(2, 3)).on(torch.device("meta")).network.weight.device
+        device(type='meta')
+    """
+
+    def __init__(self, network: Network, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = network.eval().to(self.device)
+
+    def on(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        other = copy.copy(self)
+        other.device, other.network = torch.device(device), copied(self.network, device)
+        return other
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -153,7 +153,7 @@ class Run(Steps):
         return lines
 
     def _passes(self, works: Sequence[_Work]) -> Iterator[list[tuple[_Work, Faces]]]:
-        """The faces of all sources in parts as `parts` makes them, each with its source."""
+        """The faces of all sources in parts, each with its source."""
         step, shared, room = self._faces_in_part, list[tuple[_Work, Faces]](), 0
         for work in works:
             faces, start = work.found.faces, 0
@@ -219,10 +219,9 @@ class Run(Steps):
         report.events = run.events
         assert faces.restored is not None
         restored = from_network(faces.restored)
-        changed = restored.new_ones(len(images), 1, *restored.shape[-2:])
-        if faces.holes is not None:
-            changed = faces.holes
-        return Restored(restored, changed, faces, report)
+        everywhere = restored.new_ones(len(images), 1, *restored.shape[-2:])
+        mask = everywhere if faces.holes is None else faces.holes
+        return Restored(restored, mask, faces, report)
 
     def _reporting(self) -> _ReportingRun:
         """This run with hooks that keep what they are told."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
@@ -283,14 +283,9 @@ class Steps:
         """A step; what the step itself does not do with less is done a second time."""
         return Allowance(doing, self.hooks.event)(lambda *_: work())
 
-    def parts(self, faces: Faces) -> Iterator[Faces]:
-        """The faces in parts of whole batches whose pixels fit a fixed memory, or of one batch."""
-        step = self._faces_in_part
-        for start in range(0, len(faces), step):
-            yield faces.take(range(start, min(start + step, len(faces))))
-
     @property
     def _faces_in_part(self) -> int:
+        """Faces worked on together: whole batches whose pixels fit a fixed memory, or one batch."""
         result = self.task.size(self.model.input_size, self.model.output_size)
         pixels = 3 * 4 * (self.model.input_size**2 + result**2)
         batch = at_once(self.model, self.options.restore)

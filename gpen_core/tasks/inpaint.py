@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..images.layouts import fit
-from .task import Task, is_missing, resized
+from ..images.layouts import fit, fit_mask
+from .task import Task, is_missing
 
 
 class Inpaint(Task):
@@ -39,7 +39,8 @@ class Inpaint(Task):
 
     def combine(self, crops: Tensor, outputs: Tensor, holes: Tensor | None) -> Tensor:
         """See `Task`. Where a hole is 0 the crop comes back bit for bit."""
-        share = resized(_given(holes), crops.shape[-1]).to(crops.device, crops.dtype).clamp(0, 1)
+        size = int(crops.shape[-1])
+        share = fit_mask(_given(holes), (size, size)).to(crops.device, crops.dtype).clamp(0, 1)
         filled = torch.lerp(crops, fit(outputs, crops.shape[-1]).to(crops.dtype), share)
         return torch.where(share > 0, filled, crops)
 

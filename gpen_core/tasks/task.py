@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
-from ..images.layouts import fit
+from ..images.layouts import fit, fit_mask
 
 # Smallest share of a pixel that makes it a missing one: what 8 bits can say.
 _TOUCHED = 0.5 / 255
@@ -81,12 +80,4 @@ def is_missing(holes: Tensor, size: int) -> Tensor:
         >>> int(is_missing(holes, 4).sum()), int(is_missing(holes, 2).sum()) >= 1
         (1, True)
     """
-    return resized(holes, size) > _TOUCHED
-
-
-def resized(holes: Tensor, size: int) -> Tensor:
-    """(N, 1, S, S) -> (N, 1, size, size), bilinear and antialiased."""
-    if holes.shape[-1] == size:
-        return holes
-    shrinks = holes.shape[-1] > size
-    return functional.interpolate(holes, (size, size), mode="bilinear", antialias=shrinks)
+    return fit_mask(holes, (size, size)) > _TOUCHED

@@ -6,6 +6,7 @@ import logging
 import math
 from copy import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from gpen_core.models.load import build_model
 from gpen_core.models.model import Model
 from gpen_core.networks import GPEN, GPENConfig
 from gpen_core.options import Options, RestoreOptions
-from gpen_core.run import Run, Tools
+from gpen_core.run import Found, Run, Tools
 
 
 def crops_of(count: int, size: int = 64) -> torch.Tensor:
@@ -302,7 +303,9 @@ def test_large_faces_go_through_a_cpu_one_by_one(monkeypatch):
     assert restored.shape == (3, 3, 512, 512)
     assert passes == [1, 1, 1]
     monkeypatch.setattr("gpen_core.run.steps._PIXEL_MEMORY", 1)
-    assert [len(part) for part in Run(Tools(model), Options()).parts(faces_of(3))] == [1, 1, 1]
+    source = SimpleNamespace(found=Found(faces_of(3), [0, 1, 2]))
+    together = Run(Tools(model), Options())._passes([source])
+    assert [sum(len(faces) for _, faces in one) for one in together] == [1, 1, 1]
 
 
 # --- faded pictures ------------------------------------------------------------------------------
