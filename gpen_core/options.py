@@ -281,6 +281,9 @@ class SelectOptions(Checked):
             object.__setattr__(self, "keep", self.keep.__index__())  # NumPy's integers
 
 
+SFACE_THRESHOLD = 0.36
+"""From which similarity SFace takes two faces for one person, see docs/choosing.md."""
+
 CAREFUL: Mapping[str, float] = {"only_below": 0.9, "identity": 0.9}
 """What `careful` sets, see docs/choosing.md."""
 
@@ -294,13 +297,14 @@ class GateOptions(Checked):
         0.5
     """
 
-    person_threshold: float = option(
-        0.36,
+    person_threshold: float | None = option(
+        None,
         "How alike two faces must be to be taken for one person; higher: fewer strangers are "
         "restored, and more pictures of the person are left out.",
         low=0.0,
         high=1.0,
         step=0.01,
+        unset=f"{SFACE_THRESHOLD}, which is measured for SFace alone",
     )
     only_below: float | None = option(
         None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..faces.embed import Origin
 from ..files import write_json
 from ..report import Face
 from .crops import SavedCrops
@@ -54,6 +55,7 @@ class Outcome:
         size: width and height of the input, pixels.
         frames, tracks: of a film: how many it has now, and the faces in them.
         crops: the files of the faces' crops, where they were asked for.
+        embedder: file and SHA-256 of the network that told people apart, where it is not SFace.
 
     Example:
         >>> Outcome("a.jpg", status="failed", error="a.jpg: no such file; check the path.").faces
@@ -71,6 +73,7 @@ class Outcome:
     crops: list[SavedCrops] = field(default_factory=list)
     frames: int | None = None
     tracks: list[TrackLine] = field(default_factory=list)
+    embedder: Origin | None = None
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..hooks import Hooks
 from ..options import GateOptions
 from ..text import counted
-from .embed import Embedder, vectors_of
+from .embed import Embedder, origin_of, vectors_of
 from .found import Faces
 from .quality import quality_of
 from .restore import blend
@@ -129,6 +129,7 @@ class Gate:
         """Strengths at which the faces stay who they were, and their similarity then."""
         if self.embedder is None:
             raise InputError("Keeping the identity needs a face embedder.", option="identity")
+        _say_unmeasured(self.embedder, hooks)
         embedder, template, restored = self.embedder, faces.template, faces.restored
         assert restored is not None
         original = vectors_of(before, template, embedder, hooks)
@@ -200,6 +201,15 @@ def _quality(faces: Faces) -> Tensor:
 
 def _places(chosen: Tensor) -> list[int]:
     return chosen.nonzero().flatten().tolist()
+
+
+def _say_unmeasured(embedder: Embedder, hooks: Hooks) -> None:
+    origin = origin_of(embedder)
+    if origin is not None:
+        hooks.event(
+            f"The identity is compared by {origin.file}; how alike a face has to stay was measured "
+            f"with SFace."
+        )
 
 
 def _say_unjudged(count: int, hooks: Hooks) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..faces.embed import embed
+from ..faces.embed import embed, person_threshold
 from ..faces.found import Faces
 from ..faces.gate import too_good
 from ..faces.quality import find_quality
@@ -94,5 +94,6 @@ class Judge:
             vector = normalize(torch.stack(vectors).sum(0), dim=0)[None]
             likeness = wanted.similarities(vector)
             person = None if likeness is None else round(float(likeness[0]), 3)
-            reason = wanted.reasons(vector, gate.person_threshold)[0] or reason
+            threshold = person_threshold(gate, self._run.embedder)
+            reason = wanted.reasons(vector, threshold)[0] or reason
         return Verdict(round(float(quality), 3), person, reason)
