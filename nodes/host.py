@@ -157,7 +157,7 @@ def _read(path: Path, precision: str, device: torch.device) -> HostModel:
 
 
 class HostDetector(Managed):
-    """A face detector in the host's care; a `gpen_core.faces.detect.Detector`.
+    """A face detector in the host's care; a `gpen_core.faces.detector.Detector`.
 
     It remembers what it has found, until the host frees it.
     """

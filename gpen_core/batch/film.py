@@ -12,11 +12,11 @@ from ..errors import InputError
 from ..films.formats import require_reader
 from ..images.write import check_place
 from ..run import Run
+from .job import Job
 from .outcome import Outcome, TrackLine
 
 if TYPE_CHECKING:
     from ..films.survey import Survey
-    from .job import Job
 
 
 def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome) -> None:

@@ -70,7 +70,7 @@ def faces(
     The numbers are those that `gpen restore --keep` takes; what is saved on the page is for
     `gpen restore --choices`.
     """
-    from ..faces.detect import load_detector
+    from ..faces.detector import load_detector
     from ..models.load import load_model
     from ..run import Run, Tools
     from .fetch import fetch_missing, find_model

@@ -233,7 +233,7 @@ def refuse_both(given: bool, first: str, second: str) -> None:
 
 def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
     """Every picture of a job, said as it is done and added to `outcomes`."""
-    from ..batch.job import restore_files
+    from ..batch.files import restore_files
 
     def explain(error: GPENError) -> str:
         text = sentence(error)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..faces.align import align
-from ..faces.detect import Detector, detect, load_detector
+from ..faces.detect import detect
+from ..faces.detector import Detector, load_detector
 from ..faces.embed import Embedder, embed, person_threshold
 from ..faces.found import Faces
 from ..faces.gate import Gate, too_good, with_quality
