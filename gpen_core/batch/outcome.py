@@ -24,6 +24,9 @@ class TrackLine:
         restored: whether it was.
         reason: why not, where it was selected.
         quality, person: of all its frames, where they were looked at; see `report.Face`.
+        strength: how far it is restored, where that is decided for each track.
+        identity: the lowest, and
+        covered: the mean of those of its frames that were looked at more closely.
         thumbnail: a small picture of it, as a URL that holds the JPEG; only the longest tracks of
             a film with very many have one.
 
@@ -41,6 +44,9 @@ class TrackLine:
     reason: str | None = None
     quality: float | None = None
     person: float | None = None
+    strength: float | None = None
+    identity: float | None = None
+    covered: float | None = None
     thumbnail: str | None = None
 
 

@@ -141,7 +141,7 @@ class Gate:
 
         quality = _quality(faces)
         least = torch.where(quality < _JUDGED_FROM, -1.0, quality * _share(self.options))
-        _say_unjudged(int((quality < _JUDGED_FROM).sum()), hooks)
+        say_unjudged(int((quality < _JUDGED_FROM).sum()), hooks)
         everyone = torch.arange(len(faces))
         identity = similarity(everyone, strengths)
         lost = everyone[identity < least]
@@ -212,7 +212,22 @@ def _say_unmeasured(embedder: Embedder, hooks: Hooks) -> None:
         )
 
 
-def _say_unjudged(count: int, hooks: Hooks) -> None:
+def is_judged(quality: float | None) -> bool:
+    """Whether a face of this quality says enough of who it is to be compared.
+
+    Example:
+        >>> is_judged(0.7), is_judged(0.3), is_judged(None)
+        (True, False, False)
+    """
+    return quality is not None and quality >= _JUDGED_FROM
+
+
+def say_unjudged(count: int, hooks: Hooks) -> None:
+    """Tell the hooks of how many faces the identity was not compared.
+
+    Example:
+        >>> say_unjudged(0, Hooks())
+    """
     if count:
         hooks.event(
             f"{counted(count, 'face')} too damaged to tell whom they show; there the identity is "
