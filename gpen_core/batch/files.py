@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import GPENError
+from ..faces.embed import origin_of
 from ..faces.paste import Surface
 from ..films.formats import is_film
 from ..hooks import Hooks, Recording
@@ -55,7 +56,7 @@ def restore_files(
         ['unchanged']
     """
     for source, target in job.tasks:
-        outcome = Outcome(input=str(source))
+        outcome = Outcome(input=str(source), embedder=origin_of(run.tools.embedder))
         if job.skip_existing and target.exists():
             yield replace(outcome, output=str(target), status="skipped")
             continue

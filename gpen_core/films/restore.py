@@ -29,6 +29,7 @@ from torch import Tensor
 from .. import __version__
 from ..errors import InputError
 from ..faces.align import estimate_similarity
+from ..faces.embed import origin_of
 from ..faces.found import Faces
 from ..faces.paste import Surface
 from ..faces.person import Wanted
@@ -44,6 +45,7 @@ from .ahead import Behind, ahead
 from .film import Film
 from .output import FilmOutput, FrameOutput, Output, Writing
 from .planes import Box, Planes
+from .samples import held_back, with_samples
 from .section import Section
 from .survey import Survey, survey
 
@@ -116,23 +118,18 @@ def restore_film(
     run.check_task()
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
-    identity = run.options.gate.resolved.identity is not None
-    if identity:
-        run = _without_identity(run)
     film = Film.open(source)
     if target.exists() and target.samefile(source):
         raise InputError(f"{shown(target)} is the film itself; name another file.")
     output = _output(film, options, target)
     report = FilmReport(events=list(output.remarks))
-    if identity:
-        report.events.append(_NOT_COMPARED)
     for remark in report.events:
         run.hooks.event(remark)
     with _Work.on(target, output.suffix) as work:
         work.prepare(_plan(film, output, run, options), run.hooks)
         known = report.survey = work.survey(Section(film, options), run)
         parts = _parts(known)
-        maker = _PartMaker(film, output, run, known)
+        maker = _PartMaker(film, output, _without_identity(run), known)
         for number, frames in enumerate(parts):
             try:
                 work.part(number, functools.partial(maker.make, frames))
@@ -150,11 +147,10 @@ def restore_film(
     return report
 
 
-_NOT_COMPARED = "In films the identity is not compared, since its strengths would flicker."
-
-
 def _without_identity(run: Run) -> Run:
-    """The run with a gate that decides once for each track."""
+    """The run for the frames: the identity of each track was compared before."""
+    if run.options.gate.resolved.identity is None:
+        return run
     gate = replace(run.options.gate.resolved, identity=None)
     tools = replace(run.tools, detector=run.detector)
     return Run(tools, replace(run.options, gate=gate), run.hooks)
@@ -201,6 +197,7 @@ def _plan(film: Film, output: Output, run: Run, options: FilmOptions) -> dict[st
         "model": _fingerprint(run),
         "detector": run.detector.name,
         "wanted": _listed(run.tools.wanted),
+        "embedder": str(origin_of(run.tools.embedder)),
     }
     # As it is read back, to be compared with what is there.
     found: dict[str, object] = json.loads(json.dumps(plan, default=str))
@@ -273,7 +270,7 @@ class _Work:
     def survey(self, section: Section, run: Run) -> Survey:
         path = self.folder / "survey.json"
         if not path.exists():
-            survey(section, run).save(path)
+            with_samples(survey(section, run), section.film, run).save(path)
         return Survey.load(path)
 
     def paths(self, count: int) -> list[Path]:
@@ -379,7 +376,10 @@ class _PartMaker:
         if not any(len(shot.faces) for shot in group):
             yield from group
             return
-        restored = self.run.restore(Faces.concat([shot.faces for shot in group]))
+        faces = Faces.concat([shot.faces for shot in group])
+        assert faces.crops is not None
+        most = self.run.options.restore.strength
+        restored = held_back(faces.crops, self.run.restore(faces), self.known.verdicts, most)
         restored = self.run.look(restored)
         for place, shot in enumerate(group):
             faces = restored.of_images(slice(place, place + 1))

@@ -12,7 +12,7 @@ from .options import CHANGED, STEPS, TEMPLATES, Options
 from .parsing import PARSING_CLASSES, PARSING_GROUPS, class_indices
 from .paste import UPSCALES, PasteOptions
 from .restore import RestoreOptions
-from .select import CAREFUL, SORTS, GateOptions, SelectOptions
+from .select import CAREFUL, SFACE_THRESHOLD, SORTS, GateOptions, SelectOptions
 from .spec import Checked, Spec, default_of, option, spec_of, specs
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "PARSING_GROUPS",
     "PARTS",
     "PRECISIONS",
+    "SFACE_THRESHOLD",
     "SORTS",
     "STEPS",
     "TASKS",

@@ -18,6 +18,9 @@ SORTS = (
     "bottom-top",
     "detected",
 )
+SFACE_THRESHOLD = 0.36
+"""From which similarity SFace takes two faces for one person, see docs/choosing.md."""
+
 CAREFUL: Mapping[str, float] = {"only_below": 0.9, "identity": 0.9}
 """What `careful` sets, see docs/choosing.md."""
 
@@ -65,13 +68,14 @@ class GateOptions(Checked):
         0.5
     """
 
-    person_threshold: float = option(
-        0.36,
+    person_threshold: float | None = option(
+        None,
         "How alike two faces must be to be taken for one person; higher: fewer strangers are "
         "restored, and more pictures of the person are left out.",
         low=0.0,
         high=1.0,
         step=0.01,
+        unset=f"{SFACE_THRESHOLD}, which is measured for SFace alone",
     )
     only_below: float | None = option(
         None,
