@@ -509,6 +509,11 @@ class PasteOptions(Checked):
         step=0.05,
     )
 
+    @property
+    def measures_around(self) -> bool:
+        """Whether faces become like what lies around their crops."""
+        return self.grain > 0 or self.sharpness_match > 0
+
 
 @dataclass(frozen=True)
 class TrackOptions(Checked):
