@@ -23,7 +23,9 @@ from .planes import Planes
 from .shot import Shot
 from .survey import Survey
 
-_WAITING_PIXELS = 4 * 1920 * 1088
+# Frames read ahead, and as many that wait to be finished; of huge frames one, and no more of them
+# go through the network together than one pass of it takes in one go.
+_WAITING = 4
 
 
 class PartMaker:
@@ -46,7 +48,7 @@ class PartMaker:
         radius = self.run.options.track.steadiness
         count = len(self.known.times)
         around = range(max(frames.start - radius, 0), min(frames.stop + radius, count))
-        waiting = self._waiting()
+        waiting = 1 if self.film.is_huge else _WAITING
         with closing(ahead(self._read(around), waiting)) as shots:
             early = list(itertools.islice(shots, frames.start - around.start + 1))
             with self.output.writing(path, self.known, early[-1].planes) as writing:
@@ -60,11 +62,6 @@ class PartMaker:
                     for _ in range(radius):
                         behind.put(None)
         self._later.tell(self.run.hooks)
-
-    def _waiting(self) -> int:
-        """Frames read ahead, and as many written behind: fewer where they are large."""
-        height, width = self.film.size
-        return max(1, min(4, _WAITING_PIXELS // (height * width)))
 
     def _read(self, frames: range) -> Generator[Shot]:
         """The frames, with the faces that the survey knows cut out."""
@@ -111,17 +108,23 @@ class _Finishing:
     def __init__(self, frames: range, radius: int, run: Run, writing: Writing) -> None:
         self._frames, self._run, self._writing = frames, run, writing
         self._radius = radius
-        self._window: deque[Shot | None] = deque(maxlen=2 * radius + 1)
+        self._window: deque[Moment | None] = deque(maxlen=2 * radius + 1)
+        # Of frames that are written only the faces are needed.
+        self._unwritten: deque[Shot] = deque()
 
     def add(self, shot: Shot | None) -> None:
         """The next frame; after the last one, as many times None as the radius."""
-        self._window.append(shot)
+        self._window.append(None if shot is None else shot.moment)
+        if shot is not None:
+            self._unwritten.append(shot)
         center = len(self._window) - 1 - self._radius
-        middle = self._window[center] if center >= 0 else None
-        if middle is None or middle.index not in self._frames:
+        if center < 0 or self._window[center] is None:
+            return
+        middle = self._unwritten.popleft()
+        if middle.index not in self._frames:
             return
         if len(middle.faces):
-            around = [one.moment for one in self._window if one is not None]
+            around = [one for one in self._window if one is not None]
             middle = middle.with_(steadied(around, center))
         middle.paste(self._run)
         self._writing.add(middle.planes, middle.index)

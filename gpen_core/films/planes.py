@@ -34,6 +34,8 @@ _RGB, _UNSPECIFIED = 0, 2
 # What players take for granted of films that do not say: high definition is BT.709.
 _HIGH_DEFINITION = 720
 _FULL_RANGE = 2
+# Larger pictures are read in strips, so that little more than the picture itself is held.
+_STRIP_PIXELS = 1 << 20
 _REFUSED = (
     "Frames in the pixel format {} cannot be worked on; convert the film to another one first, "
     "such as yuv420p."
@@ -172,15 +174,26 @@ class Planes:
             box: `x0, y0, x1, y1` in whole pixels of the upright picture, ends excluded.
         """
         x0, y0, x1, y1 = stored = self._as_stored(box)
+        rows = max(_STRIP_PIXELS // (x1 - x0), 1)
+        if y1 - y0 <= rows:
+            picture = self._strip(stored)
+        else:
+            picture = torch.empty(3, y1 - y0, x1 - x0)
+            for top in range(y0, y1, rows):
+                bottom = min(top + rows, y1)
+                picture[:, top - y0 : bottom - y0] = self._strip((x0, top, x1, bottom))
+        return _turned(picture[None], self._turns)
+
+    def _strip(self, box: Box) -> Tensor:
+        """(3, h, w) 0..1 of a box of the samples."""
+        x0, y0, x1, y1 = box
         part = (slice(y0, y1), slice(x0, x1))
         if self.format.rgb or self.format.gray:
             samples = torch.stack([_floats(self._plane(one)[part]) for one in self.format.planes])
             picture = samples.sub_(self._black).div_(self._luma_steps).clamp_(0, 1)
-            picture = picture.expand(3, -1, -1)
-        else:
-            luma = _floats(self._plane(self.format.planes[0])[part])
-            picture = self._to_rgb(luma, self._chroma(stored))
-        return _turned(picture[None], self._turns)
+            return picture.expand(3, -1, -1)
+        luma = _floats(self._plane(self.format.planes[0])[part])
+        return self._to_rgb(luma, self._chroma(box))
 
     def add(self, before: Tensor, after: Tensor, mask: Tensor, box: Box | None = None) -> None:
         """Change the samples by what a picture changed, where a mask is not 0.

@@ -18,6 +18,9 @@ from .planes import Planes
 
 # Pixels around a face's crop that are read too, for its interpolation.
 _MARGIN = 8
+# Pasting takes some twenty floats a pixel, so large faces are pasted in bands of so many pixels, as
+# high as whole samples of chroma.
+_BAND_PIXELS, _ALIGNED = 1 << 19, 4
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,19 @@ class Shot:
         faces, masks = self.moment.faces, self.moment.masks
         if masks is None or self.box is None:
             return
-        part = touched(faces, masks)
+        part = _aligned(touched(faces, masks), self.box)
         if part is None:
             return
         if run.options.paste.measures_around:
             height, width = faces.image_sizes[0]
             part = (0, 0, width, height)
-        x, y = self.box[:2]
-        box = (part[0] + x, part[1] + y, part[2] + x, part[3] + y)
-        before = self.planes.rgb(box)
-        canvas = run.canvas(Surface(before))
-        canvas.add(moved(faces, part), masks)
-        self.planes.add(before, canvas.images, canvas.mask, box)
+        before = self.planes.rgb(within(self.box, part))
+        for band in _bands(part, whole=run.options.paste.measures_around):
+            rows = slice(band[1] - part[1], band[3] - part[1])
+            canvas = run.canvas(Surface(before[:, :, rows]))
+            canvas.add(moved(faces, band), masks)
+            place = within(self.box, band)
+            self.planes.add(before[:, :, rows], canvas.images, canvas.mask, place)
 
     def with_(self, moment: Moment) -> Shot:
         """The same frame with other faces."""
@@ -113,6 +117,32 @@ def moved(faces: Faces, box: Box) -> Faces:
         matrices=matrices,
         image_sizes=((y1 - y0, x1 - x0),),
     )
+
+
+def within(box: Box, part: Box) -> Box:
+    """A part of a box, where it is in the picture.
+
+    Example:
+        >>> within((8, 6, 40, 30), (2, 1, 20, 10))
+        (10, 7, 28, 16)
+    """
+    x, y = box[:2]
+    return (part[0] + x, part[1] + y, part[2] + x, part[3] + y)
+
+
+def _aligned(part: Box | None, box: Box) -> Box | None:
+    """A part of a box that begins with a whole sample of chroma of the picture, if it can."""
+    if part is None:
+        return None
+    x0, y0, x1, y1 = part
+    return (x0, max(y0 - (box[1] + y0) % _ALIGNED, 0), x1, y1)
+
+
+def _bands(part: Box, *, whole: bool) -> list[Box]:
+    """A part of a picture in bands of full width, each of which can be pasted for itself."""
+    x0, y0, x1, y1 = part
+    rows = y1 - y0 if whole else max(_BAND_PIXELS // (x1 - x0) // _ALIGNED, 1) * _ALIGNED
+    return [(x0, y, x1, min(y + rows, y1)) for y in range(y0, y1, rows)]
 
 
 def _region(faces: Faces, size: tuple[int, int], run: Run) -> Box:

@@ -18,7 +18,7 @@ from .planes import Planes
 # may then lie from where one in the middle is found.
 _TRUSTED, _OFF_THE_LINE = 0.08, 0.05
 # Bytes of frames that wait until it is known which of them are looked at.
-_MOST_WAITING = 300 << 20
+_MOST_WAITING = 128 << 20
 
 
 class Watch:
