@@ -23,7 +23,7 @@ import av
 import torch
 from PIL import Image
 
-from gpen_core.faces.detect import load_detector
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.films.restore import restore_film
 from gpen_core.models.load import load_model

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .faces.detect import Detector, detect, load_detector
+from .faces.detect import detect
+from .faces.detector import Detector, load_detector
 from .faces.found import Faces
 from .faces.look import without_pixels
 from .faces.parse import Parser
@@ -165,7 +166,7 @@ def detect_faces(
 
     Args:
         image: (H, W, 3) uint8, or (B, H, W, C) float 0..1 as ComfyUI has it.
-        detector: from `faces.detect.load_detector`; the embedded one by default.
+        detector: from `faces.detector.load_detector`; the embedded one by default.
         options: confidence, sizes and the rest.
 
     Raises:

@@ -17,6 +17,8 @@ EMBEDDED = Path(__file__).resolve().parents[1] / "weights"
 
 _RESTORERS = ("gpen", "facerestore_models")
 _DETECTORS = "facedetection_models"
+_EMBEDDERS = "insightface"
+EMBEDDER_SUFFIXES = (".onnx", ".pth")
 
 
 def register() -> None:
@@ -29,6 +31,7 @@ def register() -> None:
     folder_paths.add_model_folder_path("gpen", str(EMBEDDED))
     folder_paths.add_model_folder_path("facerestore_models", str(models / "facerestore_models"))
     folder_paths.add_model_folder_path(_DETECTORS, str(detector_downloads()))
+    folder_paths.add_model_folder_path(_EMBEDDERS, str(models / "insightface"))
     for folder in (model_downloads(), detector_downloads()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +87,33 @@ def model_path(name: str, instead: str = "choose another file") -> Path:
         f"The model file {name!r} was not found. Put it into {model_downloads()} and refresh the "
         f"page, or {instead}."
     )
+
+
+def embedder_names() -> list[str]:
+    """Files that may be face recognition networks, in the folder that other packs use for them."""
+    names = folder_paths.get_filename_list(_EMBEDDERS)
+    return sorted((one for one in names if is_embedder(one)), key=str.lower)
+
+
+def is_embedder(name: str) -> bool:
+    """Whether a name has the extension of one."""
+    return name.lower().endswith(EMBEDDER_SUFFIXES)
+
+
+def embedder_path(name: str) -> Path:
+    """The file of a face recognition network.
+
+    Raises:
+        MissingWeightsError: no folder holds it.
+    """
+    path = folder_paths.get_full_path(_EMBEDDERS, name)
+    if path is None:
+        folder = Path(folder_paths.models_dir) / "insightface"
+        raise MissingWeightsError(
+            f"The face recognition network {name!r} was not found. Put it into {folder} and "
+            f"refresh the page, or choose another."
+        )
+    return Path(path)
 
 
 def find_detector(name: str) -> Path | None:

@@ -157,7 +157,7 @@ def _read(path: Path, precision: str, device: torch.device) -> HostModel:
 
 
 class HostDetector(Managed):
-    """A face detector in the host's care; a `gpen_core.faces.detect.Detector`.
+    """A face detector in the host's care; a `gpen_core.faces.detector.Detector`.
 
     It remembers what it has found, until the host frees it.
     """
@@ -214,7 +214,7 @@ class HostEmbedder(Managed):
 
     def __init__(self, embedder: embed.FaceEmbedder, device: torch.device) -> None:
         super().__init__(embedder.network, device)
-        self._embedder = embedder
+        self._embedder, self.origin = embedder, embedder.origin
         self.device = embedder.device = device
 
     def __call__(self, crops: Tensor) -> Tensor:
@@ -268,20 +268,22 @@ def load_parser(weights: Path) -> HostParser:
     return CACHE.get(key, load, lambda value: value.bytes)
 
 
-def load_embedder() -> HostEmbedder:
-    """The face embedder, loaded once; its file is verified when it is loaded.
+def load_embedder(file: Path | None = None) -> HostEmbedder:
+    """The face embedder, loaded once: SFace, or the network of a file.
 
     Raises:
-        GPENError: its wheel is not installed; the text says how to get it.
+        GPENError: its wheel is not installed, and the text says how to get it; or the file is no
+            recognition network.
     """
     device = memory.get_torch_device()
 
     def load() -> HostEmbedder:
         with torch.inference_mode(False):
-            found = embed.load_embedder()
+            found = embed.load_embedder(file)
         return HostEmbedder(found, device)
 
-    return CACHE.get(("embedder", str(device)), load, lambda value: value.bytes)
+    key = file_identity(file) if file else ()
+    return CACHE.get((*key, "embedder", str(device)), load, lambda value: value.bytes)
 
 
 # --- progress, interruption, release -------------------------------------------------------------

@@ -96,7 +96,12 @@ class RestoreVideo(io.ComfyNode):
 
         options = widgets.read(mask_type=mask_type, **values)
         model = gpen_model or host.load_model(weights.model_file(weights.chosen(file)))
-        tools = Tools(model.model, weights.detector(detector), weights.parser(mask_type))
+        tools = Tools(
+            model.model,
+            weights.detector(detector),
+            weights.parser(mask_type),
+            weights.embedder(options),
+        )
         hooks = host.FilmHooks(cls, stages=(), model=model)
         with _stored(video) as source:
             target = _new_file(source.suffix)

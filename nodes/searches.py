@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from torch import Tensor
 
 Finds = tuple[Tensor, Tensor, Tensor]
-"""Boxes, scores and landmarks, as a `gpen_core.faces.detect.Detector` gives them."""
+"""Boxes, scores and landmarks, as a `gpen_core.faces.detector.Detector` gives them."""
 
 
 class Searches:

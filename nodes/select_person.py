@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..gpen_core.errors import InputError
-from ..gpen_core.faces.embed import embed_crops
+from ..gpen_core.faces.embed import embed_crops, person_threshold
 from ..gpen_core.faces.found import Faces
 from ..gpen_core.faces.person import Looker, Portrait, Wanted
 from ..gpen_core.images.layouts import from_comfy
@@ -16,7 +16,7 @@ from ..gpen_core.options import DETECTORS
 from ..gpen_core.text import counted
 from . import host, preview, weights, widgets
 from .say import say, warn
-from .schema import schema
+from .schema import later, schema
 from .types import GPENFaces
 
 
@@ -46,6 +46,7 @@ class SelectPerson(io.ComfyNode):
                     optional=True,
                     tooltip="Pictures of people to leave out, one face in each.",
                 ),
+                later(widgets.embedder()),
             ],
             outputs=[
                 GPENFaces.Output(
@@ -64,22 +65,29 @@ class SelectPerson(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, embedder: str = weights.SFACE, **_: Any) -> str:
+        return weights.embedder_fingerprint(embedder)
+
+    @classmethod
     def execute(
         cls,
         faces: Faces,
         person: Tensor | None = None,
         not_person: Tensor | None = None,
+        embedder: str = weights.SFACE,
         **values: Any,
     ) -> io.NodeOutput:
         if person is None and not_person is None:
             raise InputError("Nobody to select: connect pictures to person, not_person, or both.")
-        threshold = widgets.read(**values).gate.person_threshold
         hooks = host.HostHooks(cls, stages=())
-        embedder = host.load_embedder()
-        look = Looker(weights.detector(DETECTORS[0]), embedder, hooks)
+        network = weights.chosen_embedder(embedder)
+        threshold = person_threshold(widgets.read(**values).gate, network)
+        if network.origin is not None:
+            hooks.event(f"Faces are told apart by {network.origin}.")
+        look = Looker(weights.detector(DETECTORS[0]), network, hooks)
         portraits = (_portraits("person", person), _portraits("not_person", not_person))
         wanted = Wanted.of(*portraits, look)
-        vectors = embed_crops(faces, embedder, hooks)
+        vectors = embed_crops(faces, network, hooks)
         likeness = wanted.similarities(vectors)
         reasons = wanted.reasons(vectors, threshold)
         faces = faces.with_(person=likeness)

@@ -143,6 +143,32 @@ def embedder(options: Options) -> host.HostEmbedder | None:
     return None if options.gate.resolved.identity is None else host.load_embedder()
 
 
+SFACE = "SFace"
+"""The entry of the network whose figures are known."""
+
+
+def embedder_choices() -> Menu:
+    """SFace, and the files that may hold other face recognition networks."""
+    return Menu([SFACE, *folders.embedder_names()], folders.is_embedder)
+
+
+def chosen_embedder(choice: str) -> host.HostEmbedder:
+    """The network of such an entry.
+
+    Raises:
+        GPENError: it is not there, or is no recognition network.
+    """
+    return host.load_embedder(None if choice == SFACE else folders.embedder_path(choice))
+
+
+def embedder_fingerprint(choice: str) -> str:
+    """Changes when the file behind such an entry is replaced; empty where there is none."""
+    try:
+        return "" if choice == SFACE else host.identity(folders.embedder_path(choice))
+    except GPENError:
+        return ""  # the run says so
+
+
 def parser(choice: str) -> host.HostParser | None:
     """The parser behind a mask's entry, None where it needs none. Raises as `_file_of`."""
     path = _file_of(choice)

@@ -194,6 +194,18 @@ def person_threshold() -> io.Input:
     return of(GateOptions, "person_threshold")
 
 
+def embedder() -> io.Input:
+    choices = weights.embedder_choices()
+    widget = io.Combo.Input(
+        id="embedder",
+        options=choices,
+        default=choices[0],
+        tooltip="The face recognition network: SFace, or an ArcFace (.onnx, model_ir_se50.pth) in "
+        "models/insightface, which takes a person_threshold of its own.",
+    )
+    return advanced(widget)
+
+
 def only_below() -> io.Input:
     return advanced(of(GateOptions, "only_below"))
 
@@ -332,7 +344,7 @@ def read(**values: Any) -> Options:
     Raises:
         InputError: a value that the core refuses.
     """
-    for name in ("min_size", "max_size", "feather", "only_below", "identity"):
+    for name in ("min_size", "max_size", "feather", "only_below", "identity", "person_threshold"):
         if name in values:
             values[name] = values[name] or None
     if values.get("template") == OWN_TEMPLATE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import itertools
 import re
 import subprocess
@@ -28,6 +29,33 @@ def test_the_library_imports_itself_relatively_and_no_host(path):
             names = [node.module or ""]
         roots = {name.partition(".")[0] for name in names}
         assert not roots & {"gpen_core", "comfy", "comfy_api", "folder_paths", "nodes"}, names
+
+
+def _imports() -> dict[str, set[str]]:
+    """The modules that each module of the library names in an import, wherever it stands."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in LIBRARY
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        found[module] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
+                base = f"{base}.{node.module}" if node.module else base
+                for alias in node.names:
+                    inner = f"{base}.{alias.name}"
+                    found[module].add(inner if inner in modules else base)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Imports for types and those inside functions count too."""
+    graph = {module: named - {module} for module, named in _imports().items()}
+    # Raises a CycleError that names the modules of a circle.
+    assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
 # --- examples ------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import gpen_core
 from gpen_core.errors import InputError
 from gpen_core.faces.align import align
 from gpen_core.faces.aligned import as_faces, check_aligned
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.paste import Surface
 from gpen_core.faces.sharp import REASON as SHARPER
 from gpen_core.faces.sharp import pixel_scales

@@ -23,7 +23,8 @@ from .manifest import Manifest
 from .plan import COLUMNS, Plan, Wishes, make_plan
 from .recipe import Recipe
 from .rows import Row, Task
-from .store import FOLDER, Store, open_store, scheme_of
+from .store import FOLDER, Store, scheme_of
+from .stores import open_store
 from .summary import Summary
 
 log = logging.getLogger(__name__)

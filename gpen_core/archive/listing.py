@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..files import shown
 from ..films.formats import is_film
 from ..images.read import read_file
-from .store import open_store, scheme_of
+from .store import scheme_of
+from .stores import open_store
 
 LISTS = (".txt", ".list", ".csv", ".parquet")
 """Suffixes of files that are lists of paths."""
@@ -171,7 +172,7 @@ def _lines(source: str, remote: bool) -> Iterator[str]:
 
 def open_remote(place: str) -> bytes:
     """The bytes of a file by its address."""
-    from .store import Reader
+    from .stores import Reader
 
     return Reader()(place)
 

@@ -26,7 +26,8 @@ from ..run import Restored, Run, Tools
 from .folder import FILMS, Folder
 from .recipe import Recipe
 from .rows import Row, Task
-from .store import Reader, Store, Taken, open_store
+from .store import Store, Taken
+from .stores import Reader, open_store
 
 log = logging.getLogger(__name__)
 

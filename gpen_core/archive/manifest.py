@@ -76,7 +76,7 @@ class Manifest:
 
     Example:
         >>> import tempfile
-        >>> from gpen_core.archive.store import open_store
+        >>> from gpen_core.archive.stores import open_store
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Manifest(open_store(folder)).rows()
         {}

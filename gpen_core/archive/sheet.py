@@ -17,7 +17,8 @@ from ..images.picture import Picture
 from ..images.read import decode
 from ..images.write import data_url, encode
 from .rows import Row
-from .store import FOLDER, Reader, Store
+from .store import FOLDER, Store
+from .stores import Reader
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def make_sheet(rows: Iterable[Row], target: Store) -> bytes:
 
     Example:
         >>> import tempfile
-        >>> from gpen_core.archive.store import open_store
+        >>> from gpen_core.archive.stores import open_store
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     page = make_sheet([], open_store(folder))
         >>> b"0 of 0 restored pictures" in page

@@ -6,17 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..films.formats import require_reader
 from ..images.write import check_place
 from ..run import Run
+from .job import Job
 from .outcome import Outcome, TrackLine
 
 if TYPE_CHECKING:
+    from ..films.judge import Verdict
     from ..films.survey import Survey
-    from .job import Job
 
 
 def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outcome) -> None:
@@ -57,6 +58,12 @@ def restore_one_film(job: Job, run: Run, task: tuple[Path, Path], outcome: Outco
     outcome.seconds = {"film": time.perf_counter() - start}
 
 
+def _facts(verdict: Verdict) -> dict[str, Any]:
+    facts = asdict(verdict)
+    del facts["samples"]
+    return facts
+
+
 def _lines(known: Survey, pictures: Sequence[str | None]) -> list[TrackLine]:
     return [
         TrackLine(
@@ -66,7 +73,7 @@ def _lines(known: Survey, pictures: Sequence[str | None]) -> list[TrackLine]:
             score=round(one.score, 4),
             seen=one.seen,
             restored=one.number in known.kept,
-            **asdict(known.verdict(one)),
+            **_facts(known.verdict(one)),
             thumbnail=picture,
         )
         for one, picture in zip(known.tracks, pictures, strict=True)

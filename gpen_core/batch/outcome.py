@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..faces.embed import Origin
 from ..files import write_json
 from ..report import Face
 from .crops import SavedCrops
@@ -23,6 +24,9 @@ class TrackLine:
         restored: whether it was.
         reason: why not, where it was selected.
         quality, person: of all its frames, where they were looked at; see `report.Face`.
+        strength: how far it is restored, where that is decided for each track.
+        identity: the lowest, and
+        covered: the mean of those of its frames that were looked at more closely.
         thumbnail: a small picture of it, as a URL that holds the JPEG; only the longest tracks of
             a film with very many have one.
 
@@ -40,6 +44,9 @@ class TrackLine:
     reason: str | None = None
     quality: float | None = None
     person: float | None = None
+    strength: float | None = None
+    identity: float | None = None
+    covered: float | None = None
     thumbnail: str | None = None
 
 
@@ -54,6 +61,7 @@ class Outcome:
         size: width and height of the input, pixels.
         frames, tracks: of a film: how many it has now, and the faces in them.
         crops: the files of the faces' crops, where they were asked for.
+        embedder: file and SHA-256 of the network that told people apart, where it is not SFace.
 
     Example:
         >>> Outcome("a.jpg", status="failed", error="a.jpg: no such file; check the path.").faces
@@ -71,6 +79,7 @@ class Outcome:
     crops: list[SavedCrops] = field(default_factory=list)
     frames: int | None = None
     tracks: list[TrackLine] = field(default_factory=list)
+    embedder: Origin | None = None
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def read_wanted(person: Sequence[str], others: Sequence[str], look: Looker) -> W
         InputError: a picture cannot be read, or does not show one face.
 
     Example:
-        >>> from gpen_core.faces.detect import load_detector
+        >>> from gpen_core.faces.detector import load_detector
         >>> from gpen_core.hooks import Hooks
         >>> look = Looker(load_detector(), lambda crops: crops.mean(dim=(2, 3)), Hooks())
         >>> read_wanted([], [], look) is None

@@ -286,7 +286,7 @@ def status(
     """How far an archive is; also while it is being made."""
     from ..archive.job import known_rows
     from ..archive.manifest import Manifest
-    from ..archive.store import open_store
+    from ..archive.stores import open_store
     from ..archive.summary import Summary
 
     manifest = Manifest(open_store(target))

@@ -94,6 +94,16 @@ NotPerson = Annotated[
     ),
 ]
 
+EmbedderFile = Annotated[
+    Path | None,
+    flag(
+        "embedder",
+        "File of another face recognition network that tells people apart: an ArcFace as an ONNX "
+        "graph, or model_ir_se50.pth; --person_threshold has to be given too. Default: SFace.",
+        show_default=False,
+    ),
+]
+
 
 def with_options(
     *groups: type[Checked],

@@ -14,6 +14,7 @@ from ..text import counted
 from .arguments import (
     AcceptLicense,
     DetectorName,
+    EmbedderFile,
     NotPerson,
     Overwrite,
     Person,
@@ -55,6 +56,7 @@ def faces(
     ] = None,
     person: Person = None,
     not_person: NotPerson = None,
+    embedder: EmbedderFile = None,
     detector: DetectorName = DETECTORS[0],
     weights_dir: WeightsDir = None,
     accept_license: AcceptLicense = False,
@@ -68,11 +70,11 @@ def faces(
     The numbers are those that `gpen restore --keep` takes; what is saved on the page is for
     `gpen restore --choices`.
     """
-    from ..faces.detect import load_detector
+    from ..faces.detector import load_detector
     from ..models.load import load_model
     from ..run import Run, Tools
     from .fetch import fetch_missing, find_model
-    from .people import with_people
+    from .people import People, with_people
 
     page = output is not None and output.suffix.lower() in _PAGES
     _refuse_without_page(page, inputs, model_path=model_path, recursive=recursive or None)
@@ -80,7 +82,8 @@ def faces(
         fetch_missing((detector,), weights_dir)
     model = None if model_path is None else load_model(find_model(model_path, accept_license))
     tools = Tools(model, load_detector(detector, weights_dir=weights_dir))
-    tools = with_people(tools, options, (person or [], not_person or []), "cpu")
+    people = People(person or (), not_person or (), embedder)
+    tools = with_people(tools, options, people, "cpu")
     run = Run(tools, options)
     if page:
         assert output is not None

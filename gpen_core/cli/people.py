@@ -3,39 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .console import say
 
 if TYPE_CHECKING:
     from ..options import Options
     from ..run import Tools
 
 
-def with_people(
-    tools: Tools, options: Options, pictures: tuple[Sequence[str], Sequence[str]], device: str
-) -> Tools:
+@dataclass(frozen=True)
+class People:
+    """Who is to be restored, and who is not.
+
+    Attributes:
+        person: names of pictures of the person who alone is restored.
+        not_person: the same of people who are left alone.
+        embedder: file of the network that tells them apart; None: SFace.
+    """
+
+    person: Sequence[str] = ()
+    not_person: Sequence[str] = ()
+    embedder: Path | None = None
+
+    def __bool__(self) -> bool:
+        """Whether somebody is named."""
+        return bool(self.person or self.not_person)
+
+
+def with_people(tools: Tools, options: Options, people: People, device: str) -> Tools:
     """The tools with who is looked for, and what tells people apart, where that is asked for.
 
     Args:
         tools: with a detector.
         options: `identity` needs to tell people apart too.
-        pictures: names of pictures of the person, and of people who are left alone.
+        people: pictures of them.
         device: where the network runs.
 
     Raises:
         MissingDependencyError: the weights are not here; the text says how to get them.
-        InputError: a picture cannot be read, or does not show one face.
+        CheckpointError: the file of the network is none.
+        InputError: a picture cannot be read, or does not show one face; or a network without use,
+            or without a threshold.
     """
-    person, not_person = pictures
-    if not person and not not_person and options.gate.resolved.identity is None:
+    if not people and options.gate.resolved.identity is None:
+        if people.embedder is not None:
+            raise InputError(
+                "--embedder has no effect without --person, --not_person, --identity or --careful."
+            )
         return tools
     from ..batch.people import read_wanted
-    from ..faces.embed import load_embedder
+    from ..faces.embed import load_embedder, person_threshold
     from ..faces.person import Looker
     from ..hooks import Hooks
     from ..models.device import resolve_device
 
-    embedder = load_embedder(device=resolve_device(device))
+    embedder = load_embedder(people.embedder, resolve_device(device))
+    if people:
+        person_threshold(options.gate, embedder)  # refuses a network whose own is not known
+    if embedder.origin is not None:
+        say(f"Faces are told apart by {embedder.origin}.")
     assert tools.detector is not None  # loaded with the others
-    wanted = read_wanted(person, not_person, Looker(tools.detector, embedder, Hooks()))
+    look = Looker(tools.detector, embedder, Hooks())
+    wanted = read_wanted(people.person, people.not_person, look)
     return replace(tools, embedder=embedder, wanted=wanted)

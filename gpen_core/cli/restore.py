@@ -18,9 +18,9 @@ from ..options import (
     RestoreOptions,
     SelectOptions,
     TrackOptions,
-    default_of,
 )
-from .arguments import NotPerson, Person, flag, with_fields, with_options
+from .arguments import EmbedderFile, NotPerson, Person, flag, with_fields, with_options
+from .people import People
 from .work import Special, Work, do, refuse_both
 
 
@@ -59,6 +59,7 @@ def restore(
     ] = None,
     person: Person = None,
     not_person: NotPerson = None,
+    embedder: EmbedderFile = None,
     codec: Annotated[
         str | None,
         flag("codec", "Codec of films: h264, hevc, ffv1 and so on. Default: that of the input."),
@@ -78,8 +79,8 @@ def restore(
     refuse_both(face_align and work.aligned, "--face_align", "--aligned")
     refuse_both(options.select.skip_sharp and work.aligned, "--skip_sharp", "--aligned")
     refuse_both(codec is not None and every_frame_as is not None, "--codec", "--every_frame_as")
-    people = (person or [], not_person or [])
-    _refuse_for_crops(options, work, people=any(people), choices=choices is not None)
+    people = People(person or (), not_person or (), embedder)
+    _refuse_for_crops(options, work, people=bool(people), choices=choices is not None)
     film = FilmOptions(every_frame_as, codec, work.quality, _first_and_last(frames))
     mask = None if user_mask is None else (user_mask, "user_mask")
     do(work, options, Special(mask, film, size, people, choices))
@@ -99,8 +100,7 @@ def _first_and_last(frames: str | None) -> tuple[int, int] | None:
 
 def _refuse_for_crops(options: Options, work: Work, *, people: bool, choices: bool) -> None:
     """What chooses among the faces of a picture has none to choose from in a ready crop."""
-    threshold = options.gate.person_threshold != default_of(GateOptions, "person_threshold")
-    if threshold and not people:
+    if options.gate.person_threshold is not None and not people:
         raise InputError("--person_threshold has no effect without --person or --not_person.")
     refuse_both(options.gate.only_below is not None and work.aligned, "--only_below", "--aligned")
     refuse_both(options.gate.careful and work.aligned, "--careful", "--aligned")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +28,7 @@ from .arguments import (
     refuse_without_effect,
 )
 from .console import bars, say, sentence, terminating
-from .people import with_people
+from .people import People, with_people
 
 if TYPE_CHECKING:
     from ..batch.job import Job
@@ -127,14 +126,14 @@ class Special:
         mask: file or folder of masks, and the option that named it.
         film: how films are written; None: this command takes none.
         size: face size in pixels that the model has to have.
-        people: names of pictures of the person who alone is restored, and of people who are not.
+        people: who alone is restored, and who is not.
         choices: file of faces chosen on a page.
     """
 
     mask: tuple[Path, str] | None = None
     film: FilmOptions | None = None
     size: int | None = None
-    people: tuple[Sequence[str], Sequence[str]] = ((), ())
+    people: People = field(default_factory=People)
     choices: Path | None = None
 
 
@@ -234,7 +233,7 @@ def refuse_both(given: bool, first: str, second: str) -> None:
 
 def _restore_all(job: Job, run: Run, outcomes: list[Outcome]) -> None:
     """Every picture of a job, said as it is done and added to `outcomes`."""
-    from ..batch.job import restore_files
+    from ..batch.files import restore_files
 
     def explain(error: GPENError) -> str:
         text = sentence(error)

@@ -10,7 +10,8 @@ from ..images.layouts import to_network
 from ..images.monochrome import tones_of
 from ..options import DetectOptions
 from .boxes import box_areas
-from .detect import Detector, detect
+from .detect import detect
+from .detector import Detector
 from .found import Faces
 from .templates import template as template_of
 
@@ -62,7 +63,7 @@ def check_aligned(image: Tensor, detector: Detector, template: str) -> None:
             template's; the text says which.
 
     Example:
-        >>> from gpen_core.faces.detect import load_detector
+        >>> from gpen_core.faces.detector import load_detector
         >>> check_aligned(torch.zeros(1, 3, 64, 64), load_detector(), "gpen")
         Traceback (most recent call last):
         gpen_core.errors.InputError: No face was found in the picture.

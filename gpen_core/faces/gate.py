@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..hooks import Hooks
 from ..options import GateOptions
 from ..text import counted
-from .embed import Embedder, vectors_of
+from .embed import Embedder, origin_of, vectors_of
 from .found import Faces
 from .quality import quality_of
 from .restore import blend
@@ -129,6 +129,7 @@ class Gate:
         """Strengths at which the faces stay who they were, and their similarity then."""
         if self.embedder is None:
             raise InputError("Keeping the identity needs a face embedder.", option="identity")
+        _say_unmeasured(self.embedder, hooks)
         embedder, template, restored = self.embedder, faces.template, faces.restored
         assert restored is not None
         original = vectors_of(before, template, embedder, hooks)
@@ -140,7 +141,7 @@ class Gate:
 
         quality = _quality(faces)
         least = torch.where(quality < _JUDGED_FROM, -1.0, quality * _share(self.options))
-        _say_unjudged(int((quality < _JUDGED_FROM).sum()), hooks)
+        say_unjudged(int((quality < _JUDGED_FROM).sum()), hooks)
         everyone = torch.arange(len(faces))
         identity = similarity(everyone, strengths)
         lost = everyone[identity < least]
@@ -202,7 +203,31 @@ def _places(chosen: Tensor) -> list[int]:
     return chosen.nonzero().flatten().tolist()
 
 
-def _say_unjudged(count: int, hooks: Hooks) -> None:
+def _say_unmeasured(embedder: Embedder, hooks: Hooks) -> None:
+    origin = origin_of(embedder)
+    if origin is not None:
+        hooks.event(
+            f"The identity is compared by {origin.file}; how alike a face has to stay was measured "
+            f"with SFace."
+        )
+
+
+def is_judged(quality: float | None) -> bool:
+    """Whether a face of this quality says enough of who it is to be compared.
+
+    Example:
+        >>> is_judged(0.7), is_judged(0.3), is_judged(None)
+        (True, False, False)
+    """
+    return quality is not None and quality >= _JUDGED_FROM
+
+
+def say_unjudged(count: int, hooks: Hooks) -> None:
+    """Tell the hooks of how many faces the identity was not compared.
+
+    Example:
+        >>> say_unjudged(0, Hooks())
+    """
     if count:
         hooks.event(
             f"{counted(count, 'face')} too damaged to tell whom they show; there the identity is "

@@ -15,7 +15,8 @@ from ..images.fade import fades_of
 from ..images.monochrome import tones_of
 from ..options import DetectOptions
 from .boxes import overlaps, short_sides, suppress
-from .detect import Detector, detect
+from .detect import detect
+from .detector import Detector
 from .found import Faces, Rejected
 from .sanity import plausible
 
@@ -81,7 +82,7 @@ def given_faces(
         InputError: another number of images, a number of landmarks that is not known.
 
     Example:
-        >>> from gpen_core.faces.detect import load_detector
+        >>> from gpen_core.faces.detector import load_detector
         >>> eyes_nose_mouth = torch.tensor([[20.0, 20], [44, 20], [32, 34], [23, 46], [41, 46]])
         >>> face = Given((10.0, 5.0, 54.0, 60.0), points=eyes_nose_mouth)
         >>> len(given_faces(torch.rand(1, 3, 64, 64), [[face]], load_detector()))

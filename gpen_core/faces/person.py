@@ -13,7 +13,8 @@ from ..errors import InputError
 from ..hooks import Hooks
 from ..options import DetectOptions
 from .aligned import main_faces
-from .detect import Detector, detect
+from .detect import detect
+from .detector import Detector
 from .embed import Embedder, embed
 
 NOT_THEM, LEFT_ALONE = "not this person", "a person to leave alone"
@@ -122,7 +123,7 @@ class Looker:
         hooks: told what was passed over.
 
     Example:
-        >>> from gpen_core.faces.detect import load_detector
+        >>> from gpen_core.faces.detector import load_detector
         >>> look = Looker(load_detector(), lambda crops: crops.mean(dim=(2, 3)), Hooks())
         >>> look(Portrait("me.jpg", torch.zeros(3, 64, 64)), "person")
         Traceback (most recent call last):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,11 +11,9 @@ from torch.nn import functional
 from ..images.fade import Fade
 from ..options import DetectOptions
 from .boxes import suppress
+from .detector import Detector, Progress
 from .tile import Tile, tiles
 from .turn import Turn
-
-if TYPE_CHECKING:
-    from .detect import Detector, Progress
 
 SMALLEST = 16.0
 """Smallest face looked for, pixels of the picture as it is searched. Below it the detectors guess,

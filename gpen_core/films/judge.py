@@ -6,18 +6,21 @@ nobody else for that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..faces.embed import embed
+from ..faces.embed import embed, person_threshold
 from ..faces.found import Faces
-from ..faces.gate import too_good
+from ..faces.gate import planned_strengths, too_good
 from ..faces.quality import find_quality
 from ..faces.track import Track, match
 from ..run import Run
+
+# Frames of a track that are looked at more closely.
+_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,24 @@ class Verdict:
     Attributes:
         quality: the median of the frames looked at; None where nobody asked, or none was.
         person: similarity to the person looked for, of all its frames together.
-        reason: why it is left alone, None where it is not.
+        reason: why it is left alone, or restored less than asked for; None where it is not.
+        strength: how far it is restored, where that is decided for each track.
+        identity: similarity of the restored face to the face as it was, the lowest of the samples.
+        covered: share of the face that something is in front of, the mean of the samples.
+        samples: its frames of the best quality.
+
+    Example:
+        >>> Verdict(0.93, reason="already good (quality 0.93)").strength is None
+        True
     """
 
     quality: float | None = None
     person: float | None = None
     reason: str | None = None
+    strength: float | None = None
+    identity: float | None = None
+    covered: float | None = None
+    samples: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Judge:
     def _asked(self) -> bool:
         gate = self._run.options.gate.resolved
         chosen = gate.only_below is not None or self._run.tools.wanted is not None
-        return chosen or not self._run.gate.open
+        return chosen or self._run.options.mask.occlusion or not self._run.gate.open
 
     def look(self, frame: int, images: Tensor, faces: Faces) -> None:
         """The faces of a frame (1, 3, H, W) 0..1."""
@@ -73,26 +88,37 @@ class Judge:
 
     def verdict(self, track: Track) -> Verdict:
         """On a track of the faces that were looked at."""
-        quality, vectors = list[Tensor](), list[Tensor]()
+        frames, quality, vectors = list[int](), list[Tensor](), list[Tensor]()
         for frame in range(track.first, track.last + 1):
             look = self._looks.get(frame)
             if look is None:
                 continue
             here = track.landmarks[frame - track.first][None]
             for _, face in match(here, look.landmarks):
+                frames.append(frame)
                 quality.append(look.quality[face])
                 if look.vectors is not None:
                     vectors.append(look.vectors[face])
         if not quality:
             return Verdict()
-        return self._decided(torch.stack(quality).median(), vectors)
+        seen = torch.stack(quality)
+        best = seen.argsort(descending=True, stable=True)[:_SAMPLES].tolist()
+        decided = self._decided(seen.median(), vectors)
+        return replace(decided, samples=sorted(frames[place] for place in best))
 
     def _decided(self, quality: Tensor, vectors: list[Tensor]) -> Verdict:
         gate, wanted = self._run.options.gate, self._run.tools.wanted
+        strength = None
+        if not self._run.gate.open:
+            planned = planned_strengths(quality[None], gate, self._run.gate.most)
+            strength = round(float(planned), 4)
         person, reason = None, too_good(quality[None], gate).get(0)
         if wanted is not None:
             vector = normalize(torch.stack(vectors).sum(0), dim=0)[None]
             likeness = wanted.similarities(vector)
             person = None if likeness is None else round(float(likeness[0]), 3)
-            reason = wanted.reasons(vector, gate.person_threshold)[0] or reason
-        return Verdict(round(float(quality), 3), person, reason)
+            threshold = person_threshold(gate, self._run.embedder)
+            reason = wanted.reasons(vector, threshold)[0] or reason
+        if reason is not None:
+            strength = None
+        return Verdict(round(float(quality), 3), person, reason, strength)

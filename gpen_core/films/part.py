@@ -20,6 +20,7 @@ from .ahead import Behind, Later, ahead
 from .film import Film
 from .output import Output, Writing
 from .planes import Planes
+from .samples import held_back
 from .shot import Shot
 from .survey import Survey
 
@@ -88,7 +89,10 @@ class PartMaker:
         if not any(len(shot.faces) for shot in group):
             yield from group
             return
-        restored = self.run.restore(Faces.concat([shot.faces for shot in group]))
+        faces = Faces.concat([shot.faces for shot in group])
+        assert faces.crops is not None
+        most = self.run.options.restore.strength
+        restored = held_back(faces.crops, self.run.restore(faces), self.known.verdicts, most)
         restored = self.run.look(restored)
         for place, shot in enumerate(group):
             faces = restored.of_images(slice(place, place + 1))

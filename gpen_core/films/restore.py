@@ -24,6 +24,7 @@ import filelock
 
 from .. import __version__
 from ..errors import InputError
+from ..faces.embed import origin_of
 from ..faces.person import Wanted
 from ..files import locked, make_folder, shown, write_json
 from ..hooks import Hooks
@@ -32,6 +33,7 @@ from ..run import Run
 from .film import Film
 from .output import FilmOutput, FrameOutput, Output
 from .part import PartMaker
+from .samples import with_samples
 from .section import Section
 from .survey import Survey, survey
 
@@ -101,23 +103,18 @@ def restore_film(
     run.check_task()
     if run.options.paste.upscale != 1:
         raise InputError("Films are not enlarged; leave it at 1.", option="upscale")
-    identity = run.options.gate.resolved.identity is not None
-    if identity:
-        run = _without_identity(run)
     film = Film.open(source)
     if target.exists() and target.samefile(source):
         raise InputError(f"{shown(target)} is the film itself; name another file.")
     output = _output(film, options, target)
     report = FilmReport(events=list(output.remarks))
-    if identity:
-        report.events.append(_NOT_COMPARED)
     for remark in report.events:
         run.hooks.event(remark)
     with _Work.on(target, output.suffix) as work:
         work.prepare(_plan(film, output, run, options), run.hooks)
         known = report.survey = work.survey(Section(film, options), run)
         parts = _parts(known)
-        maker = PartMaker(film, output, run, known)
+        maker = PartMaker(film, output, _without_identity(run), known)
         for number, frames in enumerate(parts):
             try:
                 work.part(number, functools.partial(maker.make, frames))
@@ -135,11 +132,10 @@ def restore_film(
     return report
 
 
-_NOT_COMPARED = "In films the identity is not compared, since its strengths would flicker."
-
-
 def _without_identity(run: Run) -> Run:
-    """The run with a gate that decides once for each track."""
+    """The run for the frames: the identity of each track was compared before."""
+    if run.options.gate.resolved.identity is None:
+        return run
     gate = replace(run.options.gate.resolved, identity=None)
     tools = replace(run.tools, detector=run.detector)
     return Run(tools, replace(run.options, gate=gate), run.hooks)
@@ -186,6 +182,7 @@ def _plan(film: Film, output: Output, run: Run, options: FilmOptions) -> dict[st
         "model": _fingerprint(run),
         "detector": run.detector.name,
         "wanted": _listed(run.tools.wanted),
+        "embedder": str(origin_of(run.tools.embedder)),
     }
     # As it is read back, to be compared with what is there.
     found: dict[str, object] = json.loads(json.dumps(plan, default=str))
@@ -258,7 +255,7 @@ class _Work:
     def survey(self, section: Section, run: Run) -> Survey:
         path = self.folder / "survey.json"
         if not path.exists():
-            survey(section, run).save(path)
+            with_samples(survey(section, run), section.film, run).save(path)
         return Survey.load(path)
 
     def paths(self, count: int) -> list[Path]:

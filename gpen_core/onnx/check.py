@@ -30,6 +30,8 @@ _VALUE, _WORK = 2048, 1 << 26
 _SMALLEST = 256  # below this side the widths of a network no longer shrink
 # Constants that are computed rather than stored, in bytes beyond those of the file.
 _COMPUTED = 64 << 20
+# Numbers in the vector of a face.
+_VECTOR = (16, 4096)
 _OUT_OF_IN = 4  # how much larger a picture may come out where the graph does not say it
 # Nodes that give what they are given, changed: those that ONNX describes by other nodes.
 _SAME = {"Gelu", "GroupNormalization", "HardSwish", "Mish", "Selu", "Swish"}
@@ -84,16 +86,58 @@ def check_graph(path: Path, onnx: Any) -> Checked:
     skeleton = read_skeleton(path)
     try:
         model = _parse(skeleton, onnx)
-        side, batch = _input(model.graph)
-        _check_order(model)
-        shapes = _Shapes(model, onnx)
-        _Costs(model.graph, shapes, batch, skeleton.bytes).check(side)
-        out = _output(model.graph, shapes.known, side)
+        side, shapes = _measured(model, skeleton.bytes, onnx)
+        out = _output(model.graph, shapes, side)
     except BadGraph as error:
         raise CheckpointError(
             f"{path} is an ONNX graph, but not a GPEN graph: it {error}."
         ) from error
     return Checked(model, skeleton.bytes, side, out)
+
+
+def check_recognition(path: Path, onnx: Any, side: int) -> int:
+    """Refuse a graph that does not make a vector of a face, or that would cost more than one does.
+
+    Args:
+        path: the `.onnx` file.
+        onnx: the package, which is optional.
+        side: of the faces it is given, pixels.
+
+    Returns:
+        How many numbers a vector has.
+
+    Raises:
+        CheckpointError: names what is wrong.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "notes.onnx")
+        ...     _ = path.write_text("no graph")
+        ...     check_recognition(path, None, 112)
+        Traceback (most recent call last):
+        gpen_core.errors.CheckpointError: ...
+    """
+    skeleton = read_skeleton(path)
+    try:
+        model = _parse(skeleton, onnx)
+        taken, shapes = _measured(model, skeleton.bytes, onnx)
+        if taken != side:
+            raise BadGraph(f"takes pictures of {taken} px, where faces of {side} px are given")
+        return _length(model.graph, shapes)
+    except BadGraph as error:
+        raise CheckpointError(
+            f"{path} is an ONNX graph, but no face recognition network: it {error}."
+        ) from error
+
+
+def _measured(model: Any, size: int, onnx: Any) -> tuple[int, dict[str, tuple[int, ...]]]:
+    """Side of the picture that a graph takes, and the shapes of its values; BadGraph for costs."""
+    side, batch = _input(model.graph)
+    _check_order(model)
+    shapes = _Shapes(model, onnx)
+    _Costs(model.graph, shapes, batch, size).check(side)
+    return side, shapes.known
 
 
 def _parse(skeleton: Skeleton, onnx: Any) -> Any:
@@ -269,6 +313,17 @@ def _output(graph: Any, shapes: dict[str, tuple[int, ...]], side: int) -> int:
             f"with T from {side} to {MAX_SIZE} is expected"
         )
     return shape[2]
+
+
+def _length(graph: Any, shapes: dict[str, tuple[int, ...]]) -> int:
+    """Of the vectors that a graph gives."""
+    shape = shapes.get(graph.output[0].name, ())
+    if len(shape) != 2 or not _VECTOR[0] <= shape[1] <= _VECTOR[1]:
+        raise BadGraph(
+            f"gives its output {quoted(graph.output[0].name, 40)} as {list(shape)[:8]}, where a "
+            f"vector of {_VECTOR[0]} to {_VECTOR[1]} numbers is expected"
+        )
+    return shape[1]
 
 
 class _Costs:

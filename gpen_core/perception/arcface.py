@@ -8,13 +8,16 @@ excitation (Hu et al., 2018). Any other ArcFace can be given as an ONNX graph.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import CheckpointError, InputError, MissingDependencyError
 from ..models.read import file_kind, read_tensors
+from ..onnx.check import check_recognition
+from ..text import first_line
 from .graph import GraphNetwork, read_graph
 from .named import named_file
 from .sface import inner_face
@@ -136,10 +139,78 @@ def load_arcface(path: str | Path | None = None, sha256: str | None = None) -> A
         Traceback (most recent call last):
         gpen_core.errors.CheckpointError: no-such-file.pth is missing; it should be an ArcFace ...
     """
-    file = named_file(path, WHAT, sha256)
+    return load_recognition(named_file(path, WHAT, sha256))
+
+
+def load_recognition(file: Path) -> ArcFace:
+    """The same of a file whose hash is nobody's concern. What it costs is known before it is run.
+
+    Raises:
+        CheckpointError: it holds no recognition network.
+        MissingDependencyError: a graph, and the package onnx is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "notes.pth")
+        ...     _ = file.write_text("no network")
+        ...     load_recognition(file)
+        Traceback (most recent call last):
+        gpen_core.errors.CheckpointError: ...
+    """
     if file_kind(file) == "onnx":
-        net: nn.Module = GraphNetwork(read_graph(file), str(file))
+        net = _of_graph(file)
     else:
         net = IRSE50()
         fill(net, read_tensors(file), file)
-    return ArcFace(net).eval().requires_grad_(False)
+    network = ArcFace(net).eval().requires_grad_(False)
+    _try_out(network, file)
+    return network
+
+
+def _of_graph(file: Path) -> nn.Module:
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Reading an ONNX graph needs onnx; run `pip install onnx`."
+        ) from error
+    check_recognition(file, onnx, _SIDE)
+    graph = read_graph(file)
+    net = GraphNetwork(graph, str(file))
+    return nn.Sequential(_Bytes(), net) if _normalizes(graph) else net
+
+
+class _Bytes(nn.Module):
+    """-1..1 -> 0..255."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) * 127.5
+
+
+def _normalizes(graph: Any) -> bool:
+    """Whether a graph begins by taking 127.5 or so from its input, so that it expects 0..255."""
+    constants = {one.name for one in graph.initializer}
+    constants |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    pictures = {port.name for port in graph.input} - constants
+    users = [node for node in graph.node if pictures & set(node.input)]
+    return any(node.op_type == "Sub" and set(node.input) & constants for node in users)
+
+
+@torch.inference_mode()
+def _try_out(network: ArcFace, file: Path) -> None:
+    """Refuse what gives the same for every face, or no numbers."""
+    faces = torch.linspace(-1, 1, 2 * 3 * _SIDE * _SIDE).view(2, 3, _SIDE, _SIDE)
+    faces[1] = faces[1].sin()
+    try:
+        one, other = network(faces)
+    except (InputError, RuntimeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{file} is no face recognition network: it fails on two faces of {_SIDE} px "
+            f"({first_line(error)})."
+        ) from error
+    if not (one.isfinite().all() and other.isfinite().all()) or torch.equal(one, other):
+        raise CheckpointError(
+            f"{file} is no face recognition network: it gives no vectors by which two faces could "
+            f"be told apart."
+        )

@@ -77,8 +77,8 @@ class GraphNetwork(nn.Module):
         unknown = sorted({node.op_type for node in graph.node} - _OPERATORS.keys() - {"Constant"})
         if unknown:
             raise CheckpointError(
-                f"{name} uses the operator {quoted(unknown[0])}, which cannot be trained through "
-                f"here; known are {', '.join(_OPERATORS)}."
+                f"{name} uses the operator {quoted(unknown[0])}, which is not known here of "
+                f"recognition networks; known are {', '.join(_OPERATORS)}."
             )
         self._input, self._output = inputs[0], graph.output[0].name
         self._nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..faces.align import align
-from ..faces.detect import Detector, detect, load_detector
-from ..faces.embed import Embedder, embed
+from ..faces.detect import detect
+from ..faces.detector import Detector, load_detector
+from ..faces.embed import Embedder, embed, person_threshold
 from ..faces.found import Faces
 from ..faces.gate import Gate, too_good, with_quality
 from ..faces.given import Given, given_faces
@@ -121,7 +122,7 @@ class Steps:
         if wanted is None:
             return faces, {}
         vectors = embed(images, faces, self.embedder, self.hooks)
-        reasons = wanted.reasons(vectors, self.options.gate.person_threshold)
+        reasons = wanted.reasons(vectors, person_threshold(self.options.gate, self.embedder))
         left = {face: reason for face, reason in enumerate(reasons) if reason is not None}
         return faces.with_(person=wanted.similarities(vectors)), left
 

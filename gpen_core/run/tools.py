@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..faces.detect import Detector, load_detector
+from ..faces.detector import Detector, load_detector
 from ..faces.embed import Embedder
 from ..faces.mesh import Mesher
 from ..faces.occlusion import OcclusionFinder

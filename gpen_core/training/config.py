@@ -69,6 +69,8 @@ class TrainConfig(Section):
     discriminators: Discriminators = Discriminators()
     ema: float = Field(default=0.998, ge=0, lt=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    """Let PyTorch compile the network first, which takes minutes; on a CPU by a C++ compiler."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto` is the first GPU, or one for each process, or the CPU."""
     threads: int | None = Field(None, ge=1)

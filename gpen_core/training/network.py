@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..models.load import read_model
 from ..networks import GPEN, GPENConfig
 from ..networks.gpen_v2 import GPENv2
@@ -40,6 +43,18 @@ def empty_network(options: Network) -> Restorer:
     if options.architecture == "v2":
         return GPENv2(options.second()).train()
     return GPEN(options.shape()).train()
+
+
+def compiled(net: Restorer) -> Restorer:
+    """The same weights, behind a pass that PyTorch compiles when it is first used.
+
+    Raises:
+        InputError: on a CPU, without a C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if next(net.parameters()).device.type == "cpu" and shutil.which(compiler) is None:
+        raise InputError(f"compile needs the C++ compiler {compiler}; install it, or set false.")
+    return cast(Restorer, torch.compile(net, dynamic=False))
 
 
 def read_generator(path: Path) -> GPEN:

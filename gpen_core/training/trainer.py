@@ -28,7 +28,7 @@ from .augmentation import DRAWS
 from .config import Adam, TrainConfig
 from .likeness import Corner, PerceptualLosses, random_corners, region_corners, seen
 from .losses import regression_losses
-from .network import empty_network, new_network
+from .network import compiled, empty_network, new_network
 from .optimizer import adam, optimizers
 from .processes import Processes
 from .schedule import learning_rate
@@ -79,6 +79,7 @@ class Trainer:
         else:  # the files a run started from may be gone
             net = empty_network(config.model)
         self.net = net.to(self.device)
+        self._answering = compiled(self.net) if config.compile else self.net
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.optimizers = optimizers(self.net, config.optimizer)
         self.adversary = self._new_adversary()
@@ -247,7 +248,7 @@ class Trainer:
         """Add one pass's gradients to those of all networks; the losses."""
         real = batch.truth
         with self._autocast():
-            made = answer(self.net, batch.degraded)
+            made = answer(self._answering, batch.degraded)
         restored = self.task.combine(batch.degraded, made.float(), batch.holes)
         counted = batch.weight * batch.focus
         losses = regression_losses(restored, real, counted, self.config.losses)

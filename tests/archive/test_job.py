@@ -10,7 +10,8 @@ from PIL import Image
 
 from gpen_core.archive.folder import JOURNALS
 from gpen_core.archive.job import known_rows
-from gpen_core.batch.job import Job, restore_files
+from gpen_core.batch.files import restore_files
+from gpen_core.batch.job import Job
 from gpen_core.batch.targets import Naming
 from gpen_core.errors import InputError
 from gpen_core.models.load import load_model

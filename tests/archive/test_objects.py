@@ -15,7 +15,8 @@ import s3
 
 from gpen_core.archive.listing import list_source
 from gpen_core.archive.rows import Row
-from gpen_core.archive.store import Taken, open_store
+from gpen_core.archive.store import Taken
+from gpen_core.archive.stores import open_store
 from gpen_core.errors import InputError
 
 from .test_job import ALL, SOUND, Inline, finish

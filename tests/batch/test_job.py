@@ -148,16 +148,16 @@ def test_a_mask_is_read_as_a_person_means_it(tmp_path, kind):
 
 
 def test_an_unexpected_fault_belongs_to_its_picture(tree, tmp_path, restore, capsys, monkeypatch):
-    from gpen_core.batch import job
+    from gpen_core.batch import files as many
 
-    real = job.read_picture
+    real = many.read_picture
 
     def faulty(path, *rest):
         if path.name == "a.png":
             raise ZeroDivisionError("of ours")
         return real(path, *rest)
 
-    monkeypatch.setattr(job, "read_picture", faulty)
+    monkeypatch.setattr(many, "read_picture", faulty)
     assert restore(tree, "-o", tmp_path / "out") == 1
     assert files(tmp_path / "out") == ["b.png"]
     assert "unexpected ZeroDivisionError" in said(capsys)

@@ -14,7 +14,7 @@ from gpen_core.benchmark import cost, measure
 from gpen_core.benchmark.contenders import Task, build, random_state
 from gpen_core.cli.bench import SpacedValues, _contenders, _repeat, bench
 from gpen_core.errors import InputError, MissingDependencyError
-from gpen_core.faces.detect import load_detector
+from gpen_core.faces.detector import load_detector
 
 app = typer.Typer()
 app.command(cls=SpacedValues)(bench)

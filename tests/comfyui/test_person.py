@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,3 +82,30 @@ def test_nobody_resembles_them_and_nobody_is_there(fresh):
 
 def test_without_a_picture_there_is_nobody_to_select(fresh):
     assert "connect pictures to person" in failed(fresh.run(graph(person_threshold=0.36)))
+
+
+@pytest.fixture
+def arcface(recognition_graph):
+    """A face recognition network among the host's model files; its name in the menu."""
+    import folder_paths
+
+    folder = Path(folder_paths.get_folder_paths("insightface")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = recognition_graph(folder / "our-test-arcface.onnx")
+    folder_paths.filename_list_cache.clear()
+    yield path.name
+    path.unlink()
+    folder_paths.filename_list_cache.clear()
+
+
+def test_another_network_tells_people_apart_by_its_own_threshold(fresh, arcface):
+    menu = fresh.nodes.NODE_CLASS_MAPPINGS["GPEN_SelectPerson"].INPUT_TYPES()
+    assert arcface in str(menu["optional"]["embedder"])
+    picture = her(fresh)
+    prompt = graph(person=["her", 0], person_threshold=0.0, embedder=arcface) | {"her": picture}
+    assert f"person_threshold has to be given with {arcface}" in failed(fresh.run(prompt))
+    prompt = graph(person=["her", 0], person_threshold=0.3, embedder=arcface) | {"her": picture}
+    found = done(fresh.run(prompt))
+    assert found["count"] == len(found["all"]), "this one finds everybody alike"
+    prompt = graph(person=["her", 0], person_threshold=0.5, embedder="gone.onnx")
+    assert "'gone.onnx' was not found" in failed(fresh.run(prompt | {"her": picture}))

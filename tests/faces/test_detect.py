@@ -25,7 +25,8 @@ from gpen_core.errors import (
 )
 from gpen_core.faces import mtcnn, retinaface
 from gpen_core.faces.boxes import overlaps, short_sides, square_boxes, suppress
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.draw import draw_faces
 from gpen_core.faces.found import Faces
 from gpen_core.faces.sanity import plausible

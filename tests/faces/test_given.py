@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from gpen_core.errors import InputError
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.given import Given, five_points, given_faces
 from gpen_core.hooks import Recording
 from gpen_core.options import DetectOptions

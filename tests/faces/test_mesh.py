@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from gpen_core.errors import CheckpointError, InputError, MissingWeightsError
 from gpen_core.faces.align import align
 from gpen_core.faces.aligned import as_faces
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.look import looked_at
 from gpen_core.faces.mask import crop_masks
 from gpen_core.faces.mesh import OUTLINES, FaceMesher, distances, load_mesh

@@ -14,7 +14,8 @@ from gpen_core.dataset.occluders import occlude
 from gpen_core.errors import CheckpointError, MissingWeightsError
 from gpen_core.faces.align import align
 from gpen_core.faces.aligned import as_faces
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.draw import tint_covered
 from gpen_core.faces.look import covered_share, looked_at
 from gpen_core.faces.mask import crop_masks

@@ -11,7 +11,8 @@ from PIL import Image
 
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
 from gpen_core.faces.align import align
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.embed import embed, embed_crops, in_gpen_template, load_embedder
 from gpen_core.faces.found import Faces
 from gpen_core.faces.paste import Surface

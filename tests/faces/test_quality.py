@@ -11,7 +11,8 @@ from PIL import Image
 
 from gpen_core.dataset.degradation import Degradation, degrade
 from gpen_core.faces.align import align
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.faces.quality import find_quality, measures, quality_of
 from gpen_core.faces.select import sorted_indices

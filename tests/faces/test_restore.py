@@ -13,7 +13,8 @@ import torch
 
 from gpen_core.errors import GPENError, InputError
 from gpen_core.faces.align import align
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.faces.restore import restore, restore_crops
 from gpen_core.hooks import Hooks, Recording

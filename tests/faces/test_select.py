@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import InputError
 from gpen_core.faces.align import align
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.faces.select import read_keep, sorted_indices
 from gpen_core.faces.select import select as indices

@@ -31,8 +31,9 @@ import torch
 from PIL import Image
 from small_models import first_version
 
-from gpen_core.batch.job import Job, restore_files
-from gpen_core.faces.detect import load_detector
+from gpen_core.batch.files import restore_files
+from gpen_core.batch.job import Job
+from gpen_core.faces.detector import load_detector
 from gpen_core.models.load import load_model
 from gpen_core.run import Run, Tools
 

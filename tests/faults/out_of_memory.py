@@ -42,10 +42,11 @@ from small_models import first_version
 from tally import Tally
 
 from gpen_core import options
-from gpen_core.batch import job
+from gpen_core.batch import files
+from gpen_core.batch.job import Job
 from gpen_core.batch.outcome import Outcome
 from gpen_core.batch.targets import Naming
-from gpen_core.faces.detect import load_detector
+from gpen_core.faces.detector import load_detector
 from gpen_core.models.load import load_model
 from gpen_core.run import Run, Tools, steps
 
@@ -101,8 +102,8 @@ class Scene:
 
     def outcomes(self, target: Path) -> list[Outcome]:
         names = [str(self.folder / "one.png"), str(self.folder / "two.png")]
-        planned = job.Job.plan(names, Naming(target), compare=True, overwrite=True)
-        return list(job.restore_files(planned, self.run))
+        planned = Job.plan(names, Naming(target), compare=True, overwrite=True)
+        return list(files.restore_files(planned, self.run))
 
 
 def pixels(folder: Path) -> dict[str, np.ndarray]:
@@ -151,8 +152,8 @@ class Fault(TorchDispatchMode):
         """The stages are known by the functions that the job and the run call."""
         with ExitStack() as stack:
             for stage, place, name in (
-                ("read", job, "read_picture"),
-                ("write", job, "write_picture"),
+                ("read", files, "read_picture"),
+                ("write", files, "write_picture"),
                 ("detect", steps, "detect"),
                 ("align", steps, "align"),
                 ("restore", steps, "restore"),
@@ -193,13 +194,13 @@ def failing_call(where: tuple[object, str], number: int, lasting: bool) -> Itera
                 raise MemoryError
         return function(*args, **kwargs)
 
-    read = job.read_picture
+    read = files.read_picture
 
     def counted(*args, **kwargs):
         pictures[0] += 1
         return read(*args, **kwargs)
 
-    with mock.patch.object(place, name, call), mock.patch.object(job, "read_picture", counted):
+    with mock.patch.object(place, name, call), mock.patch.object(files, "read_picture", counted):
         yield seen
 
 

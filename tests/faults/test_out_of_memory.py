@@ -19,7 +19,8 @@ from tally import Tally
 from gpen_core.cli.app import run as gpen
 from gpen_core.errors import GPENError, InputError, OutOfMemory
 from gpen_core.faces import detect as detecting
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.faces.mask import crop_masks
 from gpen_core.faces.parse import FaceParser
 from gpen_core.hooks import Recording

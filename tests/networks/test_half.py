@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gpen_core.errors import MissingDependencyError
 from gpen_core.faces.align import align
-from gpen_core.faces.detect import detect, load_detector
+from gpen_core.faces.detect import detect
+from gpen_core.faces.detector import load_detector
 from gpen_core.images.read import read_picture
 from gpen_core.models.load import load_model
 from gpen_core.networks import GPEN, GPENConfig

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
-from gpen_core.perception.arcface import IRSE50, ArcFace, load_arcface
+from gpen_core.perception.arcface import IRSE50, ArcFace, load_arcface, load_recognition
 from gpen_core.perception.named import named_file
 from gpen_core.perception.vgg19 import PLACES, VGG19, load_vgg19
 
@@ -207,3 +207,67 @@ def test_what_is_no_recognition_network_is_refused(tmp_path, vgg_state):
         ArcFace(torch.nn.Identity())(noise(1, 3, 64, 64))
     with pytest.raises((CheckpointError, MissingDependencyError), match="is not named"):
         load_arcface(None)
+
+
+def changed_graph(path: Path, change) -> Path:
+    onnx = pytest.importorskip("onnx", reason="onnx, of gpen[onnx], is not installed")
+    model = onnx.load(path)
+    change(model.graph, onnx)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def without_a_vector(graph, onnx) -> None:
+    """Features in the place of the vector."""
+    graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("c", 1, ["n", 8, 56, 56]))
+
+
+def of_another_side(graph, onnx) -> None:
+    graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("x", 1, ["n", 3, 224, 224]))
+
+
+def the_same_for_all(graph, onnx) -> None:
+    weights = {one.name: one for one in graph.initializer}
+    zeros = torch.zeros(16, 8).numpy()
+    weights["dense"].CopyFrom(onnx.numpy_helper.from_array(zeros, "dense"))
+
+
+def enormous(graph, onnx) -> None:
+    """A picture padded to a side of 100,000 pixels."""
+    [pads] = [one for one in graph.node[0].attribute if one.name == "pads"]
+    pads.ints[:] = [50_000] * 4
+
+
+REFUSED = {
+    "no vector": (without_a_vector, r"gives its output 'c' as \[1, 8, 56, 56\]"),
+    "another side": (of_another_side, "takes pictures of 224 px, where faces of 112 px are given"),
+    "tells nobody apart": (the_same_for_all, "told apart"),
+    "enormous": (enormous, "far beyond a face"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
+def test_a_graph_that_is_no_recognition_network_is_refused(
+    change, said, tmp_path, recognition_graph
+):
+    path = changed_graph(recognition_graph(tmp_path / "other.onnx"), change)
+    with pytest.raises(CheckpointError, match=f"other.onnx.* no face recognition network.*{said}"):
+        load_recognition(path)
+
+
+def test_a_graph_that_normalizes_its_input_is_given_bytes(tmp_path, recognition_graph):
+    """The ONNX zoo's ArcFace takes 0..255, others -1..1; nothing but the graph says so."""
+    plain = load_recognition(recognition_graph(tmp_path / "plain.onnx"))
+
+    def normalize(graph, onnx) -> None:
+        constant, node = onnx.numpy_helper.from_array, onnx.helper.make_node
+        values = {"middle": 127.5, "scale_of_bytes": 1 / 127.5}
+        for name, value in values.items():
+            graph.initializer.append(constant(torch.tensor(value).numpy(), name))
+        graph.node[0].input[0] = "scaled"
+        graph.node.insert(0, node("Mul", ["shifted", "scale_of_bytes"], ["scaled"]))
+        graph.node.insert(0, node("Sub", ["x", "middle"], ["shifted"]))
+
+    path = changed_graph(recognition_graph(tmp_path / "bytes.onnx"), normalize)
+    faces = noise(2, 3, 168, 168)
+    torch.testing.assert_close(load_recognition(path)(faces), plain(faces), rtol=0, atol=1e-5)

@@ -220,6 +220,27 @@ def test_half_precision_trains_and_fp16_needs_a_gpu(write_config):
         train(write_config("fp16", precision="fp16"))
 
 
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_a_compiled_network_takes_the_same_steps(write_config, monkeypatch):
+    plain = train(write_config("plain", steps=2))
+    calls = []
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: calls.append(1) or real(*a, **k))
+    folder = train(write_config("compiled", steps=2, compile=True))
+    assert calls
+    assert logged(folder, "loss") == pytest.approx(logged(plain, "loss"), rel=1e-4)
+    before, after = (checkpoint.load_last(one)["g"] for one in (plain, folder))
+    for name, value in before.items():
+        assert torch.allclose(after[name], value, rtol=1e-2, atol=1e-3), name
+
+
+def test_compiling_without_a_compiler_is_said_before_the_first_step(write_config, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"the C\+\+ compiler no-such-compiler"):
+        train(write_config("none", steps=2, compile=True))
+
+
 def test_loss_scaling_changes_no_step_and_skips_what_overflows(write_config):
     """What fp16 needs on a GPU, here with float32, whose steps are known."""
     plain, scaled = (
