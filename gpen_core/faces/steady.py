@@ -113,6 +113,37 @@ def steadied_batch(faces: Faces, radius: int) -> Faces:
     )
 
 
+def steadied_masks(faces: Faces, masks: Tensor, radius: int) -> Tensor:
+    """The masks of faces of a batch of frames, each averaged as `steadied_batch` averages faces.
+
+    Args:
+        faces: with `tracks` and `crops`.
+        masks: (N, 1, T, T) 0..1.
+        radius: so many frames before and after.
+
+    Returns:
+        The same tensor where all faces share one mask.
+
+    Example:
+        >>> from gpen_core.faces.aligned import as_faces
+        >>> faces = as_faces(torch.zeros(3, 3, 64, 64), "gpen")
+        >>> faces = faces.with_(tracks=torch.zeros(3, dtype=torch.int64))
+        >>> masks = torch.tensor([0.0, 0.4, 0.0]).view(3, 1, 1, 1).repeat(1, 1, 64, 64)
+        >>> [round(float(one.mean()), 3) for one in steadied_masks(faces, masks, 1)]
+        [0.133, 0.2, 0.133]
+    """
+    if faces.tracks is None or radius == 0 or len(faces) == 0 or masks.stride(0) == 0:
+        return masks
+    places = [(faces.source == i).nonzero().flatten() for i in range(len(faces.image_sizes))]
+    window = [Moment(faces.take(here), masks[here]) for here in places]
+    steady = masks.clone()
+    for i, here in enumerate(places):
+        near = window[max(0, i - radius) : i + radius + 1]
+        neighbors = _Neighbors.of(near, min(i, radius))
+        steady[here] = neighbors.averaged([one.masks for one in near])
+    return steady
+
+
 def _is_same(one: Tensor | None, other: Tensor) -> bool:
     """Whether these are the same masks; at once where they do not depend on the face."""
     if one is None or (one.data_ptr() == other.data_ptr() and one.stride() == other.stride()):

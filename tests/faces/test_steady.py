@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from gpen_core.faces.aligned import as_faces
-from gpen_core.faces.steady import Moment, steadied
+from gpen_core.faces.found import Faces
+from gpen_core.faces.steady import Moment, steadied, steadied_masks
 
 SIDE = 64
 
@@ -74,3 +75,24 @@ def test_a_mask_that_all_frames_share_stays_itself():
     mask = torch.rand(1, 1, 32, 32)
     window = [moment(one, mask=mask.expand(1, 1, 32, 32)) for one in noisy(3)[1]]
     assert torch.equal(steadied(window, 1).masks, mask)
+
+
+def test_the_masks_of_a_batch_are_those_of_its_frames():
+    """Two faces a frame, given in another order in each; the second one changes its mask."""
+    crops = noisy(4, 0.02)[1]
+    still, other = crops[0], crops[0] * 0.5 + 0.4
+    frames, masks = [], []
+    for i, share in enumerate((0.0, 0.4, 0.8)):
+        pair = [moment(still, number=0).faces, moment(other, number=1).faces]
+        both = [torch.full((1, 1, 32, 32), one) for one in (0.5, share)]
+        turn = -1 if i == 1 else 1
+        frames.append(Faces.merge(pair[::turn]))
+        masks.append(torch.cat(both[::turn]))
+    faces = Faces.concat(
+        [one.with_(source=one.source * 0, image_sizes=((64, 64),)) for one in frames]
+    )
+    steady = steadied_masks(faces, torch.cat(masks), 1)
+    means = [round(float(one.mean()), 3) for one in steady]
+    assert means == [0.5, 0.133, 0.4, 0.5, 0.5, 0.667]
+    shared = torch.rand(1, 1, 32, 32).expand(6, 1, 32, 32)
+    assert steadied_masks(faces, shared, 1) is shared
