@@ -23,7 +23,7 @@ from .planes import PlanarFormat, converted
 _LARGE, _AHEAD = 1920 * 1088, {"libx264": 40, "libx265": 20}
 # Of huge ones they keep as few frames as they can without their files growing much: at 4K x264
 # takes 290 MB instead of 600, x265 (one thread) 970 instead of 1,260, with files a fifth larger.
-# Without any frame predicted from both sides x265 would take 720, and files two fifths larger still.
+# Without any frame predicted from both sides x265 takes 720, for files two fifths larger still.
 _FEW = ["rc-lookahead=2", "bframes=1", "ref=1"]
 _FEW_AT_ONCE = {"libx264": "sliced-threads=1", "libx265": "frame-threads=1"}
 # What FFmpeg calls the quantizer of MPEG-like encoders, in its own fixed-point steps.

@@ -236,7 +236,7 @@ def survey(section: Section, run: Run) -> Survey:
             watch.add(index, frame, colors)
             run.hooks.progress("survey", index + 1, max(section.expected, index + 1))
     watch.finish()
-    found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
+    found = tracks(watch.seen, watch.cuts, float(film.rate), options.track, judge.vectors)
     found, kept = chosen_tracks(found, options.select, watch.size)
     verdicts = [judge.verdict(one) for one in found]
     if section.end is not None:
