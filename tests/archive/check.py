@@ -150,7 +150,8 @@ class Measured:
     """What a command took.
 
     Attributes:
-        cpu, networks: seconds of all its processes, and of those with the networks.
+        cpu, networks: seconds of all its processes, and of those with the networks, but for the
+            last second of each.
         elapsed: seconds of the clock.
         code: its exit code.
         memory: of the largest process with the networks, every second, MB.
@@ -167,22 +168,23 @@ def measured(command: list[str]) -> Measured:
     """Run a command to its end."""
     memory: list[int] = []
     spent: dict[int, float] = {}
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with_networks: set[int] = set()
+    began = time.monotonic()
     process = subprocess.Popen(
         command, env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while (code := process.poll()) is None:
         networks = workers(process.pid)[0] or [process.pid]
+        with_networks.update(networks)
         memory.append(max(map(resident, networks)))
-        for one in networks:
+        # Read from outside: a parent that does not wait for its children hides what they took.
+        for one in descendants(os.getpid()):
             spent[one] = max(spent.get(one, 0.0), seconds_of(one))
         time.sleep(1)
     elapsed = time.monotonic() - began
     reap()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    spent.pop(process.pid, None)
-    return Measured(total, sum(spent.values()), elapsed, code, memory)
+    networks_took = sum(spent[one] for one in with_networks - {process.pid})
+    return Measured(sum(spent.values()), networks_took, elapsed, code, memory)
 
 
 def archive(source: Path, target: Path, model: str | None, *more: str) -> list[str]:
@@ -220,7 +222,9 @@ def engine(folder: Path, count: int, model: str | None) -> list[str]:
     start = f"{took['restore few'].cpu:.1f} s and {took['archive few'].cpu:.1f} s"
     print(f"ten of them, with starting: {start}")
     print(f"archive: {count / whole.elapsed:.2f} pictures a second by the clock")
+    alone = max(took["restore all"].memory)
     print(f"memory of a worker: {max(memory[:half])} MB at most, {max(memory[half:])} MB later")
+    print(f"memory of gpen restore: {alone} MB at most")
     parts = (folder / "archive-all" / "gpen-archive" / "manifest").iterdir()
     print(f"manifest: {sum(p.stat().st_size for p in parts) / count:.0f} bytes a picture")
     if results(folder / "plain-all") != results(folder / "archive-all"):

@@ -236,9 +236,8 @@ def test_a_film_is_only_restored(tmp_path, models, capsys):
 
 
 def test_without_a_model_for_it_the_task_is_not_begun(photo, tmp_path, capsys):
-    hole = hole_at(tmp_path / "hole.png", 220, 120, 250, 150)
-    assert gpen(["inpaint", photo, "--hole", hole, "-o", str(tmp_path / "out.png")]) == 2
-    assert "No embedded model can inpaint; name one" in said(capsys)
+    assert gpen(["paint", photo, "-o", str(tmp_path / "out.png")]) == 2
+    assert "No embedded model can paint; name one" in said(capsys)
 
 
 def test_inpainting_without_a_mask(photo, tmp_path, models, capsys):

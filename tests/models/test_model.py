@@ -185,8 +185,8 @@ def test_the_largest_embedded_model_is_taken(tmp_path, monkeypatch):
     (tmp_path / "gpen-lite-colorize-2048.safetensors").write_bytes(b"x")
     assert embedded().name == "gpen-lite-1024.safetensors"
     assert embedded("colorize").name == "gpen-lite-colorize-2048.safetensors"
-    with pytest.raises(MissingWeightsError, match="No embedded model can inpaint"):
-        embedded("inpaint")
+    with pytest.raises(MissingWeightsError, match="No embedded model can paint"):
+        embedded("paint")
 
 
 # --- files ---------------------------------------------------------------------------------------
