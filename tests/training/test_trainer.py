@@ -220,15 +220,19 @@ def test_half_precision_trains_and_fp16_needs_a_gpu(write_config):
         train(write_config("fp16", precision="fp16"))
 
 
-@pytest.mark.full
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
 def test_a_compiled_network_takes_the_same_steps(write_config, monkeypatch):
+    """Traced and cut as for the compiler, which alone would take minutes."""
     plain = train(write_config("plain", steps=2))
-    calls = []
-    real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real, traced = torch.compile, []
+
+    def trace(net, **options):
+        traced.append(real(net, backend="aot_eager", **options))
+        return traced[-1]
+
+    monkeypatch.setattr(torch, "compile", trace)
     folder = train(write_config("compiled", steps=2, compile=True))
-    assert calls
+    assert len(traced) == 1
     assert logged(folder, "loss") == pytest.approx(logged(plain, "loss"), rel=1e-4)
     before, after = (checkpoint.load_last(one)["g"] for one in (plain, folder))
     for name, value in before.items():
