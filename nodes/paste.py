@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -135,13 +136,32 @@ def check_belonging(image: Tensor, faces: Faces) -> None:
 def paste_frames(run: Run, batch: Batch, faces: Faces) -> tuple[Tensor, Tensor]:
     """IMAGE (B, H', W', C) and mask (B, H', W'), group by group of frames."""
     pasted, changed = Assembled(len(batch.image)), Assembled(len(batch.image))
+    masks = _still_masks(run, faces)
     for chosen in groups(len(batch.image)):
         canvas = run.canvas(batch.surface(chosen))
         group = faces.of_images(chosen)
+        own = None if masks is None else masks[_of_images(faces, chosen)]
         for few in groups(len(group), _FACES_AT_ONCE):
             part = group.take(range(few.start, few.stop))
-            part = run.look(part)
-            run.paste(canvas, part, run.masks(part))
+            run.paste(canvas, part, _masks(run, part) if own is None else own[few])
         pasted.put(chosen, batch.pictures(canvas.images, chosen, run.hooks))
         changed.put(chosen, canvas.mask[:, 0])
     return pasted.tensor, changed.tensor
+
+
+def _masks(run: Run, faces: Faces) -> Tensor:
+    return run.masks(run.look(faces))
+
+
+def _still_masks(run: Run, faces: Faces) -> Tensor | None:
+    """Those of all faces where these are followed and each has one of its own, else None."""
+    if faces.tracks is None or len(faces) < 2 or _masks(run, faces.take([0, 1])).stride(0) == 0:
+        return None
+    few = (faces.take(range(one.start, one.stop)) for one in groups(len(faces), _FACES_AT_ONCE))
+    return run.hold_masks_still(faces, torch.cat([_masks(run, part) for part in few]))
+
+
+def _of_images(faces: Faces, chosen: slice) -> Tensor:
+    """Indices of the faces of some images."""
+    inside = (faces.source >= chosen.start) & (faces.source < chosen.stop)
+    return inside.nonzero().flatten()

@@ -108,14 +108,31 @@ def _shape(faces: Faces, labels: Tensor | None, size: int, options: MaskOptions)
     """(N or 1, 1, size, size) soft masks."""
     if labels is not None:
         return _soften(_parsed(labels, size, options), options)
-    rectangle = _soften(torch.ones(1, 1, size, size), options)
     if options.mask == "ellipse":
-        return rectangle * _ramp(_ellipse(faces.template or "gpen", size), options)
+        return _whole_ellipse(faces.template or "gpen", size, options)
+    rectangle = _rectangle(size, options)
     if options.mask == "hull":
         return rectangle * _ramp(_hull(faces, size), options)
     if options.mask == "face":
         return rectangle * _outlined(faces, "face", size, options)
     return rectangle
+
+
+# These two are the same for every face and every frame. Kept across inference mode and the rest.
+
+
+@functools.lru_cache(maxsize=2)
+@torch.inference_mode(mode=False)
+def _rectangle(size: int, options: MaskOptions) -> Tensor:
+    """(1, 1, size, size); do not write to it."""
+    return _soften(torch.ones(1, 1, size, size), options)
+
+
+@functools.lru_cache(maxsize=2)
+@torch.inference_mode(mode=False)
+def _whole_ellipse(template: str, size: int, options: MaskOptions) -> Tensor:
+    """(1, 1, size, size); do not write to it."""
+    return _rectangle(size, options) * _ramp(_ellipse(template, size), options)
 
 
 def _chosen_parts(faces: Faces, size: int, options: MaskOptions) -> Tensor:

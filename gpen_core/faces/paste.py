@@ -23,10 +23,11 @@ from ..memory.allowance import Allowance
 from ..options import PasteOptions
 from ..text import counted
 from .color import match_color
+from .extent import Box, box_of, restored_to_output, seen, whole_crop
 from .found import Faces
 from .grain import Surroundings, with_grain
 from .seam import with_sharpness
-from .warp import region_of, resize_matrix, shift_matrix, square, warp
+from .warp import shift_matrix, warp
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ class Canvas:
         self._user_mask = _user_mask_of(surface, size)
         self.mask = self.images.new_zeros(len(self.images), 1, *size, dtype=torch.float32)
         self._strength = torch.zeros_like(self.mask)
+        self._pasted: list[list[Box]] = [[] for _ in self.images]
 
     def add(self, faces: Faces, masks: Tensor) -> None:
         """Paste faces.
@@ -174,29 +176,36 @@ class Canvas:
 
     def _place(self, faces: Faces, face: int, masks: Tensor, device: torch.device) -> None:
         """Paste one face, warped on `device`; the second time it changes nothing."""
-        assert faces.restored is not None
-        size = int(faces.restored.shape[-1])
-        to_output = self._restored_to_output(faces, face)
-        box = self._box(to_output, size)
-        if box is None:
+        to_output = restored_to_output(faces, face, self._scale)
+        size = (int(self.images.shape[-2]), int(self.images.shape[-1]))
+        whole = box_of(size, to_output, whole_crop(faces))
+        if whole is None:
             log.debug("Face %d lies outside of its picture; nothing is pasted.", face)
+            return
+        layers = self._layers(faces, face, masks, device)
+        # Grain and sharpness are measured on all of a face.
+        box = (
+            whole
+            if self.options.measures_around
+            else box_of(size, to_output, seen(layers, to_output))
+        )
+        if box is None:
             return
         x0, y0, x1, y1 = box
         to_box = shift_matrix(-x0, -y0) @ to_output
-        layers = self._layers(faces, face, masks, device)
         patch = warp(layers, to_box, (y1 - y0, x1 - x0), border="replicate")
         patch = patch.to(self.images.device)
-        picture, strength = ((patch[:3] + 1) / 2).clamp_(0, 1), patch[3:].clamp(0, 1)
-        if self.options.grain > 0 or self.options.sharpness_match > 0:
+        picture, strength = patch[:3].add_(1).div_(2).clamp_(0, 1), patch[3:].clamp_(0, 1)
+        if self.options.measures_around:
             around = self._surroundings(box, faces.take([face]))
             picture = self._like_around(picture, strength, around)
         if self._only_colors:
             under = self._background[int(faces.source[face]), :, y0:y1, x0:x1].float()
             picture = with_light(picture[None], luma(under[None]).clamp(0, 1))[0]
-        nearness = _nearness(to_box, size, patch)
+        nearness = _nearness(to_box, int(layers.shape[-1]), patch)
         self._blend(int(faces.source[face]), box, picture, strength, nearness)
 
-    def _surroundings(self, box: tuple[int, int, int, int], face: Faces) -> Surroundings:
+    def _surroundings(self, box: Box, face: Faces) -> Surroundings:
         """What lies around the box of one face in the output."""
         height, width = self.images.shape[-2:]
         x0, y0, x1, y1 = box
@@ -225,44 +234,30 @@ class Canvas:
                 picture = changed
         return picture
 
-    def _blend(
-        self, image: int, box: tuple[int, int, int, int], face: Tensor, mask: Tensor, near: Tensor
-    ) -> None:
+    def _blend(self, image: int, box: Box, face: Tensor, mask: Tensor, near: Tensor) -> None:
         """Write a patch where its mask is stronger than those of the faces before it.
 
         All is computed before anything is written, so that a shortage of memory leaves no half.
         """
         x0, y0, x1, y1 = box
         part = (image, slice(None), slice(y0, y1), slice(x0, x1))
-        strength = mask + _CENTER_WEIGHT * near
-        wins = (mask > 0) & (strength > self._strength[part])
-        strength = torch.where(wins, strength, self._strength[part])
+        there = mask > 0
+        strength = near.mul_(_CENTER_WEIGHT).add_(mask).mul_(there)
         if self._user_mask is not None:
             mask = mask * self._user_mask[image % len(self._user_mask)][:, y0:y1, x0:x1]
-        mask_after = torch.where(wins, mask, self.mask[part])
-        # Blended with the background and not with what an earlier face left there.
+        # Blended with the background and not with what an earlier face left there; where the mask
+        # is 0 it gives the background, bit for bit.
         background = self._background[part]
         blended = torch.lerp(background.float(), face, mask).to(background.dtype)
-        blended = torch.where(mask > 0, blended, background)
-        self.images[part] = torch.where(wins, blended, self.images[part])
-        self.mask[part] = mask_after
+        if any(_meet(box, other) for other in self._pasted[image]):
+            wins = there & (strength > self._strength[part])
+            strength = torch.where(wins, strength, self._strength[part])
+            mask = torch.where(wins, mask, self.mask[part])
+            blended = torch.where(wins, blended, self.images[part])
+        self._pasted[image].append(box)
+        self.images[part] = blended
+        self.mask[part] = mask
         self._strength[part] = strength  # last: it decides who wins the next time
-
-    def _restored_to_output(self, faces: Faces, face: int) -> Tensor:
-        """(3, 3) from the restored crop's pixels over the aligned crop and the input's pixels."""
-        assert faces.matrices is not None and faces.restored is not None
-        assert faces.crop_size is not None
-        smaller = faces.crop_size / faces.restored.shape[-1]
-        to_input = torch.linalg.inv(square(faces.matrices[face])) @ resize_matrix(smaller, smaller)
-        return resize_matrix(*self._scale) @ to_input
-
-    def _box(self, to_output: Tensor, restored_size: int) -> tuple[int, int, int, int] | None:
-        """The face's whole-pixel box `x0, y0, x1, y1` in the output, None where it is empty."""
-        height, width = self.images.shape[-2:]
-        left, top, right, bottom = region_of(to_output, (restored_size, restored_size))
-        x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
-        x1, y1 = min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height)
-        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
     def _layers(self, faces: Faces, face: int, masks: Tensor, device: torch.device) -> Tensor:
         """(4, T, T): the face -1..1 and its mask 0..1, ready to be warped together."""
@@ -281,6 +276,10 @@ class Canvas:
         layers[3, (0, -1), :] = 0
         layers[3, :, (0, -1)] = 0
         return layers
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _background_of(surface: Surface, upscale: int, hooks: Hooks) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..options import SelectOptions, TrackOptions
 from .found import Faces
@@ -17,6 +18,9 @@ from .smooth import smooth_landmarks
 
 # In eye distances: farther apart, two faces are not the same; and how much farther a frame.
 _FARTHEST, _FARTHER_A_FRAME = 0.7, 0.1
+# Eye distances that two faces count as farther apart when nothing is alike in them: one person's
+# pictures differ by some 0.3 of that, two people's by some 0.9.
+_OTHER_PERSON = 2.0
 # Nor if one is so many times as large as the other.
 _LARGEST_RATIO = 1.6
 
@@ -65,12 +69,15 @@ class _Growing:
     boxes: list[Tensor] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     landmarks: list[Tensor] = field(default_factory=list)
+    vectors: list[Tensor] = field(default_factory=list)
 
-    def add(self, frame: int, faces: Faces, index: int) -> None:
+    def add(self, frame: int, faces: Faces, index: int, vectors: Tensor | None) -> None:
         self.frames.append(frame)
         self.boxes.append(faces.boxes[index].cpu())
         self.scores.append(float(faces.scores[index]))
         self.landmarks.append(faces.landmarks[index].cpu())
+        if vectors is not None:
+            self.vectors.append(vectors[index])
 
     def expected(self, frame: int) -> Tensor:
         """(5, 2): where it would be if it went on as before."""
@@ -82,16 +89,20 @@ class _Growing:
         return self.landmarks[-1] + moved * min(frame - self.frames[-1], passed)
 
 
-def match(before: Tensor, after: Tensor, frames: int = 1) -> list[tuple[int, int]]:
+def match(
+    before: Tensor, after: Tensor, frames: int = 1, alike: Tensor | None = None
+) -> list[tuple[int, int]]:
     """Which faces of one frame are which of another.
 
     The nearest pair first, by the mean distance of their landmarks in eye distances, as long as
-    neither that nor the difference in size is too large.
+    neither that nor the difference in size is too large. Of faces near enough, one that shows the
+    same person counts as nearer.
 
     Args:
         before: (N, 5, 2) landmarks.
         after: (M, 5, 2).
         frames: how far apart.
+        alike: (N, M) -1..1, how much each shows the same person as each; None where nobody knows.
 
     Returns:
         Pairs of indices.
@@ -108,6 +119,8 @@ def match(before: Tensor, after: Tensor, frames: int = 1) -> list[tuple[int, int
     ratio = torch.maximum(sizes[0][:, None], sizes[1][None]) / unit
     distance = (before[:, None] - after[None]).norm(dim=-1).mean(-1) / unit
     allowed = (ratio < _LARGEST_RATIO) & (distance < _FARTHEST + _FARTHER_A_FRAME * frames)
+    if alike is not None:
+        distance = distance + _OTHER_PERSON * (1 - alike)
     pairs: list[tuple[int, int]] = []
     for place in distance.flatten().argsort().tolist():
         i, j = divmod(place, len(after))
@@ -118,7 +131,11 @@ def match(before: Tensor, after: Tensor, frames: int = 1) -> list[tuple[int, int
 
 
 def tracks(
-    seen: Mapping[int, Faces], cuts: Sequence[int], rate: float, options: TrackOptions | None = None
+    seen: Mapping[int, Faces],
+    cuts: Sequence[int],
+    rate: float,
+    options: TrackOptions | None = None,
+    vectors: Mapping[int, Tensor] | None = None,
 ) -> list[Track]:
     """The faces of a film, followed.
 
@@ -130,6 +147,8 @@ def tracks(
         cuts: indices of first frames of scenes.
         rate: frames a second.
         options: how.
+        vectors: whom the faces of a frame show, (N, D) unit vectors from `embed`, where known, so
+            that people who cross keep their numbers.
 
     Example:
         >>> points = torch.tensor([[[8.0, 8], [24, 8], [16, 16], [10, 24], [22, 24]]])
@@ -151,7 +170,7 @@ def tracks(
         lost = [one for one in growing if frame - one.frames[-1] > options.gap + 1]
         finished += lost
         growing = [one for one in growing if one not in lost]
-        growing = _grown(growing, frame, seen[frame])
+        growing = _grown(growing, frame, seen[frame], (vectors or {}).get(frame))
     kept = [
         track
         for one in finished + growing
@@ -168,21 +187,31 @@ def tracks(
     ]
 
 
-def _grown(growing: list[_Growing], frame: int, faces: Faces) -> list[_Growing]:
+def _grown(
+    growing: list[_Growing], frame: int, faces: Faces, vectors: Tensor | None
+) -> list[_Growing]:
     """The tracks with the faces of one more frame, new ones behind."""
     found = faces.landmarks.cpu()
     expected = [one.expected(frame) for one in growing]
     before = torch.stack(expected) if expected else found[:0]
     apart = min((frame - one.frames[-1] for one in growing), default=1)
-    pairs = match(before, found, apart)
+    pairs = match(before, found, apart, _alike(growing, vectors))
     for i, j in pairs:
-        growing[i].add(frame, faces, j)
+        growing[i].add(frame, faces, j, vectors)
     taken = {j for _, j in pairs}
     for j in range(len(faces)):
         if j not in taken:
             growing.append(_Growing())
-            growing[-1].add(frame, faces, j)
+            growing[-1].add(frame, faces, j, vectors)
     return growing
+
+
+def _alike(growing: Sequence[_Growing], vectors: Tensor | None) -> Tensor | None:
+    """(N, M) cosines of all that a track has shown with each face; None unless all are known."""
+    if vectors is None or not growing or not all(one.vectors for one in growing):
+        return None
+    shown = torch.stack([torch.stack(one.vectors).sum(0) for one in growing])
+    return normalize(shown, dim=1) @ vectors.T
 
 
 def _between(one: _Growing) -> Track:

@@ -1,11 +1,11 @@
 """Resample a picture through a similarity: bicubic, antialiased, only where it is looked at.
 
-kornia does the sampling. What this module adds: it cuts out the part of the source that the target
-sees, and where the target has fewer pixels than that part, it shrinks the part with an antialiasing
-filter first, so that the sampling itself only turns and shifts. Cost and memory follow the target,
-never the size of the whole picture.
+What this adds to PyTorch's sampling: it cuts out the part of the source that the target sees, and
+where the target has fewer pixels than that part, it shrinks the part with an antialiasing filter
+first, so that the sampling itself only turns and shifts. Cost and memory follow the target, never
+the size of the whole picture.
 
-Coordinates have pixel centers at integers (OpenCV), which is kornia's `align_corners=True`.
+Coordinates have pixel centers at integers (OpenCV), which is PyTorch's `align_corners=True`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import math
 from typing import Literal
 
 import torch
-from kornia.geometry.transform import warp_affine
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,7 +51,12 @@ def resize_matrix(scale_x: float, scale_y: float) -> Tensor:
 
 
 def shift_matrix(x: float, y: float) -> Tensor:
-    """A shift by whole or broken pixels: (3, 3) float64."""
+    """A shift by whole or broken pixels: (3, 3) float64.
+
+    Example:
+        >>> shift_matrix(10, 20)[:2, 2].tolist()
+        [10.0, 20.0]
+    """
     return torch.tensor([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
@@ -104,12 +108,22 @@ def region_of(matrix: Tensor, size: tuple[int, int]) -> tuple[float, float, floa
     return low[0], low[1], high[0], high[1]
 
 
+def reach_at(scale: float) -> int:
+    """How many pixels away a pixel is seen at most, when warped to so many times its size.
+
+    Example:
+        >>> reach_at(2.0), reach_at(0.5)
+        (5, 9)
+    """
+    return math.ceil(4 / min(scale, 1.0)) + 1
+
+
 def _needed_region(
     image: Tensor, matrix: Tensor, size: tuple[int, int], scale: float, border: Border
 ) -> tuple[int, int, int, int]:
     """Whole-pixel box of the image that the target sees, with the filters' reach around it."""
     height, width = image.shape[-2:]
-    reach = math.ceil(4 / min(scale, 1.0)) + 1
+    reach = reach_at(scale)
     x0, y0, x1, y1 = region_of(torch.linalg.inv(matrix), size)
     # Further out a replicated border brings nothing new, and a mirror image shows the same again.
     out_x, out_y = (reach, reach) if border == "replicate" else (width + reach, height + reach)
@@ -155,14 +169,11 @@ def _along(image: Tensor, axis: int, start: int, stop: int, border: Border) -> T
 
 def _sample(patch: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
     """(1, C, h, w) through a (3, 3) matrix to (1, C, *size)."""
-    # kornia divides by size - 1, so a target one pixel wide is sampled two wide.
-    height, width = max(size[0], 2), max(size[1], 2)
-    sampled = warp_affine(
-        patch,
-        matrix[None, :2].to(patch.device, patch.dtype),
-        (height, width),
-        mode="bicubic",
-        padding_mode="border",
-        align_corners=True,
-    )
-    return sampled[..., : size[0], : size[1]]
+    height, width = patch.shape[-2:]
+    # To -1..1 between the centers of the patch's outermost pixels.
+    halves = torch.tensor([[(width - 1) / 2], [(height - 1) / 2]], dtype=torch.float64)
+    across, down, start = (torch.linalg.inv(matrix)[:2] / halves).unbind(1)
+    x = torch.arange(size[1], dtype=torch.float64)[:, None] * across + start - 1
+    y = torch.arange(size[0], dtype=torch.float64)[:, None] * down
+    grid = x.to(patch.device, patch.dtype) + y.to(patch.device, patch.dtype)[:, None]
+    return functional.grid_sample(patch, grid[None], "bicubic", "border", align_corners=True)

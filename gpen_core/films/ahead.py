@@ -1,4 +1,7 @@
-"""Work done beside other work: an iterator read ahead, a consumer fed behind, each in a thread."""
+"""Work done beside other work: an iterator read ahead, a consumer fed behind, each in a thread.
+
+One thread each, so that PyTorch's are left to the network.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+from ..hooks import Hooks
+from ..networks.fast.lanes import unshared_threads
 
 T = TypeVar("T")
 _END = object()
@@ -46,8 +52,8 @@ def ahead(items: Iterable[T], count: int = 4) -> Generator[T]:
             if close is not None:
                 close()
 
-    thread = threading.Thread(target=make, name="gpen-film-ahead", daemon=True)
-    thread.start()
+    pool = unshared_threads(1, "gpen-film-ahead")
+    pool.submit(make)
     try:
         while (item := made.get()) is not _END:
             if isinstance(item, _Raised):
@@ -55,7 +61,7 @@ def ahead(items: Iterable[T], count: int = 4) -> Generator[T]:
             yield item  # type: ignore[misc]
     finally:
         stopped.set()
-        thread.join()
+        pool.shutdown()
 
 
 class Behind(Generic[T]):
@@ -74,19 +80,18 @@ class Behind(Generic[T]):
         self._consume = consume
         self._waiting: queue.Queue[object] = queue.Queue(count)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="gpen-film-behind", daemon=True)
 
     @classmethod
     @contextmanager
     def feeding(cls, consume: Callable[[T], None], count: int = 4) -> Iterator[Behind[T]]:
         """Everything put in is consumed when the block ends; what that raises is raised then."""
         behind = cls(consume, count)
-        behind._thread.start()
-        try:
-            yield behind
-        finally:
-            behind._waiting.put(_END)
-            behind._thread.join()
+        with unshared_threads(1, "gpen-film-behind") as pool:
+            pool.submit(behind._work)
+            try:
+                yield behind
+            finally:
+                behind._waiting.put(_END)
         behind._check()
 
     def put(self, item: T) -> None:
@@ -110,3 +115,30 @@ class Behind(Generic[T]):
 class _Raised:
     def __init__(self, error: BaseException) -> None:
         self.error = error
+
+
+class Later(Hooks):
+    """Hooks for such a thread: sentences are kept until they are told where the run is.
+
+    A host shows progress and stops a run in the thread that called it alone.
+
+    Example:
+        >>> class Told(Hooks):
+        ...     def event(self, sentence: str) -> None:
+        ...         print(sentence)
+        >>> later = Later()
+        >>> later.event("Out of memory while pasting faces; trying again with what could be freed.")
+        >>> later.tell(Told())
+        Out of memory while pasting faces; trying again with what could be freed.
+    """
+
+    def __init__(self) -> None:
+        self._sentences: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def event(self, sentence: str) -> None:
+        self._sentences.put(sentence)
+
+    def tell(self, hooks: Hooks) -> None:
+        """Pass on what was said so far."""
+        while not self._sentences.empty():
+            hooks.event(self._sentences.get())

@@ -19,6 +19,9 @@ from ..files import shown
 
 log = logging.getLogger(__name__)
 
+HUGE = 2 * 1920 * 1088
+"""Pixels from which a frame is held in memory only where it must be."""
+
 # Damaged packets in a row after which nothing more is to be had.
 _HOPELESS = 300
 
@@ -85,6 +88,11 @@ class Film:
                 frames_said=said,
             )
 
+    @property
+    def is_huge(self) -> bool:
+        """Whether every frame held counts: from twice the size of 1080p on."""
+        return self.size[0] * self.size[1] >= HUGE
+
     def frames(self, start: int | None = None) -> Generator[av.VideoFrame]:
         """Frame after frame, each with its time `pts` in units of `time_base`.
 
@@ -97,7 +105,8 @@ class Film:
         with opened(self.path) as container:
             stream = container.streams[self.stream]
             assert isinstance(stream, VideoStream)
-            stream.thread_type = "AUTO"
+            # Threads for frames of their own hold some more of them each.
+            stream.thread_type = "SLICE" if self.is_huge else "AUTO"
             if start is not None:
                 container.seek(start, stream=stream)
             for frame in _timed(_decoded(container, stream)):

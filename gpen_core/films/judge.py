@@ -81,10 +81,16 @@ class Judge:
         if not self._asked or not len(faces):
             return
         run, vectors = self._run, None
-        if run.tools.wanted is not None:
+        if run.tools.embedder is not None:
             vectors = embed(images, faces, run.embedder, run.hooks)
         quality = find_quality(images, faces, run.hooks)
         self._looks[frame] = _Look(faces.landmarks.cpu(), quality, vectors)
+
+    @property
+    def vectors(self) -> dict[int, Tensor]:
+        """Whom the faces of each frame show, (N, D), where there was an embedder to tell."""
+        looks = self._looks.items()
+        return {frame: look.vectors for frame, look in looks if look.vectors is not None}
 
     def verdict(self, track: Track) -> Verdict:
         """On a track of the faces that were looked at."""

@@ -34,6 +34,8 @@ _RGB, _UNSPECIFIED = 0, 2
 # What players take for granted of films that do not say: high definition is BT.709.
 _HIGH_DEFINITION = 720
 _FULL_RANGE = 2
+# Larger pictures are read in strips, so that little more than the picture itself is held.
+_STRIP_PIXELS = 1 << 20
 _REFUSED = (
     "Frames in the pixel format {} cannot be worked on; convert the film to another one first, "
     "such as yuv420p."
@@ -171,18 +173,27 @@ class Planes:
         Args:
             box: `x0, y0, x1, y1` in whole pixels of the upright picture, ends excluded.
         """
-        x0, y0, x1, y1 = self._as_stored(box)
+        x0, y0, x1, y1 = stored = self._as_stored(box)
+        rows = max(_STRIP_PIXELS // (x1 - x0), 1)
+        if y1 - y0 <= rows:
+            picture = self._strip(stored)
+        else:
+            picture = torch.empty(3, y1 - y0, x1 - x0)
+            for top in range(y0, y1, rows):
+                bottom = min(top + rows, y1)
+                picture[:, top - y0 : bottom - y0] = self._strip((x0, top, x1, bottom))
+        return _turned(picture[None], self._turns)
+
+    def _strip(self, box: Box) -> Tensor:
+        """(3, h, w) 0..1 of a box of the samples."""
+        x0, y0, x1, y1 = box
         part = (slice(y0, y1), slice(x0, x1))
         if self.format.rgb or self.format.gray:
-            samples = [_floats(self._plane(one)[part]) for one in self.format.planes]
-            picture = (torch.stack(samples) - self._black) / self._luma_steps
-            picture = picture.expand(3, -1, -1)
-        else:
-            luma = _floats(self._plane(self.format.planes[0])[part])
-            picture = self._to_rgb(
-                (luma - self._black) / self._luma_steps, self._chroma((x0, y0, x1, y1))
-            )
-        return torch.rot90(picture[None].clamp(0, 1), self._turns, (2, 3))
+            samples = torch.stack([_floats(self._plane(one)[part]) for one in self.format.planes])
+            picture = samples.sub_(self._black).div_(self._luma_steps).clamp_(0, 1)
+            return picture.expand(3, -1, -1)
+        luma = _floats(self._plane(self.format.planes[0])[part])
+        return self._to_rgb(luma, self._chroma(box))
 
     def add(self, before: Tensor, after: Tensor, mask: Tensor, box: Box | None = None) -> None:
         """Change the samples by what a picture changed, where a mask is not 0.
@@ -193,21 +204,21 @@ class Planes:
             mask: (1, 1, H, W), 0 where nothing may change.
             box: as `rgb` was given.
         """
-        before, after, mask = (
-            torch.rot90(one, -self._turns, (2, 3))[0] for one in (before, after, mask)
-        )
+        before, after, mask = (_turned(one, -self._turns)[0] for one in (before, after, mask))
         rows, columns = (mask[0].amax(dim) > 0 for dim in (1, 0))
         if not bool(rows.any()):
             return
         left, top, _, _ = self._as_stored(box)
         across, down = self.format.shifts
-        # Whole samples of chroma of the frame.
-        first, last = _span(rows, top, 1 << down)
-        start, stop = _span(columns, left, 1 << across)
-        part = (slice(None), slice(first, last), slice(start, stop))
-        change = (after[part].float() - before[part].float()) * (mask[part] > 0)
+        # Whole samples of chroma of the frame; what lies outside of the box does not change.
+        first, last = _span(rows, top, 1 << down, self.frame.height)
+        start, stop = _span(columns, left, 1 << across, self.frame.width)
+        part = (slice(None), slice(max(first, 0), last), slice(max(start, 0), stop))
+        change = torch.sub(after[part].float(), before[part].float()).mul_(mask[part] > 0)
+        sides = (max(-start, 0), max(stop - len(columns), 0))
+        around = (*sides, max(-first, 0), max(last - len(rows), 0))
         self._own()
-        self._add((top + first, left + start), change)
+        self._add((top + first, left + start), F.pad(change, around) if any(around) else change)
 
     def _add(self, place: tuple[int, int], change: Tensor) -> None:
         """`change` (3, h, w) of RGB to the samples from this row and column on."""
@@ -215,13 +226,15 @@ class Planes:
             for plane, one in zip(self.format.planes, change, strict=True):
                 self._change(plane, place, one * self._luma_steps)
             return
-        luma, chroma = self._from_rgb(change)
-        self._change(self.format.planes[0], place, luma * self._luma_steps)
-        if not self.format.gray:
-            across, down = self.format.shifts
-            reduced = _reduced(chroma, self.format.shifts) * self._chroma_steps
-            for plane, one in zip(self.format.planes[1:], reduced, strict=True):
-                self._change(plane, (place[0] >> down, place[1] >> across), one)
+        if self.format.gray:
+            self._change(self.format.planes[0], place, change.mean(0) * self._luma_steps)
+            return
+        luma, *chroma = self._from_rgb(change)
+        self._change(self.format.planes[0], place, luma)
+        across, down = self.format.shifts
+        reduced = _reduced(torch.stack(chroma), self.format.shifts)
+        for plane, one in zip(self.format.planes[1:], reduced, strict=True):
+            self._change(plane, (place[0] >> down, place[1] >> across), one)
 
     def _as_stored(self, box: Box | None) -> Box:
         """A box of the upright picture as one of the samples."""
@@ -235,16 +248,15 @@ class Planes:
         return box
 
     def _chroma(self, box: Box) -> Tensor:
-        """(2, h, w) Cb and Cr, -0.5..0.5, of each pixel in a box of the samples."""
+        """(2, h, w) Cb and Cr less their middle, in steps, of the pixels in a box."""
         x0, y0, x1, y1 = box
         across, down = self.format.shifts
         # One sample more on every side, for the interpolation.
         top, left = max((y0 >> down) - 1, 0), max((x0 >> across) - 1, 0)
         bottom, right = (y1 >> down) + 2, (x1 >> across) + 2
-        samples = torch.stack(
+        chroma = torch.stack(
             [_floats(self._plane(one)[top:bottom, left:right]) for one in self.format.planes[1:]]
-        )
-        chroma = (samples - self._middle) / self._chroma_steps
+        ).sub_(self._middle)
         if across or down:
             size = (chroma.shape[1] << down, chroma.shape[2] << across)
             chroma = F.interpolate(chroma[None], size, mode="bilinear", align_corners=False)[0]
@@ -254,18 +266,32 @@ class Planes:
     # Y'CbCr
 
     def _to_rgb(self, luma: Tensor, chroma: Tensor) -> Tensor:
-        kr, kb = self._weights
-        red = luma + 2 * (1 - kr) * chroma[1]
-        blue = luma + 2 * (1 - kb) * chroma[0]
-        green = (luma - kr * red - kb * blue) / (1 - kr - kb)
-        return torch.stack([red, green, blue])
+        """(3, h, w) 0..1 from samples (h, w) and (2, h, w) less those of gray; overwrites them."""
+        luma = luma.sub_(self._black).div_(self._luma_steps)
+        rgb = luma.new_empty(3, *luma.shape)
+        for channel, (blue, red) in zip(rgb, self._chroma_to_rgb, strict=True):
+            torch.add(luma, chroma[0], alpha=blue, out=channel)
+            channel.add_(chroma[1], alpha=red)
+        return rgb.clamp_(0, 1)
 
-    def _from_rgb(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        if self.format.gray:
-            return rgb.mean(0), rgb[:0]
-        (kr, kb), (red, green, blue) = self._weights, rgb
-        luma = kr * red + (1 - kr - kb) * green + kb * blue
-        return luma, torch.stack([(blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr))])
+    @property
+    def _chroma_to_rgb(self) -> list[list[float]]:
+        """What a step of Cb and of Cr changes R, G and B by."""
+        return torch.linalg.inv(self._matrix)[:, 1:].tolist()
+
+    def _from_rgb(self, change: Tensor) -> Tensor:
+        """(3, h, w) of luma, Cb and Cr, in steps, from a difference (3, h, w) of RGB."""
+        return (self._matrix.float() @ change.flatten(1)).view_as(change)
+
+    @cached_property
+    def _matrix(self) -> Tensor:
+        """(3, 3) float64: steps of luma, Cb and Cr made of a change of R, G and B from 0 to 1."""
+        kr, kb = self._weights
+        luma = torch.tensor([kr, 1 - kr - kb, kb], dtype=torch.float64)
+        red, _, blue = torch.eye(3, dtype=torch.float64)
+        chroma = [(blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr))]
+        steps = [self._luma_steps, self._chroma_steps, self._chroma_steps]
+        return torch.stack([luma, *chroma]) * torch.tensor(steps)[:, None]
 
     @cached_property
     def _full(self) -> bool:
@@ -309,9 +335,10 @@ class Planes:
         top, left = place
         samples = self._plane(plane)[top : top + change.shape[0], left : left + change.shape[1]]
         height, width = samples.shape
-        largest = (1 << self.format.bits) - 1
-        new = samples + change[:height, :width].cpu().numpy()
-        samples[...] = np.clip(np.rint(new), 0, largest).astype(samples.dtype)
+        new = change[:height, :width].cpu().numpy()
+        np.add(samples, new, out=new)
+        np.rint(new, out=new)
+        samples[...] = np.clip(new, 0, (1 << self.format.bits) - 1, out=new)
 
 
 def _weights(matrix: int, height: int) -> tuple[float, float]:
@@ -342,16 +369,28 @@ def converted(frame: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
     return made
 
 
+def _turned(picture: Tensor, quarters: int) -> Tensor:
+    """(1, C, H, W) counterclockwise; the same tensor where there is nothing to turn."""
+    return torch.rot90(picture, quarters, (2, 3)) if quarters else picture
+
+
 def _floats(samples: np.ndarray) -> Tensor:
     return torch.from_numpy(samples.astype(np.float32))
 
 
-def _span(marked: Tensor, offset: int, step: int) -> tuple[int, int]:
-    """First and last + 1 of what is marked, in whole steps from `-offset` on, within the marks."""
+def _span(marked: Tensor, offset: int, step: int, length: int) -> tuple[int, int]:
+    """First and last + 1 of what is marked, in whole steps from `-offset` on, within the frame.
+
+    Args:
+        marked: (L,) bool.
+        offset: of the first mark in the frame.
+        step: pixels of a sample.
+        length: of the frame.
+    """
     places = torch.nonzero(marked)
     first = (offset + int(places[0])) // step * step - offset
     last = -(-(offset + int(places[-1]) + 1) // step) * step - offset
-    return max(first, 0), min(last, len(marked))
+    return first, min(last, length - offset)
 
 
 def _reduced(chroma: Tensor, shifts: tuple[int, int]) -> Tensor:

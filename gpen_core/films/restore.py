@@ -11,41 +11,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import logging
 import shutil
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import filelock
-import torch
-from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
-from ..faces.align import estimate_similarity
 from ..faces.embed import origin_of
-from ..faces.found import Faces
-from ..faces.paste import Surface
 from ..faces.person import Wanted
-from ..faces.restore import at_once
-from ..faces.steady import steadied_with_masks
-from ..faces.templates import template as template_points
-from ..faces.warp import region_of, square
 from ..files import locked, make_folder, shown, write_json
 from ..hooks import Hooks
 from ..options import FilmOptions
 from ..run import Run
-from .ahead import Behind, ahead
 from .film import Film
-from .output import FilmOutput, FrameOutput, Output, Writing
-from .planes import Box, Planes
-from .samples import held_back, with_samples
+from .output import FilmOutput, FrameOutput, Output
+from .part import PartMaker
+from .samples import with_samples
 from .section import Section
 from .survey import Survey, survey
 
@@ -53,9 +41,6 @@ log = logging.getLogger(__name__)
 
 # Frames of a part: it ends at the first frame from `_SHORTEST` on at which decoding can start.
 _SHORTEST, _LONGEST = 96, 240
-_WAITING_PIXELS = 4 * 1920 * 1088
-# Pixels around a face's crop that are read too, for its interpolation.
-_MARGIN = 8
 
 
 @dataclass
@@ -129,7 +114,7 @@ def restore_film(
         work.prepare(_plan(film, output, run, options), run.hooks)
         known = report.survey = work.survey(Section(film, options), run)
         parts = _parts(known)
-        maker = _PartMaker(film, output, _without_identity(run), known)
+        maker = PartMaker(film, output, _without_identity(run), known)
         for number, frames in enumerate(parts):
             try:
                 work.part(number, functools.partial(maker.make, frames))
@@ -284,141 +269,3 @@ class _Work:
 
     def finish(self) -> None:
         shutil.rmtree(self.folder)
-
-
-# --- a part --------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Shot:
-    """One frame under work: its planes, which part of it is needed, its faces and their masks."""
-
-    index: int
-    planes: Planes
-    box: Box | None
-    faces: Faces
-    masks: Tensor | None = None
-
-
-def _write(writing: Writing, shot: _Shot) -> None:
-    writing.add(shot.planes, shot.index)
-
-
-class _PartMaker:
-    """Makes the frames of a part: what the network is to see in groups, the rest as it is."""
-
-    def __init__(self, film: Film, output: Output, run: Run, known: Survey) -> None:
-        self.film, self.output, self.run, self.known = film, output, run, known
-
-    def make(self, frames: range, path: Path) -> None:
-        """Write these frames into `path`."""
-        radius = self.run.options.track.steadiness
-        count = len(self.known.times)
-        around = range(max(frames.start - radius, 0), min(frames.stop + radius, count))
-        waiting = self._waiting()
-        with closing(ahead(self._read(around), waiting)) as shots:
-            restored = self._steadied(self._restored(shots), radius)
-            first = next(shot for shot in restored if shot.index in frames)
-            with (
-                self.output.writing(path, self.known, first.planes) as writing,
-                Behind.feeding(functools.partial(_write, writing), waiting) as behind,
-            ):
-                for shot in itertools.chain([first], restored):
-                    if shot.index in frames:
-                        behind.put(self._pasted(shot))
-                        self.run.hooks.progress("film", shot.index + 1, count)
-
-    def _waiting(self) -> int:
-        """Frames read ahead, and as many written behind: fewer where they are large."""
-        height, width = self.film.size
-        return max(1, min(4, _WAITING_PIXELS // (height * width)))
-
-    def _read(self, frames: range) -> Generator[_Shot]:
-        """The frames, with the faces that the survey knows."""
-        stored = self.film.frames_at(self.known.times[frames.start : frames.stop])
-        with closing(stored):
-            for index, frame in zip(frames, stored, strict=True):
-                planes = Planes(frame)
-                faces = self.known.faces_of(index, planes.size)
-                box = self._region(faces, planes.size) if len(faces) else None
-                yield _Shot(index, planes, box, faces if box is None else _shifted(faces, box))
-
-    def _region(self, faces: Faces, size: tuple[int, int]) -> Box:
-        """What the crops of some faces cover of a picture, with a margin."""
-        side = self.run.model.input_size
-        matrices = estimate_similarity(faces.landmarks, template_points(self.run.template, side))
-        regions = [region_of(torch.linalg.inv(square(one)), (side, side)) for one in matrices]
-        height, width = size
-        x0 = max(int(min(one[0] for one in regions)) - _MARGIN, 0)
-        y0 = max(int(min(one[1] for one in regions)) - _MARGIN, 0)
-        x1 = min(int(max(one[2] for one in regions)) + _MARGIN + 1, width)
-        y1 = min(int(max(one[3] for one in regions)) + _MARGIN + 1, height)
-        if x1 <= x0 or y1 <= y0:  # outside of the picture
-            return (0, 0, width, height)
-        return (x0, y0, x1, y1)
-
-    def _restored(self, shots: Iterable[_Shot]) -> Iterator[_Shot]:
-        """With restored faces; those of neighboring frames go through the network together."""
-        group: list[_Shot] = []
-        most, waiting = at_once(self.run.model, self.run.options.restore), 0
-        for shot in shots:
-            if len(shot.faces):
-                images = shot.planes.rgb(shot.box)
-                shot = replace(shot, faces=self.run.align(images, shot.faces))
-            group.append(shot)
-            waiting += len(shot.faces)
-            if waiting >= most or not waiting:
-                yield from self._together(group)
-                group, waiting = [], 0
-        yield from self._together(group)
-
-    def _together(self, group: Sequence[_Shot]) -> Iterator[_Shot]:
-        if not any(len(shot.faces) for shot in group):
-            yield from group
-            return
-        faces = Faces.concat([shot.faces for shot in group])
-        assert faces.crops is not None
-        most = self.run.options.restore.strength
-        restored = held_back(faces.crops, self.run.restore(faces), self.known.verdicts, most)
-        restored = self.run.look(restored)
-        for place, shot in enumerate(group):
-            faces = restored.of_images(slice(place, place + 1))
-            masks = self.run.masks(faces) if len(faces) else None
-            yield replace(shot, faces=faces, masks=masks)
-
-    def _steadied(self, shots: Iterable[_Shot], radius: int) -> Iterator[_Shot]:
-        """Each averaged with its neighbors in time."""
-        window: deque[_Shot | None] = deque(maxlen=2 * radius + 1)
-        for shot in itertools.chain(shots, itertools.repeat(None, radius)):
-            window.append(shot)
-            center = len(window) - 1 - radius
-            middle = window[center] if center >= 0 else None
-            if middle is None:  # the first frames are not there yet
-                continue
-            if len(middle.faces):
-                around = [one for one in window if one is not None]
-                faces, masks = steadied_with_masks(
-                    [one.faces for one in around], [one.masks for one in around], center
-                )
-                middle = replace(middle, faces=faces, masks=masks)
-            yield middle
-
-    def _pasted(self, shot: _Shot) -> _Shot:
-        """With the faces in the frame's own samples."""
-        if shot.masks is not None:
-            before = shot.planes.rgb(shot.box)
-            canvas = self.run.canvas(Surface(before))
-            canvas.add(shot.faces, shot.masks)
-            shot.planes.add(before, canvas.images, canvas.mask, shot.box)
-        return shot
-
-
-def _shifted(faces: Faces, box: Box) -> Faces:
-    """Faces of a picture as those of a part of it."""
-    x0, y0, x1, y1 = box
-    offset = torch.tensor([x0, y0], dtype=torch.float32)
-    return faces.with_(
-        boxes=faces.boxes - offset.repeat(2),
-        landmarks=faces.landmarks - offset,
-        image_sizes=((y1 - y0, x1 - x0),),
-    )

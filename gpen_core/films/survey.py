@@ -12,12 +12,15 @@ import json
 import statistics
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import av
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,10 +31,11 @@ from ..files import write_json
 from ..images.fade import Fade
 from ..images.monochrome import Tone
 from ..run import Run
+from .ahead import ahead
 from .film import time_of
 from .judge import Judge, Verdict
 from .section import Section
-from .watch import Watch
+from .watch import Watch, small
 
 # What is numbers and text already.
 _PLAIN = (
@@ -47,6 +51,8 @@ _PLAIN = (
     "remarks",
 )
 _UNKNOWN = Verdict()
+# Frames decoded ahead of those that are looked at; of huge ones a single one.
+_WAITING = 4
 
 T = TypeVar("T")
 
@@ -219,16 +225,18 @@ def survey(section: Section, run: Run) -> Survey:
     watch = Watch(find, options.track.detect_every)
     times, keys, kinds, rotation = list[int](), list[int](), Counter[str](), 0
     duration = 0
-    for index, frame in enumerate(section.frames()):
-        times.append(time_of(frame))
-        duration, rotation = int(frame.duration or 0), frame.rotation
-        kinds.update(corrupt=frame.is_corrupt, interlaced=frame.interlaced_frame)
-        if frame.key_frame:
-            keys.append(index)
-        watch.add(index, frame)
-        run.hooks.progress("survey", index + 1, max(section.expected, index + 1))
+    waiting = 1 if film.is_huge else _WAITING
+    with closing(ahead(_with_colors(section), waiting)) as frames:
+        for index, (frame, colors) in enumerate(frames):
+            times.append(time_of(frame))
+            duration, rotation = int(frame.duration or 0), frame.rotation
+            kinds.update(corrupt=frame.is_corrupt, interlaced=frame.interlaced_frame)
+            if frame.key_frame:
+                keys.append(index)
+            watch.add(index, frame, colors)
+            run.hooks.progress("survey", index + 1, max(section.expected, index + 1))
     watch.finish()
-    found = tracks(watch.seen, watch.cuts, float(film.rate), options.track)
+    found = tracks(watch.seen, watch.cuts, float(film.rate), options.track, judge.vectors)
     found, kept = chosen_tracks(found, options.select, watch.size)
     verdicts = [judge.verdict(one) for one in found]
     if section.end is not None:
@@ -248,6 +256,13 @@ def survey(section: Section, run: Run) -> Survey:
         rotation=rotation,
         remarks=[*_remarks(kinds, len(times)), *_looked_at(watch, options.track.detect_every)],
     )
+
+
+def _with_colors(section: Section) -> Generator[tuple[av.VideoFrame, np.ndarray]]:
+    """The wanted frames, each with the small copy that scenes are told apart by."""
+    with closing(section.frames()) as frames:
+        for frame in frames:
+            yield frame, small(frame)
 
 
 def _remarks(kinds: Counter[str], frames: int) -> list[str]:

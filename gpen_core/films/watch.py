@@ -18,7 +18,7 @@ from .planes import Planes
 # may then lie from where one in the middle is found.
 _TRUSTED, _OFF_THE_LINE = 0.08, 0.05
 # Bytes of frames that wait until it is known which of them are looked at.
-_MOST_WAITING = 300 << 20
+_MOST_WAITING = 128 << 20
 
 
 class Watch:
@@ -39,7 +39,8 @@ class Watch:
         >>> import numpy as np
         >>> for index in range(8):
         ...     gray = np.full((48, 64, 3), 90, np.uint8)
-        ...     watch.add(index, av.VideoFrame.from_ndarray(gray, "rgb24"))
+        ...     frame = av.VideoFrame.from_ndarray(gray, "rgb24")
+        ...     watch.add(index, frame, small(frame))
         >>> watch.finish()
         >>> sorted(watch.seen), watch.cuts, watch.size
         ([0, 5, 7], [], (48, 64))
@@ -53,9 +54,9 @@ class Watch:
         self.cuts: list[int] = []
         self.size = (1, 1)
 
-    def add(self, index: int, frame: av.VideoFrame) -> None:
-        """The next frame."""
-        if self._scenes.begins(_small(frame)):
+    def add(self, index: int, frame: av.VideoFrame, colors: np.ndarray) -> None:
+        """The next frame, and its `small` copy."""
+        if self._scenes.begins(colors):
             self.finish()
             self.cuts.append(index)
         self._pending.append((index, frame))
@@ -139,5 +140,11 @@ def _distance(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm(dim=-1).mean() / (one[1] - one[0]).norm().clamp(min=1e-3))
 
 
-def _small(frame: av.VideoFrame) -> np.ndarray:
+def small(frame: av.VideoFrame) -> np.ndarray:
+    """A copy (36, 64, 3) uint8, which scenes are told apart by.
+
+    Example:
+        >>> small(av.VideoFrame(640, 480, "yuv420p")).shape
+        (36, 64, 3)
+    """
     return frame.reformat(*SMALL, "rgb24", interpolation="AREA", threads=1).to_ndarray()

@@ -48,3 +48,8 @@ class PasteOptions(Checked):
         high=1.0,
         step=0.05,
     )
+
+    @property
+    def measures_around(self) -> bool:
+        """Whether faces become like what lies around their crops."""
+        return self.grain > 0 or self.sharpness_match > 0

@@ -29,7 +29,7 @@ from ..faces.restore import at_once, restore
 from ..faces.select import kept_indices, sorted_indices
 from ..faces.sharp import REASON as SHARPER
 from ..faces.sharp import are_sharper, pixel_scales
-from ..faces.steady import steadied_batch
+from ..faces.steady import steadied_batch, steadied_masks
 from ..faces.track import Track, chosen_tracks, followed, tracks
 from ..hooks import Hooks
 from ..images.scenes import cuts_of
@@ -214,6 +214,13 @@ class Steps:
         """Restored faces of frames in a row, each averaged with those of its track around it."""
         return self._with_memory(
             "holding faces still", lambda: steadied_batch(faces, self.options.track.steadiness)
+        )
+
+    def hold_masks_still(self, faces: Faces, masks: Tensor) -> Tensor:
+        """The masks (N, 1, T, T) of such faces, averaged as the faces are."""
+        return self._with_memory(
+            "holding faces still",
+            lambda: steadied_masks(faces, masks, self.options.track.steadiness),
         )
 
     def say_softer(self, faces: Faces) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gpen_core.errors import InputError
 from gpen_core.faces.align import align
 from gpen_core.faces.color import match_color
+from gpen_core.faces.extent import box_of, touched
 from gpen_core.faces.found import Faces
 from gpen_core.faces.mask import crop_masks
 from gpen_core.faces.paste import Canvas, Surface, _binomial, _nearness
@@ -534,8 +535,7 @@ def test_a_face_outside_of_its_picture_is_told_apart(caplog) -> None:
 )
 def test_the_box_of_a_face_is_cut_at_the_picture(shift, expected) -> None:
     """Of a face of 10 px; its outer pixels reach half a pixel beyond their centers."""
-    canvas = Canvas(Surface(torch.rand(1, 3, 20, 20)))
-    assert canvas._box(shift_matrix(*shift), 10) == expected
+    assert box_of((20, 20), shift_matrix(*shift), (0, 0, 10, 10)) == expected
 
 
 def test_the_weaker_face_leaves_no_trace_where_a_user_mask_takes_the_stronger_away() -> None:
@@ -550,3 +550,23 @@ def test_the_weaker_face_leaves_no_trace_where_a_user_mask_takes_the_stronger_aw
     assert torch.equal(pasted, images) and not mask.any()
     _, mask = paste(images, faces, masks, user_mask=user + 0.5)
     assert float(mask[0, 0, 32, 32]) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_small_mask_is_pasted_as_in_the_whole_crop() -> None:
+    """Only the part of the picture that it reaches is worked on."""
+    images = torch.rand(1, 3, 90, 120)
+    faces = one_face(images, side=0.9)
+    faces = faces.with_(restored=torch.rand_like(faces.crops) * 2 - 1)
+    for size in (3, 30):
+        masks = torch.zeros(1, 1, 64, 64)
+        masks[..., 20 : 20 + size, 31 : 31 + size] = 1
+        left, top, right, bottom = touched(faces, masks)
+        pasted, mask = paste(images, faces, masks)
+        # Elsewhere a mask so weak that it changes no bit makes the whole crop be worked on.
+        whole, strength = paste(images, faces, masks.clamp(min=1e-30))
+        assert float((pasted - whole).abs().max()) < 1e-4
+        assert float((mask - strength).abs().max()) < 1e-4
+        inside = torch.zeros(90, 120, dtype=torch.bool)
+        inside[top:bottom, left:right] = True
+        assert mask.any() and not mask[0, 0, ~inside].any()
+        assert (right - left) * (bottom - top) < 90 * 120 / 2

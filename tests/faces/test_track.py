@@ -51,6 +51,24 @@ def test_two_that_pass_each_other_keep_their_numbers():
     assert float(left.landmarks[99].mean(0)[0]) == pytest.approx(496, abs=0.1)
 
 
+@pytest.mark.parametrize("cross", [False, True])
+def test_who_they_are_tells_whether_two_crossed_or_turned_back(cross):
+    """Found every fifth frame, they come as near as they can and are far apart the next time."""
+    people = torch.eye(8)[:2] * 0.9 + 0.1
+    people = people / people.norm(dim=1, keepdim=True)
+    seen, vectors = {}, {}
+    for i, x in enumerate((130, 160, 190, 190, 160, 130)):
+        pair = [points(x, 200), points(400 - x, 200)]
+        crossed = cross and i >= 3
+        seen[5 * i] = faces(*(pair[::-1] if crossed else pair)).take([1, 0] if i % 2 else [0, 1])
+        vectors[5 * i] = people.flip(0) if i % 2 else people
+    one, other = tracks(seen, [], 25.0, PLAIN, vectors)
+    assert ways([one, other]) == [(0, 25), (0, 25)]
+    end = 270 if cross else 130
+    assert float(one.landmarks[-1].mean(0)[0]) == pytest.approx(end, abs=0.1)
+    assert float(other.landmarks[-1].mean(0)[0]) == pytest.approx(400 - end, abs=0.1)
+
+
 def test_between_two_frames_looked_at_a_face_moves_straight():
     (one,) = tracks({0: faces(points(100, 100)), 5: faces(points(120, 90))}, [], 25.0, PLAIN)
     assert torch.allclose(one.landmarks[2], points(108, 96), atol=1e-4)

@@ -143,6 +143,22 @@ def test_a_part_is_changed_as_the_whole_would_be(turns):
         assert np.array_equal(one, other)
 
 
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv411p", "yuv422p10le"])
+@pytest.mark.parametrize("box", [(9, 7, 40, 32), (0, 0, 33, 21), (30, 20, 67, 49)])
+def test_a_part_changed_up_to_its_edges_leaves_no_shift(pixel_format, box):
+    """Whatever samples of chroma a part begins and ends in, and at the picture's own edges."""
+    whole, part = (Planes(frame(pixel_format)) for _ in range(2))
+    x0, y0, x1, y1 = box
+    cut = (slice(None), slice(None), slice(y0, y1), slice(x0, x1))
+    before = whole.rgb()
+    after, mask = before.clone(), torch.zeros(1, 1, 49, 67)
+    after[cut], mask[cut] = 1 - before[cut], 1
+    whole.add(before, after, mask)
+    part.add(before[cut], after[cut], mask[cut], box)
+    for one, other in zip(raw(whole), raw(part), strict=True):
+        assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize("pixel_format", ["bayer_bggr8", "xyz12le", "gbrpf32le"])
 def test_other_formats_are_named(pixel_format):
     with pytest.raises(InputError, match=pixel_format):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -517,3 +518,39 @@ def test_killed_and_gone_on_with(make_film, tmp_path, portrait, small_model_file
     assert gpen(source, "-o", target, *flags).wait() == 0
     assert target.read_bytes() == (tmp_path / "whole.mkv").read_bytes()
     assert first and not folder.exists()
+
+
+def rising(seed, count):
+    """Shares of a run's time, each later than the one before."""
+    draw = random.Random(seed)
+    return sorted(draw.uniform(0.1, 1) for _ in range(count))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param(rising(0, 2), id="two"),
+        pytest.param(rising(1, 10), id="ten", marks=pytest.mark.full),
+    ],
+)
+def test_killed_at_any_moment(make_film, tmp_path, portrait, small_model_file, moments):
+    """While it is looked through, between and within parts, while they are joined."""
+    source = make_film("film.mkv", frames=walk(portrait, 300, size=(96, 80)))
+    flags = ("--detect_every", "20", "--min_size", "16", "--model_path", small_model_file)
+    start = time.monotonic()
+    assert gpen(source, "-o", tmp_path / "whole.mkv", *flags).wait() == 0
+    took, whole = time.monotonic() - start, (tmp_path / "whole.mkv").read_bytes()
+    for number, share in enumerate(moments):
+        target = tmp_path / f"{number}.mkv"
+        running = gpen(source, "-o", target, *flags)
+        try:
+            running.wait(share * took)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+            assert not target.exists() or target.read_bytes() == whole
+            assert target.exists() or gpen(source, "-o", target, *flags).wait() == 0
+        assert target.read_bytes() == whole, f"killed after {share * took:.2f} of {took:.2f} s"
+        target.unlink()
+        assert not list(tmp_path.glob(f".{number}.mkv*"))

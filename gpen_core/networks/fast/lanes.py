@@ -79,7 +79,7 @@ class Lanes(threading.local):
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._size != self.count:
             self._size = self.count
-            self._pool = _start(self._size)
+            self._pool = unshared_threads(self._size, "gpen-lane")
         return self._pool
 
     def __reduce__(self) -> tuple[type[Lanes], tuple[int, bool]]:
@@ -98,14 +98,19 @@ def _threads_are_counted_each() -> bool:
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
-def _start(count: int) -> ThreadPoolExecutor:
-    """`count` threads that do not share their operations.
+def unshared_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """`count` threads that do not share their operations, called `name` and a number.
 
     `torch.set_num_threads` sets two numbers: that of the thread that calls it, and the one that
     threads yet to come take over at their first operation. The latter is the host's, so it is
     read first and put back last, both in threads of our own; the caller's is never touched.
+
+    Example:
+        >>> with unshared_threads(2, "gpen-example") as pool:
+        ...     pool.submit(torch.get_num_threads).result()
+        1
     """
-    pool = ThreadPoolExecutor(count, "gpen-lane")
+    pool = ThreadPoolExecutor(count, name)
     started = threading.Barrier(count + 1)
 
     def start() -> None:
