@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpen_core.dataset.covered import label
 from gpen_core.dataset.degradation import degrade
 from gpen_core.dataset.occluders import KINDS, occlude
 from gpen_core.dataset.pairs import crop
@@ -40,7 +41,8 @@ def main(config_path: str, target: str) -> None:
     config = read_config(config_path)
     selection = config.data.selection()
     faces = read_faces(selection)
-    held = split(faces, selection)[1]
+    listed = names(config.skip)
+    held = [face for face in split(faces, selection)[1] if label(face) not in listed]
     points = template("gpen", SIZE).float()
     kinds = [kind for kind in KINDS if kind != "none" for _ in range(EACH)]
     cases = []
@@ -50,8 +52,7 @@ def main(config_path: str, target: str) -> None:
             for place in (0, 77)
         )
         cases.append(occlude(face, points, kind, 500 + number, other).picture)
-    listed = names(config.skip)
-    real = [face for face in faces if f"{face.path.parent.name}/{face.path.name}" in listed]
+    real = [face for face in faces if label(face) in listed]
     cases += [
         crop(real[number * len(real) // REAL], SIZE, Placement())[0][0] for number in range(REAL)
     ]

@@ -21,7 +21,9 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..gpen_core.errors import InputError
-from ..gpen_core.faces import detect, embed, parse
+from ..gpen_core.faces import embed, parse
+from ..gpen_core.faces.detector import Detector, Progress
+from ..gpen_core.faces.detector import load_detector as load_any_detector
 from ..gpen_core.hooks import Hooks
 from ..gpen_core.models.cache import CACHE, file_identity
 from ..gpen_core.models.device import DTYPES, resolve_precision
@@ -173,7 +175,7 @@ class HostDetector(Managed):
         return self.patcher.load_device
 
     def __call__(
-        self, image: Tensor, min_size: float, confidence: float, progress: detect.Progress
+        self, image: Tensor, min_size: float, confidence: float, progress: Progress
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Detector`."""
 
@@ -183,7 +185,7 @@ class HostDetector(Managed):
 
         return self._searches.get(image, (min_size, confidence), search)
 
-    def on(self, device: torch.device) -> detect.Detector:
+    def on(self, device: torch.device) -> Detector:
         """A copy on another device, not in the host's care; where the core flees to."""
         memory.soft_empty_cache()
         return self._detector.on(device)
@@ -244,7 +246,7 @@ def load_detector(name: str, weights: Path | None = None) -> HostDetector:
 
     def load() -> HostDetector:
         with torch.inference_mode(False):
-            found = detect.load_detector(name, weights_dir=weights)
+            found = load_any_detector(name, weights_dir=weights)
         return HostDetector(found, device)
 
     file = file_identity(weights) if weights else ()

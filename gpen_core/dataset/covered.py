@@ -61,6 +61,7 @@ class Drawing:
         batch_size: faces in a step.
         seed: of everything drawn.
         none: share of faces with nothing in front of them.
+        kinds: how often a thing is drawn relative to the others; 1 unless named.
         weights: how often a picture of a source is drawn; 1 unless named.
         jitter: of the crops.
         skip: files with something in front of the face already; nothing is known of their pixels,
@@ -75,9 +76,21 @@ class Drawing:
     batch_size: int = 16
     seed: int = 0
     none: float = 0.28
+    kinds: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     jitter: Jitter = field(default_factory=Jitter)
     skip: frozenset[str] = frozenset()
+
+
+def label(face: Face) -> str:
+    """How lists name the picture of a face: its folder and its file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> label(Face(Path("faces/studio/0001.jpg"), "studio"))
+        'studio/0001.jpg'
+    """
+    return f"{face.path.parent.name}/{face.path.name}"
 
 
 class CoveredSampler:
@@ -116,7 +129,7 @@ class CoveredSampler:
             self.canvases = torch.stack(list(pool.map(small, self.faces)))
         self.inside = torch.tensor([face.inside for face in faces])
         self.weights = torch.tensor([drawing.weights.get(face.source, 1.0) for face in faces])
-        skipped = [f"{face.path.parent.name}/{face.path.name}" in drawing.skip for face in faces]
+        skipped = [label(face) in drawing.skip for face in faces]
         self.bare = self.weights * (~torch.tensor(skipped)).float()
 
     def batch(self, step: int) -> Behind:
@@ -128,7 +141,7 @@ class CoveredSampler:
         others = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         draws = torch.rand(count, 5, generator=generator).tolist()
         placements = [Placement.draw(drawing.jitter, numbers) for numbers in draws]
-        kinds = draw_kinds(count, rng, drawing.none)
+        kinds = draw_kinds(count, rng, drawing.none, drawing.kinds)
         shares = torch.tensor([share for share, _ in drawing.recipes])
         drawn = torch.multinomial(shares, count, replacement=True, generator=generator)
         recipes = [drawing.recipes[index][1] for index in drawn.tolist()]

@@ -7,7 +7,7 @@ its seed alone. `draw` has the things themselves; here they get light, a shadow 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,18 +84,25 @@ def occlude(face: Tensor, points: Tensor, kind: str, seed: int, other: Tensor) -
     )
 
 
-def draw_kinds(count: int, rng: Generator, none: float = 0.28) -> list[str]:
-    """Kinds of a batch: `none` of them without anything, the rest evenly.
+def draw_kinds(
+    count: int, rng: Generator, none: float = 0.28, weights: Mapping[str, float] | None = None
+) -> list[str]:
+    """Kinds of a batch.
+
+    Args:
+        count: of faces.
+        rng: of the batch.
+        none: share of faces without anything, on average.
+        weights: how often a thing is drawn relative to the others; 1 unless named.
 
     Example:
-        >>> len(draw_kinds(4, np.random.default_rng(0)))
-        4
+        >>> draw_kinds(2, np.random.default_rng(0), 0.0, {kind: 0.0 for kind in KINDS[2:]})
+        ['hand', 'hand']
     """
-    things: Sequence[str] = KINDS[1:]
-    return [
-        "none" if rng.random() < none else things[int(rng.integers(len(things)))]
-        for _ in range(count)
-    ]
+    things = KINDS[1:]
+    shares = np.array([(weights or {}).get(kind, 1.0) for kind in things])
+    chances = np.array([none, *(1 - none) * shares / shares.sum()])
+    return [KINDS[index] for index in rng.choice(len(KINDS), count, p=chances / chances.sum())]
 
 
 def _hwc(picture: Tensor) -> Array:

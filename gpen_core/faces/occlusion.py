@@ -16,17 +16,16 @@ from torch.nn import functional
 from ..errors import CheckpointError
 from ..models.device import OnDevice
 from ..models.read import read_tensors
-from ..networks.occlusion import OcclusionNet
+from ..networks.occlusion import SIDE, OcclusionNet
 from ..weights.locate import helper
 from .mesh import load_mesh
 
 FILE = "gpen-occlusion-128.safetensors"
 """Its weights, in `weights/`."""
-SIDE = 128
-"""Side in pixels of the faces it looks at."""
-# Likelihoods below the first count for nothing, above the second fully; half at 0.88, where less
+
+# Likelihoods below the first count for nothing, above the second fully; half at 0.5, where less
 # than 1 % of bare held-out faces is taken for covered.
-_DOUBT, _CERTAIN = 0.77, 0.99
+_DOUBT, _CERTAIN = 0.35, 0.65
 
 
 class OcclusionFinder(Protocol):

@@ -41,6 +41,7 @@ def with_samples(known: Survey, film: Film, run: Run) -> Survey:
         return known
     verdicts = list(known.verdicts)
     for number in known.kept:
+        run.hooks.may_stop()
         verdict = verdicts[number]
         if not verdict.samples:
             continue

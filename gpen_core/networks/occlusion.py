@@ -1,8 +1,8 @@
-"""What is in front of a face: a U-Net whose way down is that of the face mesh.
+"""What is in front of a face: a U-Net that also sees what the face mesh sees.
 
 Ronneberger et al., *U-Net*, 2015 (arXiv 1505.04597). A network that has learned where every point
-of a face is knows what a face looks like; its layers stay as they are, and only the way up is
-learned.
+of a face is knows what a face looks like; its layers stay as they are, and what each of its levels
+has found is added to ours.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .face_mesh import SIDE, FaceMesh
+from .face_mesh import SIDE as MESH_SIDE
+from .face_mesh import FaceMesh
 
-# The trunk's last layer of each level, its channels, and ours on the way up, at 96 to 6 px.
+SIDE = 128
+"""Side in pixels of the faces it looks at."""
+# The trunk's last layer of each level and its channels, at 96 to 6 px.
 _LAST = (2, 5, 8, 11, 14)
 _THEIRS = (16, 32, 64, 128, 128)
-WIDTHS = (16, 32, 64, 96, 128)
+WIDTHS = (32, 64, 96, 96)
 
 
 class OcclusionNet(nn.Module):
@@ -36,16 +39,22 @@ class OcclusionNet(nn.Module):
     def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         self.trunk = FaceMesh().trunk.requires_grad_(False)
+        # The two deepest of the trunk's levels join ours.
+        theirs = (*_THEIRS[: len(widths) - 1], sum(_THEIRS[len(widths) - 1 :]))
         self.taken = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(theirs), nn.Conv2d(theirs, ours, 1))
-            for theirs, ours in zip(_THEIRS, widths, strict=True)
+            nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, ours, 1))
+            for width, ours in zip(theirs, widths, strict=True)
         )
-        self.deepest = nn.Sequential(*(Block(widths[-1]) for _ in range(2)))
+        self.first = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.smaller = nn.ModuleList(
+            nn.Conv2d(ours, deeper, 3, 2, 1, bias=False)
+            for ours, deeper in itertools.pairwise(widths)
+        )
+        self.down = nn.ModuleList(Block(width) for width in widths)
         self.narrow = nn.ModuleList(
-            nn.Conv2d(wide, ours, 1) for ours, wide in itertools.pairwise(widths)
+            nn.Conv2d(deeper, ours, 1) for ours, deeper in itertools.pairwise(widths)
         )
-        # At 96 px, where it costs most, one block is all.
-        depths = (1, *(2,) * (len(widths) - 2))
+        depths = (2, 2, *(1,) * (len(widths) - 3))
         self.up = nn.ModuleList(
             nn.Sequential(*(Block(width) for _ in range(depth)))
             for width, depth in zip(widths, depths, strict=False)
@@ -60,23 +69,33 @@ class OcclusionNet(nn.Module):
         """Logits.
 
         Args:
-            faces: (N, 3, S, S) RGB -1..1 in the GPEN template; looked at in 192 px.
+            faces: (N, 3, S, S) RGB -1..1 in the GPEN template; looked at in 128 px.
 
         Returns:
             (N, 1, S, S), above 0 where something is in front.
         """
         size = faces.shape[-1]
-        if size != SIDE:
-            faces = F.interpolate(faces, (SIDE, SIDE), mode="bilinear", antialias=size > SIDE)
-        levels = [take(level) for take, level in zip(self.taken, self._levels(faces), strict=True)]
-        features = self.deepest(F.relu(levels[-1]))
-        for level in reversed(range(len(levels) - 1)):
+        small = faces if size == SIDE else _resized(faces, SIDE)
+        taken = self._taken(small)
+        features = self.first(F.pixel_unshuffle(small, 2)) + taken[0]
+        levels = [self.down[0](F.relu(features))]
+        for level, smaller in enumerate(self.smaller, 1):
+            levels.append(self.down[level](F.relu(smaller(levels[-1]) + taken[level])))
+        features = levels[-1]
+        for level in reversed(range(len(self.up))):
             wider = F.interpolate(self.narrow[level](features), scale_factor=2.0, mode="bilinear")
             features = self.up[level](F.relu(wider + levels[level]))
         logits = F.pixel_shuffle(self.last(features), 2)
-        if size == SIDE:
-            return logits
-        return F.interpolate(logits, (size, size), mode="bilinear", antialias=size < SIDE)
+        return logits if size == SIDE else _resized(logits, size)
+
+    def _taken(self, small: Tensor) -> list[Tensor]:
+        """What the trunk has found, at the sizes and widths of our levels."""
+        own, sides = len(self.taken), [SIDE // 2 // 2**level for level in range(len(self.taken))]
+        found = list(self._levels(_resized(small, MESH_SIDE)))
+        deep = [_resized(one, sides[-1]) for one in found[own - 1 :]]
+        at_size = [_resized(one, side) for one, side in zip(found, sides[:-1], strict=False)]
+        at_size.append(torch.cat(deep, 1))
+        return [take(one) for take, one in zip(self.taken, at_size, strict=True)]
 
     def _levels(self, faces: Tensor) -> Iterator[Tensor]:
         features = (faces + 1) / 2
@@ -88,16 +107,20 @@ class OcclusionNet(nn.Module):
 
 
 class Block(nn.Module):
-    """3 x 3 of each channel, 1 x 1 between them, added to the input."""
+    """Two convolutions, added to the input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.spatial = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
+        self.first = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
-        self.mixing = nn.Sequential(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width))
+        self.second = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(features + self.mixing(self.spatial(features)))
+        return F.relu(features + self.second(self.first(features)))
+
+
+def _resized(pictures: Tensor, side: int) -> Tensor:
+    return F.interpolate(pictures, (side, side), mode="bilinear")

@@ -14,15 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..dataset.covered import SIDE, Behind, CoveredSampler
+from ..dataset.covered import SIDE, Behind, CoveredSampler, label
 from ..dataset.degradation import Degradation, preset
 from ..dataset.occluders import KINDS
 from ..dataset.sources import read_faces, split
-from ..errors import GPENError
+from ..errors import GPENError, InputError
 from ..faces.aligned import as_faces
 from ..faces.mask import crop_masks
 from ..faces.occlusion import Occlusion, load_occlusion
-from .occlusion import OcclusionConfig, read_config
+from .occlusion import OcclusionConfig, names, read_config
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ def measure(occlusion: Occlusion, config: OcclusionConfig, damage: str) -> dict[
 
     Args:
         occlusion: what is measured.
-        config: of its run: which faces are held out.
+        config: of its run: which faces are held out, and which of them are listed for having
+            something in front of them already; those are left out.
         damage: one of `DAMAGES`.
 
     Returns:
@@ -46,6 +47,11 @@ def measure(occlusion: Occlusion, config: OcclusionConfig, damage: str) -> dict[
     """
     selection = config.data.selection()
     held = split(read_faces(selection), selection)[1]
+    # Of what is in front of a face already nobody has said where it lies.
+    listed = names(config.skip)
+    held = [face for face in held if label(face) not in listed]
+    if not held:
+        raise InputError(f"In {config.skip} every held-out face is listed; list fewer.")
     sampler = CoveredSampler(held, config.drawing(frozenset()))
     recipe = Degradation() if damage == "none" else preset(damage)
     found = {}

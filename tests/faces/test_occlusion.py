@@ -28,7 +28,7 @@ from gpen_core.options import MASKS, MaskOptions, Options
 from gpen_core.run import Run, Tools
 from gpen_core.weights import locate
 
-SHA256 = "353e9618b05a89a1b54c13910778080d5d9ecabcc0a2acda131417ae995a6656"
+SHA256 = "3133beb2d67fc893e117221ec297f66230504bd8e5acc32434c67a1445c69e67"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_file_is_the_released_one_and_small() -> None:
     assert "MIT" in card and SHA256 in card
 
 
-@pytest.mark.parametrize("kind", ["mask"])
+@pytest.mark.parametrize("kind", ["mask", "hand", "face", "microphone"])
 def test_what_is_drawn_in_front_is_found(faces, kind) -> None:
     face, points = (faces.crops[0] + 1) / 2, template("gpen", 128).float()
     drawn = occlude(face, points, kind, 5, face.flip(-1))

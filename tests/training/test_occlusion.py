@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gpen_core.dataset.occluders import KINDS
 from gpen_core.errors import InputError
 from gpen_core.faces.occlusion import load_occlusion
 
@@ -71,12 +72,35 @@ def test_the_loss_falls_on_one_batch(config) -> None:
     assert losses[-1] < 0.95 * losses[0]
 
 
+def test_kinds_are_drawn_as_often_as_the_config_says(config) -> None:
+    content = yaml.safe_load(config.read_text())
+    never = dict.fromkeys(KINDS[1:], 0.0) | {"food": 1.0}
+    config.write_text(yaml.safe_dump(content | {"none": 0.5, "kinds": never}))
+    sampler = OcclusionTrainer(read_config(config)).sampler
+    assert {kind for step in range(8) for kind in sampler.batch(step).kinds} == {"none", "food"}
+
+
+def test_half_precision_learns_nearly_the_same(config) -> None:
+    content = yaml.safe_load(config.read_text())
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        config.write_text(yaml.safe_dump(content | {"precision": precision}))
+        losses.append(OcclusionTrainer(read_config(config)).train_step())
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
 def test_wrong_configs_are_said_in_one_sentence(config, tmp_path) -> None:
     assert main([]) == 2
     assert main([str(tmp_path / "missing.yaml")]) == 1
     content = yaml.safe_load(config.read_text())
     config.write_text(yaml.safe_dump(content | {"stepps": 3}))
     with pytest.raises(InputError, match="stepps"):
+        read_config(config)
+    config.write_text(yaml.safe_dump(content | {"kinds": {"hat": 2}}))
+    with pytest.raises(InputError, match="there is no 'hat'; known are hand, hair"):
+        read_config(config)
+    config.write_text(yaml.safe_dump(content | {"kinds": {"hand": -1}}))
+    with pytest.raises(InputError, match="0 or more"):
         read_config(config)
     config.write_text(yaml.safe_dump(content | {"skip": "nobody.txt"}))
     with pytest.raises(InputError, match=r"nobody\.txt"):
@@ -105,3 +129,17 @@ def test_figures_are_of_held_out_faces(config, caplog) -> None:
     assert all(value == 0 for kind, value in none_seen.items() if kind != "none")
     assert 0 < all_seen["mask"] < 0.6
     assert figures.main([]) == 2
+
+
+def test_figures_leave_out_faces_that_are_listed(config) -> None:
+    content = yaml.safe_load(config.read_text())
+    held = figures.split(*_held(read_config(config)))[1]
+    (config.parent / "listed.txt").write_text("\n".join(f"faces/{one.path.name}" for one in held))
+    config.write_text(yaml.safe_dump(content | {"skip": "listed.txt"}))
+    with pytest.raises(InputError, match="every held-out face is listed"):
+        figures.measure(lambda faces: faces[:, :1], read_config(config), "none")
+
+
+def _held(config):
+    selection = config.data.selection()
+    return figures.read_faces(selection), selection
