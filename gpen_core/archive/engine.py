@@ -191,16 +191,8 @@ def spread(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Iterator[list[R
         workers = min(size_of_crew(crew, ray), len(tasks))
         _check_room(ray, crew)
         _quiet(ray)
-        results = ray.data.from_arrow(_blocks(tasks, workers)).map_batches(
-            _Actor,
-            fn_constructor_args=(recipe.text(),),
-            batch_size=_BLOCK,
-            batch_format="pyarrow",
-            zero_copy_batch=True,
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-            num_cpus=crew.cpus,
-            num_gpus=crew.gpus or None,
-        )
+        blocks = _blocks(tasks, workers)
+        results = _mapped(ray, blocks, (_Actor, recipe.text()), (workers, crew))
         for block in results.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
@@ -212,6 +204,24 @@ def spread(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Iterator[list[R
                 assert row is not None
                 rows.append(row)
             yield rows
+
+
+def _mapped(
+    ray: Any, blocks: Sequence[Any], work: tuple[type, str], whom: tuple[int, Crew]
+) -> Any:
+    """A data set of what workers make of blocks; each block is one worker's."""
+    (kind, argument), (workers, crew) = work, whom
+    return ray.data.from_arrow(blocks).map_batches(
+        kind,
+        fn_constructor_args=(argument,),
+        # As long as the blocks: Ray joins shorter ones, and then the last worker is long alone.
+        batch_size=len(blocks[0]),
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=crew.cpus,
+        num_gpus=crew.gpus or None,
+    )
 
 
 _REFUSED = "refused: "

@@ -60,3 +60,27 @@ def test_two_workers_do_what_one_process_does_and_a_killed_one_is_missed_by_nobo
     _, said = again.communicate(timeout=300)
     assert again.returncode == 1 and "4 done, 0 to do" in said
     assert "add --retry_failed" in said
+
+
+def test_no_worker_takes_more_at_once_than_leaves_something_to_the_others():
+    """Ray joins blocks to batches; with long ones one of two workers once did all of 300."""
+    from gpen_core.archive import engine
+    from gpen_core.archive.rows import Task
+
+    class Counting:
+        def __init__(self, _: str) -> None: ...
+
+        def __call__(self, batch):
+            import pyarrow
+
+            yield pyarrow.table({"row": [str(batch.num_rows)]})
+
+    tasks = [Task(f"{n}.jpg", f"{n}.jpg", 9, "1", f"{n}.png") for n in range(300)]
+    crew = engine.Crew(workers=2)
+    with engine.session(crew) as ray:
+        engine._quiet(ray)
+        blocks = engine._blocks(tasks, 2)
+        taken = engine._mapped(ray, blocks, (Counting, ""), (2, crew))
+        sizes = [int(row["row"]) for row in taken.take_all()]
+    assert sum(sizes) == 300
+    assert max(sizes) <= 300 // (2 * 16)
