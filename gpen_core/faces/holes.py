@@ -66,6 +66,16 @@ def _fitted(mask: Tensor, images: Tensor) -> Tensor:
     return fit_mask(mask.to(images.device, torch.float32).clamp(0, 1), size)
 
 
+def is_hole(mask: Tensor) -> Tensor:
+    """Which pixels of a mask 0..1 are missing, as bool.
+
+    Example:
+        >>> is_hole(torch.tensor([0.05, 0.5])).tolist()
+        [False, True]
+    """
+    return mask > _TOUCHED
+
+
 def touches(faces: Faces, face: int, holes: Tensor) -> bool:
     """Whether the holes (B or 1, 1, H, W) of the faces' images reach into the crop of one face.
 
@@ -114,4 +124,4 @@ def _seen(holes: Tensor, source: int, matrix: Tensor, size: int) -> Tensor:
     Nothing is missing beyond the edge of the picture, which the crop shows mirrored.
     """
     hole = holes[source % len(holes)]
-    return warp(hole, square(matrix), (size, size), border="reflect") > _TOUCHED
+    return is_hole(warp(hole, square(matrix), (size, size), border="reflect"))

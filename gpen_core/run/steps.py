@@ -18,7 +18,7 @@ from ..faces.embed import Embedder, embed, person_threshold
 from ..faces.found import Faces
 from ..faces.gate import Gate, too_good, with_quality
 from ..faces.given import Given, given_faces
-from ..faces.holes import UNTOUCHED, holes_of, touches, with_holes
+from ..faces.holes import UNTOUCHED, holes_of, is_hole, touches, with_holes
 from ..faces.look import looked_at
 from ..faces.mask import crop_masks
 from ..faces.mesh import Mesher, load_mesh
@@ -32,6 +32,7 @@ from ..faces.sharp import are_sharper, pixel_scales
 from ..faces.steady import steadied_batch, steadied_masks
 from ..faces.track import Track, chosen_tracks, followed, tracks
 from ..hooks import Hooks
+from ..images.fill import smoothly_filled
 from ..images.scenes import cuts_of
 from ..memory.allowance import Allowance
 from ..models.model import Model
@@ -149,6 +150,21 @@ class Steps:
                 f"{purpose}.",
                 remedy="task",
             )
+
+    def searched(self, source: Surface) -> Tensor:
+        """What faces are looked for in: the images, their holes filled where the task has holes.
+
+        Detectors do not know a face behind a white scratch.
+
+        Raises:
+            InputError: there is no mask of the holes, or one of another shape.
+        """
+        if not self.task.needs_holes:
+            return source.images
+        return self._with_memory(
+            "filling holes for the search",
+            lambda: smoothly_filled(source.images, is_hole(holes_of(source))),
+        )
 
     def touched(self, found: Found, source: Surface) -> Found:
         """Those of the faces that the holes of their pictures touch, where the task has holes.

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from gpen_core.cli.app import run as gpen
 from gpen_core.models.convert import convert
@@ -238,6 +238,28 @@ def test_a_film_is_only_restored(tmp_path, models, capsys):
 def test_without_a_model_for_it_the_task_is_not_begun(photo, tmp_path, capsys):
     assert gpen(["paint", photo, "-o", str(tmp_path / "out.png")]) == 2
     assert "No embedded model can paint; name one" in said(capsys)
+
+
+def test_the_embedded_model_fills_scratches_that_hide_the_face_from_the_detector(
+    tmp_path, portrait, capsys
+):
+    hole = Image.new("L", portrait.shape[1::-1])
+    draw = ImageDraw.Draw(hole)
+    for line in ([140, 60, 200, 110, 256, 124], [176, 16, 196, 80, 224, 132, 236, 184]):
+        draw.line(line, fill=255, width=7)
+    draw.line([280, 44, 248, 96, 200, 144], fill=255, width=6)
+    hole.save(tmp_path / "hole.png")
+    missing = np.asarray(hole) > 0
+    Image.fromarray(np.where(missing[..., None], 255, portrait)).save(tmp_path / "scratched.png")
+    where = ["--hole", str(tmp_path / "hole.png"), "-o", str(tmp_path / "out.png")]
+    assert gpen(["inpaint", str(tmp_path / "scratched.png"), *where]) == 0
+    assert "1 of 1 faces filled" in said(capsys)
+    made = read(tmp_path / "out.png")
+    assert np.array_equal(made[~missing], portrait[~missing])
+    inner = np.zeros_like(missing)
+    inner[60:180, 180:290] = missing[60:180, 180:290]
+    white, off = (np.abs(one - portrait)[inner].mean() for one in (255.0, made))
+    assert off < 0.2 * white
 
 
 def test_inpainting_without_a_mask(photo, tmp_path, models, capsys):

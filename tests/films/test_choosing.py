@@ -15,13 +15,15 @@ from gpen_core.faces.embed import embed, load_embedder
 from gpen_core.faces.gate import planned_strengths
 from gpen_core.faces.person import NOT_THEM, Wanted
 from gpen_core.hooks import Recording
-from gpen_core.options import Options
+from gpen_core.options import FilmOptions, Options
 from gpen_core.run import Run, Tools
 
 av = pytest.importorskip("av", reason="films need PyAV", exc_type=ImportError)
 
+from gpen_core.films.film import Film  # noqa: E402
 from gpen_core.films.restore import restore_film  # noqa: E402
-from gpen_core.films.survey import Survey  # noqa: E402
+from gpen_core.films.section import Section  # noqa: E402
+from gpen_core.films.survey import Survey, survey  # noqa: E402
 
 
 def pair(portrait, shared, count=8):
@@ -201,3 +203,40 @@ def test_how_much_of_a_track_is_covered_is_told(film, tmp_path, small_model):
     survey = restore_film(film, tmp_path / "out.mkv", Run(tools, options)).survey
     shares = [survey.verdict(survey.tracks[number]).covered for number in survey.kept]
     assert len(shares) == 2 and all(0.5 < share < 0.7 for share in shares)
+
+
+def meeting(portrait, cross, count=44, size=(320, 144)):
+    """Two people, one of them blue, who meet with one behind the other, and go on or turn back."""
+    person = Image.fromarray(portrait).crop((120, 10, 330, 262)).resize((96, 115))
+    other = Image.fromarray((np.asarray(person.transpose(0)) * (0.5, 0.7, 1)).astype(np.uint8))
+    frames = []
+    for i in range(count):
+        share = i / (count - 1) if cross else 0.5 - abs(i / (count - 1) - 0.5)
+        frame = Image.new("RGB", size, (90, 100, 90))
+        frame.paste(other, (round(216 - 208 * share), 14))
+        frame.paste(person, (round(8 + 208 * share), 14))
+        frames.append(np.asarray(frame))
+    return frames
+
+
+@pytest.mark.parametrize("cross", [False, True])
+def test_two_who_meet_keep_their_numbers(make_film, portrait, small_model, cross):
+    """Whether they cross or turn back; told apart by how blue they are."""
+
+    def colors(crops):
+        return (crops - crops.mean((1, 2, 3), keepdim=True)).mean((2, 3))
+
+    frames = meeting(portrait, cross)
+    source = make_film("film.mkv", frames=frames, codec="ffv1", pixel_format="yuv444p", sound=0)
+    options = Options.of(identity=0.1, min_size=30)
+    run = Run(Tools(small_model, embedder=colors), options)
+    known = survey(Section(Film.open(source), FilmOptions()), run)
+    for track in known.tracks:
+        blue = []
+        for frame in (track.first + 2, track.last - 2):
+            x, y = track.landmarks[frame - track.first].mean(0).round().long().tolist()
+            red, _, rest = frames[frame][y - 12 : y + 12, x - 12 : x + 12].mean((0, 1))
+            blue.append(bool(rest > red))
+        assert blue[0] == blue[1], (track.first, track.last)
+    # The one in front is followed all the way; the other one may be lost behind them.
+    assert max(len(one.scores) for one in known.tracks) == 44
