@@ -106,6 +106,7 @@ def test_another_network_tells_people_apart_by_its_own_threshold(fresh, arcface)
     assert f"person_threshold has to be given with {arcface}" in failed(fresh.run(prompt))
     prompt = graph(person=["her", 0], person_threshold=0.3, embedder=arcface) | {"her": picture}
     found = done(fresh.run(prompt))
-    assert found["count"] == len(found["all"]), "this one finds everybody alike"
+    assert found["count"] > 1, "a network of random weights: many are alike, where SFace sees one"
+    assert any(torch.equal(box, found["all"].boxes[2]) for box in found["kept"].boxes)
     prompt = graph(person=["her", 0], person_threshold=0.5, embedder="gone.onnx")
     assert "'gone.onnx' was not found" in failed(fresh.run(prompt | {"her": picture}))
