@@ -168,3 +168,10 @@ def test_parts_of_a_face() -> None:
 def test_options_need_no_torch() -> None:
     code = "import sys, gpen_core.options; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_options_are_values_however_their_names_were_given():
+    """Options from JSON have lists, and what is kept by options needs them to be alike."""
+    given = [{"exclude": names, "parts": ["eyes"]} for names in ("hair,hat", ["hair", "hat"])]
+    one, other = (MaskOptions(**values) for values in given)
+    assert one == other and hash(one) == hash(other)

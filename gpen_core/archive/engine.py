@@ -206,9 +206,7 @@ def spread(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Iterator[list[R
             yield rows
 
 
-def _mapped(
-    ray: Any, blocks: Sequence[Any], work: tuple[type, str], whom: tuple[int, Crew]
-) -> Any:
+def _mapped(ray: Any, blocks: Sequence[Any], work: tuple[type, str], whom: tuple[int, Crew]) -> Any:
     """A data set of what workers make of blocks; each block is one worker's."""
     (kind, argument), (workers, crew) = work, whom
     return ray.data.from_arrow(blocks).map_batches(

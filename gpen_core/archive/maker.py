@@ -65,7 +65,9 @@ class Maker:
         needed = (recipe.detector, options.mask.mask)
         tools = Tools.load(recipe.model, recipe.device, recipe.precision, needed, recipe.folder)
         assert tools.model is not None
-        path = tools.model.info.path
+        path, device = tools.model.info.path, tools.model.device
+        if recipe.people is not None:
+            tools = recipe.people.given_to(tools, device)
         if path is not None and sha256(path) != recipe.model_sha256:
             raise InputError(
                 f"{path} on {platform.node()} is not the model that this job began with; put the "

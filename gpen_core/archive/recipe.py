@@ -12,6 +12,7 @@ from ..batch.targets import Naming, named
 from ..files import sha256
 from ..options import DETECTORS, PRECISIONS, STEPS, Options, specs
 from ..weights.locate import locate
+from .named import Named
 
 # They change no result, or only in the last of 24 bits.
 _OF_NO_MATTER = frozenset(["batch_size"])
@@ -26,6 +27,7 @@ class Recipe:
         options: by their plain names, as `Options.of` takes them.
         model: a file, a name, or None for the embedded model.
         model_sha256: of its file; every worker must find the same.
+        people: who is restored and who is not; None where people are not told apart.
         detector, device, precision, weights_dir: as `Tools.load`.
         suffix, format, quality: of the results.
         at_once: pictures whose faces share passes of the network.
@@ -44,6 +46,7 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
     model_sha256: str = ""
+    people: Named | None = None
     detector: str = DETECTORS[0]
     device: str = "auto"
     precision: str = PRECISIONS[0]
@@ -74,7 +77,10 @@ class Recipe:
     @classmethod
     def of_text(cls, text: str) -> Recipe:
         """From what `text` gave."""
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        if values["people"] is not None:
+            values["people"] = Named.of_values(values["people"])
+        return cls(**values)
 
     def chosen(self) -> Options:
         """The options as the steps take them."""
@@ -88,6 +94,8 @@ class Recipe:
         """What decides how results look, by the names that a user knows."""
         own = {name: getattr(self, name) for name in ("detector", "precision", "format", "quality")}
         options = {k: v for k, v in self.options.items() if k not in _OF_NO_MATTER}
+        if self.people is not None:
+            own["people"] = self.people.stands_for
         return {**options, **own, "suffix": self.suffix, "model": self.model_sha256}
 
     @property

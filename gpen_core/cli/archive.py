@@ -16,14 +16,17 @@ from typer.core import TyperGroup
 from ..errors import InputError
 from ..files import shown
 from ..images.formats import DEFAULT_QUALITY
-from ..options import DETECTORS, PRECISIONS, Options, TrackOptions
+from ..options import DETECTORS, PRECISIONS, GateOptions, Options, TrackOptions
 from ..text import counted
 from .arguments import (
     OF_PICTURES,
     AcceptLicense,
     DetectorName,
+    EmbedderFile,
     Format,
     ModelPath,
+    NotPerson,
+    Person,
     Precision,
     WeightsDir,
     flag,
@@ -58,7 +61,7 @@ app = typer.Typer(
 Target = Annotated[str, typer.Argument(help="The folder or address of the results.")]
 
 
-@with_options(*OF_PICTURES, TrackOptions, template=True)
+@with_options(*OF_PICTURES, GateOptions, TrackOptions, template=True)
 def run(
     options: Options,
     source: Annotated[
@@ -70,6 +73,9 @@ def run(
     ],
     target: Target,
     model_path: ModelPath = None,
+    person: Person = None,
+    not_person: NotPerson = None,
+    embedder: EmbedderFile = None,
     detector: DetectorName = DETECTORS[0],
     device: Annotated[str, flag("device", "Where the networks run: auto, cpu or cuda.")] = "auto",
     precision: Precision = PRECISIONS[0],
@@ -131,21 +137,29 @@ def run(
     from ..archive.crew import choose_crew
     from ..archive.engine import ray_data
     from ..archive.job import Archive
+    from ..archive.named import Named
     from ..archive.plan import Wishes
     from ..archive.recipe import Recipe
     from ..archive.store import FOLDER
+    from ..faces.detector import load_detector
+    from ..run import Tools
     from .fetch import fetch_missing, find_model
+    from .people import People, with_people
 
     refuse_without_effect(options)
     ray_data()
     if accept_license:
         fetch_missing((detector, options.mask.mask), weights_dir)
     model = find_model(model_path, accept_license)
+    people = People(person or (), not_person or (), embedder)
+    looking = Tools(detector=load_detector(detector, weights_dir=weights_dir))
+    looking = with_people(looking, options, people)
     crew, chosen = choose_crew(device, address, workers, gpus_per_worker, threads)
     recipe = Recipe.of(
         target if "://" in target else str(Path(target).expanduser().absolute()),
         options,
         model=None if model is None else os.fspath(model),
+        people=Named.of(looking.wanted, looking.embedder, embedder),
         detector=detector,
         device=chosen,
         precision=precision,

@@ -83,7 +83,7 @@ def faces(
     model = None if model_path is None else load_model(find_model(model_path, accept_license))
     tools = Tools(model, load_detector(detector, weights_dir=weights_dir))
     people = People(person or (), not_person or (), embedder)
-    tools = with_people(tools, options, people, "cpu")
+    tools = with_people(tools, options, people)
     run = Run(tools, options)
     if page:
         assert output is not None

@@ -34,7 +34,7 @@ class People:
         return bool(self.person or self.not_person)
 
 
-def with_people(tools: Tools, options: Options, people: People, device: str) -> Tools:
+def with_people(tools: Tools, options: Options, people: People, device: str = "cpu") -> Tools:
     """The tools with who is looked for, and what tells people apart, where that is asked for.
 
     Args:
@@ -49,6 +49,8 @@ def with_people(tools: Tools, options: Options, people: People, device: str) -> 
         InputError: a picture cannot be read, or does not show one face; or a network without use,
             or without a threshold.
     """
+    if options.gate.person_threshold is not None and not people:
+        raise InputError("--person_threshold has no effect without --person or --not_person.")
     if not people and options.gate.resolved.identity is None:
         if people.embedder is not None:
             raise InputError(

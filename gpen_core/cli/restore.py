@@ -100,8 +100,6 @@ def _first_and_last(frames: str | None) -> tuple[int, int] | None:
 
 def _refuse_for_crops(options: Options, work: Work, *, people: bool, choices: bool) -> None:
     """What chooses among the faces of a picture has none to choose from in a ready crop."""
-    if options.gate.person_threshold is not None and not people:
-        raise InputError("--person_threshold has no effect without --person or --not_person.")
     refuse_both(options.gate.only_below is not None and work.aligned, "--only_below", "--aligned")
     refuse_both(options.gate.careful and work.aligned, "--careful", "--aligned")
     refuse_both(people and work.aligned, "--person", "--aligned")

@@ -73,8 +73,10 @@ class MaskOptions(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("exclude", "parts"):
-            if isinstance(text := getattr(self, name), str):
-                object.__setattr__(self, name, comma_separated(text))
+            names = getattr(self, name)
+            # From JSON they come as a list.
+            names = comma_separated(names) if isinstance(names, str) else tuple(names)
+            object.__setattr__(self, name, names)
         class_indices(self.exclude)
         for part in self.parts:
             if part.removeprefix("-") not in PARTS:
