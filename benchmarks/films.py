@@ -4,8 +4,9 @@
 
 A photograph is panned behind a window of that size, with one face in every frame. Printed for each
 `detect_every`: how many frames were searched, seconds of the processor for all, the shares of
-detection, of the network and of the rest in them and in the seconds that passed, and the most
-memory taken above that of the loaded networks. The rest runs beside the network, on a second core.
+detection (a picture made smaller, its fading looked for, and searched), of the network and of the
+rest in them and in the seconds that passed, and the most memory taken above that of the loaded
+networks. The rest runs beside the network, on a second core.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import av
 import torch
 from PIL import Image
 
+from gpen_core.faces.detect import detect
 from gpen_core.faces.detector import load_detector
 from gpen_core.faces.found import Faces
+from gpen_core.films import survey
 from gpen_core.films.restore import restore_film
 from gpen_core.models.load import load_model
 from gpen_core.options import Options
@@ -51,20 +56,6 @@ class Clock:
         finally:
             self.seconds[name] += time.thread_time() - start
             self.passed[name] += time.perf_counter() - begun
-
-
-class TimedDetector:
-    """The embedded detector, timed."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._detector, self._clock = load_detector(), clock
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._detector, name)
-
-    def __call__(self, *arguments: object) -> object:
-        with self._clock.running("detection"):
-            return self._detector(*arguments)
 
 
 class TimedRun(Run):
@@ -120,13 +111,15 @@ def make_film(path: Path, size: tuple[int, int], frames: int) -> None:
 def measure(film: Path, detect_every: int, model: Path) -> None:
     """Restore the film once and print a row."""
     clock = Clock()
-    run = TimedRun(
-        Tools(load_model(model), TimedDetector(clock)),  # type: ignore[arg-type]
-        Options.of(detect_every=detect_every),
-    )
+    run = TimedRun(Tools(load_model(model), load_detector()), Options.of(detect_every=detect_every))
     run.clock = clock
     start, begun = time.process_time(), time.perf_counter()
-    with Memory() as memory:
+
+    def timed(*arguments: Any) -> Faces:
+        with clock.running("detection"):
+            return detect(*arguments)
+
+    with Memory() as memory, mock.patch.object(survey, "detect", timed):
         report = restore_film(film, film.with_name(f"out{detect_every}.mp4"), run)
     total, passed = time.process_time() - start, time.perf_counter() - begun
     print(
