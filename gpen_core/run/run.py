@@ -125,7 +125,7 @@ class Run(Steps):
         """A source searched, with a canvas for what is found."""
         report, run = Report(), self._reporting()
         with report.stage("detect"):
-            found = run.touched(run.find(run.searched(source)), source)
+            found = run.find_in(source)
             found = found if narrow is None else narrow(found)
         run.hooks.found(len(found.chosen))
         run.say_softer(found.faces)

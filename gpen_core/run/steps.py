@@ -151,34 +151,36 @@ class Steps:
                 remedy="task",
             )
 
-    def searched(self, source: Surface) -> Tensor:
-        """What faces are looked for in: the images, their holes filled where the task has holes.
+    def find_in(self, source: Surface) -> Found:
+        """Detect and select; of a task with holes, the faces that the holes touch.
 
-        Detectors do not know a face behind a white scratch.
+        Detectors know no face behind a white scratch: those are looked for in a copy whose holes
+        are filled from around them, and only where that shows none in the pictures as they are.
 
         Raises:
             InputError: there is no mask of the holes, or one of another shape.
         """
         if not self.task.needs_holes:
-            return source.images
-        return self._with_memory(
-            "filling holes for the search",
-            lambda: smoothly_filled(source.images, is_hole(holes_of(source))),
+            return self.find(source.images)
+        holes = holes_of(source)
+        filled = self._with_memory(
+            "filling holes for the search", lambda: smoothly_filled(source.images, is_hole(holes))
         )
+        found = self._touched(self.find(filled), holes)
+        if not found.chosen:
+            as_it_is = self._touched(self.find(source.images), holes)
+            if as_it_is.chosen:
+                self.hooks.event("With the holes filled no face was found; as it is, one was.")
+            found = as_it_is if as_it_is.chosen or not found.left else found
+        if not found.chosen and UNTOUCHED in found.left.values():
+            self.hooks.event("The mask touches no face; nothing is drawn.")
+        return found
 
-    def touched(self, found: Found, source: Surface) -> Found:
-        """Those of the faces that the holes of their pictures touch, where the task has holes.
-
-        Raises:
-            InputError: there is no mask of the holes, or one of another shape.
-        """
-        if not self.task.needs_holes:
-            return found
-        holes, aligned = holes_of(source), found.everyone.with_(template=self.template)
+    def _touched(self, found: Found, holes: Tensor) -> Found:
+        """Without the faces that the holes (B or 1, 1, H, W) of their pictures do not touch."""
+        aligned = found.everyone.with_(template=self.template)
         touching = [touches(aligned, face, holes) for face in found.chosen]
         left = [f for f, touched in zip(found.chosen, touching, strict=True) if not touched]
-        if found.chosen and not any(touching):
-            self.hooks.event("The mask touches no face; nothing is drawn.")
         chosen = [f for f, touched in zip(found.chosen, touching, strict=True) if touched]
         return replace(found, chosen=chosen, left={**found.left, **dict.fromkeys(left, UNTOUCHED)})
 

@@ -262,6 +262,18 @@ def test_the_embedded_model_fills_scratches_that_hide_the_face_from_the_detector
     assert off < 0.2 * white
 
 
+def test_a_face_that_is_masked_altogether_is_found_where_it_still_shows(
+    photo, tmp_path, models, capsys
+):
+    hole, report = hole_at(tmp_path / "hole.png", 130, 0, 350, 260), tmp_path / "report.json"
+    where = ["--hole", hole, "-o", str(tmp_path / "out.png"), "--report", str(report)]
+    assert gpen(["inpaint", photo, *where, "-m", models["inpaint"]]) == 0
+    assert "1 of 1 faces filled" in said(capsys)
+    assert any(
+        "as it is, one was" in event for event in json.loads(report.read_text())[0]["events"]
+    )
+
+
 def test_inpainting_without_a_mask(photo, tmp_path, models, capsys):
     arguments = ["inpaint", photo, "-o", str(tmp_path / "out.png"), "-m", models["inpaint"]]
     assert gpen(arguments) == 2
