@@ -20,10 +20,10 @@ from gpen_core.faces.person import LEFT_ALONE, NOT_THEM, Looker, Portrait, Wante
 from gpen_core.faces.select import sorted_indices
 from gpen_core.faces.templates import template
 from gpen_core.hooks import Recording
-from gpen_core.options import GateOptions, Options
+from gpen_core.options import SFACE_THRESHOLD, Options
 from gpen_core.run import Run, Tools
 
-THRESHOLD = GateOptions().person_threshold
+THRESHOLD = SFACE_THRESHOLD
 # Where the man of a portrait stands in the group.
 HIM = (279.0, 149.0, 320.0, 205.0)
 
