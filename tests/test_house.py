@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import itertools
 import re
 import subprocess
@@ -56,6 +57,33 @@ def test_no_modules_import_each_other_in_a_circle():
     graph = {module: named - {module} for module, named in _imports().items()}
     # Raises a CycleError that names the modules of a circle.
     assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def _names_of_the_library(path: Path) -> list[tuple[str, str]]:
+    """(module, name) of everything that a node's file takes from the library."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    taken, rooms = [], {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 2:
+            module = node.module or ""
+            for alias in node.names:
+                taken.append((module, alias.name))
+                rooms[alias.asname or alias.name] = f"{module}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            place = rooms.get(node.value.id)
+            if place is not None and (ROOT / place.replace(".", "/")).with_suffix(".py").exists():
+                taken.append((place, node.attr))
+    return [one for one in taken if one[0].split(".")[0] == "gpen_core"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "nodes").glob("*.py")), ids=lambda path: path.name)
+def test_what_nodes_take_from_the_library_is_there(path):
+    """Types are not checked across: for mypy the library lies outside of the nodes' package."""
+    for module, name in _names_of_the_library(path):
+        found = importlib.import_module(module)
+        if not hasattr(found, name):
+            importlib.import_module(f"{module}.{name}")
 
 
 # --- examples ------------------------------------------------------------------------------------
