@@ -87,9 +87,16 @@ class Named:
 
     @property
     def stands_for(self) -> str:
-        """16 hexadecimal digits."""
+        """In words, with 8 hexadecimal digits that tell other people apart.
+
+        Example:
+            >>> Named(person=(0.6, 0.8)).stands_for.partition(" (")[0]
+            'a person looked for, 0 left alone'
+        """
         facts = {**asdict(self), "file": None}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+        looked_for = "a person looked for" if self.person else "nobody looked for"
+        return f"{looked_for}, {len(self.others)} left alone ({digest})"
 
 
 def _plain(vector: Tensor) -> tuple[float, ...]:
