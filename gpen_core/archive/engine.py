@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import InputError, MissingDependencyError
@@ -188,11 +188,10 @@ def spread(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Iterator[list[R
         InputError: there is no cluster at the address, or it has not what the crew needs.
     """
     with session(crew) as ray:
-        workers = min(size_of_crew(crew, ray), len(tasks))
+        crew = replace(crew, workers=min(size_of_crew(crew, ray), len(tasks)))
         _check_room(ray, crew)
         _quiet(ray)
-        blocks = _blocks(tasks, workers)
-        results = _mapped(ray, blocks, (_Actor, recipe.text()), (workers, crew))
+        results = _mapped(ray, _blocks(tasks, crew.workers), crew, _Actor, recipe.text())
         for block in results.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         ):
@@ -206,17 +205,16 @@ def spread(tasks: Sequence[Task], recipe: Recipe, crew: Crew) -> Iterator[list[R
             yield rows
 
 
-def _mapped(ray: Any, blocks: Sequence[Any], work: tuple[type, str], whom: tuple[int, Crew]) -> Any:
-    """A data set of what workers make of blocks; each block is one worker's."""
-    (kind, argument), (workers, crew) = work, whom
+def _mapped(ray: Any, blocks: Sequence[Any], crew: Crew, actor: type, *arguments: str) -> Any:
+    """A data set of what actors, made with the arguments, make of blocks; each block is one's."""
     return ray.data.from_arrow(blocks).map_batches(
-        kind,
-        fn_constructor_args=(argument,),
+        actor,
+        fn_constructor_args=arguments,
         # As long as the blocks: Ray joins shorter ones, and then the last worker is long alone.
         batch_size=len(blocks[0]),
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(size=crew.workers, max_tasks_in_flight_per_actor=2),
         num_cpus=crew.cpus,
         num_gpus=crew.gpus or None,
     )

@@ -24,8 +24,8 @@ class Named:
     Attributes:
         person: vector of the person looked for; empty: anybody.
         others: vectors of people who are left alone.
-        file: of the network that made them; None: SFace.
-        sha256: of that file; every worker must find the same.
+        file: of the network that made them; None: SFace's own.
+        sha256: of that file where it is not SFace; every worker must find the same.
 
     Example:
         >>> Named.of(Wanted(person=torch.tensor([0.6, 0.8])), None, None).wanted().others is None
@@ -44,13 +44,12 @@ class Named:
         """What a worker has to know of these; None where people are not told apart."""
         if wanted is None and embedder is None:
             return None
-        origin = origin_of(embedder)
         wanted = wanted or Wanted()
         return cls(
             () if wanted.person is None else _plain(wanted.person),
             () if wanted.others is None else tuple(map(_plain, wanted.others)),
-            None if origin is None or file is None else str(file.absolute()),
-            "" if origin is None else origin.sha256,
+            None if file is None else str(file.absolute()),
+            _hash_of(embedder),
         )
 
     @classmethod
@@ -77,10 +76,9 @@ class Named:
             InputError: it is not the one that this job began with.
         """
         embedder = load_embedder(self.file, device)
-        origin = origin_of(embedder)
-        if origin is not None and origin.sha256 != self.sha256:
+        if _hash_of(embedder) != self.sha256:
             raise InputError(
-                f"{origin.file} is not the recognition network that this job began with; put the "
+                f"{self.file} is not the recognition network that this job began with; put the "
                 f"same file on every machine."
             )
         return replace(tools, embedder=embedder, wanted=self.wanted())
@@ -97,6 +95,12 @@ class Named:
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
         looked_for = "a person looked for" if self.person else "nobody looked for"
         return f"{looked_for}, {len(self.others)} left alone ({digest})"
+
+
+def _hash_of(embedder: Embedder | None) -> str:
+    """Of a network that is not SFace."""
+    origin = origin_of(embedder)
+    return "" if origin is None else origin.sha256
 
 
 def _plain(vector: Tensor) -> tuple[float, ...]:

@@ -152,7 +152,8 @@ def run(
         fetch_missing((detector, options.mask.mask), weights_dir)
     model = find_model(model_path, accept_license)
     people = People(person or (), not_person or (), embedder)
-    looking = Tools(detector=load_detector(detector, weights_dir=weights_dir))
+    looks = people.are_told_apart(options)
+    looking = Tools(detector=load_detector(detector, weights_dir=weights_dir) if looks else None)
     looking = with_people(looking, options, people)
     crew, chosen = choose_crew(device, address, workers, gpus_per_worker, threads)
     recipe = Recipe.of(

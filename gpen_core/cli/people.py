@@ -33,12 +33,16 @@ class People:
         """Whether somebody is named."""
         return bool(self.person or self.not_person)
 
+    def are_told_apart(self, options: Options) -> bool:
+        """Whether an embedder is needed: for them, or to keep the identity."""
+        return bool(self) or options.gate.resolved.identity is not None
+
 
 def with_people(tools: Tools, options: Options, people: People, device: str = "cpu") -> Tools:
     """The tools with who is looked for, and what tells people apart, where that is asked for.
 
     Args:
-        tools: with a detector.
+        tools: with a detector where people are told apart.
         options: `identity` needs to tell people apart too.
         people: pictures of them.
         device: where the network runs.
@@ -51,7 +55,7 @@ def with_people(tools: Tools, options: Options, people: People, device: str = "c
     """
     if options.gate.person_threshold is not None and not people:
         raise InputError("--person_threshold has no effect without --person or --not_person.")
-    if not people and options.gate.resolved.identity is None:
+    if not people.are_told_apart(options):
         if people.embedder is not None:
             raise InputError(
                 "--embedder has no effect without --person, --not_person, --identity or --careful."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gpen_core.archive.named import Named
@@ -73,3 +75,10 @@ def test_the_command_asks_for_a_threshold(scans, graph, tmp_path, capsys):
     assert gpen(["archive", str(scans), str(tmp_path / "out"), *who]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "--person_threshold has to be given with arcface.onnx" in said
+
+
+def test_the_file_of_sface_travels_as_any_other():
+    """Given by its path, the worker need not have its wheel."""
+    file = Path("sface.onnx")
+    found = Named.of(None, lambda crops: crops.mean(dim=(2, 3)), file)
+    assert found is not None and found.file == str(file.absolute()) and not found.sha256

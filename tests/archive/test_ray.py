@@ -80,7 +80,7 @@ def test_no_worker_takes_more_at_once_than_leaves_something_to_the_others():
     with engine.session(crew) as ray:
         engine._quiet(ray)
         blocks = engine._blocks(tasks, 2)
-        taken = engine._mapped(ray, blocks, (Counting, ""), (2, crew))
+        taken = engine._mapped(ray, blocks, crew, Counting, "")
         sizes = [int(row["row"]) for row in taken.take_all()]
     assert sum(sizes) == 300
     assert max(sizes) <= 300 // (2 * 16)
