@@ -20,6 +20,7 @@ from ..run import Run
 from .film import Film
 from .judge import Verdict
 from .planes import Planes
+from .shot import Shot
 
 if TYPE_CHECKING:
     from .survey import Survey
@@ -67,8 +68,8 @@ def _faces(known: Survey, film: Film, run: Run, number: int) -> Faces:
         planes = Planes(picture)
         faces = known.faces_of(frame, planes.size)
         assert faces.tracks is not None
-        own = (faces.tracks == number).nonzero().flatten().tolist()
-        found.append(run.align(planes.rgb(), faces.take(own)))
+        own = faces.take((faces.tracks == number).nonzero().flatten().tolist())
+        found.append(Shot.cut_out(frame, planes, own, run).faces)
     return Faces.concat(found)
 
 
