@@ -167,12 +167,12 @@ class Steps:
             "filling holes for the search", lambda: smoothly_filled(source.images, is_hole(holes))
         )
         found = self._touched(self.find(filled), holes)
-        if not found.chosen:
-            as_it_is = self._touched(self.find(source.images), holes)
-            if as_it_is.chosen:
-                self.hooks.event("With the holes filled no face was found; as it is, one was.")
-            found = as_it_is if as_it_is.chosen or not found.left else found
-        if not found.chosen and UNTOUCHED in found.left.values():
+        if found.chosen:
+            return found
+        found = self._touched(self.find(source.images), holes)
+        if found.chosen:
+            self.hooks.event("With the holes filled no face was found; as it is, one was.")
+        elif UNTOUCHED in found.left.values():
             self.hooks.event("The mask touches no face; nothing is drawn.")
         return found
 
