@@ -1,18 +1,22 @@
 """Where the time of a film goes, and how much memory it takes.
 
     python benchmarks/films.py --size 1280 720 --frames 100 --detect_every 1 5
+    python benchmarks/films.py --size 3840 2160 --frames 14 --codec libx265 \\
+        --pixel_format yuv420p10le
 
 A photograph is panned behind a window of that size, with one face in every frame. Printed for each
 `detect_every`: how many frames were searched, seconds of the processor for all, the shares of
 detection (a picture made smaller, its fading looked for, and searched), of the network and of the
 rest in them and in the seconds that passed, and the most memory taken above that of the loaded
-networks. The rest runs beside the network, on a second core.
+networks. The rest runs beside the network, on a second core. Memory is allocated as in the command,
+or with `--host` as in ComfyUI, whose allocator is left as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import tempfile
 import threading
 import time
@@ -33,6 +37,7 @@ from gpen_core.faces.detector import load_detector
 from gpen_core.faces.found import Faces
 from gpen_core.films import survey
 from gpen_core.films.restore import restore_film
+from gpen_core.memory.process import prepare_memory
 from gpen_core.models.load import load_model
 from gpen_core.options import Options
 from gpen_core.run import Run, Tools
@@ -90,21 +95,21 @@ def _resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
-def make_film(path: Path, size: tuple[int, int], frames: int) -> None:
+def make_film(path: Path, size: tuple[int, int], frames: int, codec: str, pixels: str) -> None:
     """A film whose face is about two fifths as high as the picture."""
     width, height = size
     photo = Image.open(PHOTO).convert("RGB")
     side = 1.3 * width
     photo = photo.resize((round(side), round(side)), Image.Resampling.BICUBIC)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "16"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = container.add_stream(codec, rate=25, options={"crf": "16"})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
         for index in range(frames):
             x = round((0.15 + 0.1 * math.sin(index / 30)) * width)
             y = round((0.02 + 0.02 * math.cos(index / 40)) * height)
             frame = av.VideoFrame.from_image(photo.crop((x, y, x + width, y + height)))
             frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+            container.mux(stream.encode(frame.reformat(format=pixels)))
         container.mux(stream.encode())
 
 
@@ -140,12 +145,22 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--detect_every", type=int, nargs="+", default=(1, 5))
     parser.add_argument("--model", type=Path, default=ROOT / "weights/gpen-lite-256.safetensors")
+    parser.add_argument("--codec", default="libx264")
+    parser.add_argument("--pixel_format", default="yuv420p")
+    parser.add_argument("--host", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.host:
+        prepare_memory()
     # Of one thread the processor's time is that of the work; the encoder has its own.
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder, "film.mp4")
-        make_film(film, tuple(arguments.size), arguments.frames)
+        # In a process of its own, or what it leaves behind would be there before.
+        what = (film, tuple(arguments.size), arguments.frames)
+        how = (arguments.codec, arguments.pixel_format)
+        making = multiprocessing.get_context("spawn").Process(target=make_film, args=(*what, *how))
+        making.start()
+        making.join()
         for detect_every in arguments.detect_every:
             measure(film, detect_every, arguments.model)
 

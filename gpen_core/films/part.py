@@ -15,6 +15,7 @@ from pathlib import Path
 from ..faces.found import Faces
 from ..faces.restore import at_once
 from ..faces.steady import Moment, steadied
+from ..memory.process import return_freed_memory
 from ..run import Run
 from .ahead import Behind, Later, ahead
 from .film import Film
@@ -24,8 +25,8 @@ from .samples import held_back
 from .shot import Shot
 from .survey import Survey
 
-# Frames read ahead, and as many that wait to be finished; of huge frames one, and no more of them
-# go through the network together than one pass of it takes in one go.
+# Frames read ahead, and as many that wait to be finished; of huge frames one, and they go through
+# the network one by one.
 _WAITING = 4
 
 
@@ -51,13 +52,15 @@ class PartMaker:
         around = range(max(frames.start - radius, 0), min(frames.stop + radius, count))
         waiting = 1 if self.film.is_huge else _WAITING
         with closing(ahead(self._read(around), waiting)) as shots:
-            early = list(itertools.islice(shots, frames.start - around.start + 1))
+            early = deque(itertools.islice(shots, frames.start - around.start + 1))
             with self.output.writing(path, self.known, early[-1].planes) as writing:
                 finishing = _Finishing(frames, radius, self._beside, writing)
                 with Behind.feeding(finishing.add, waiting) as behind:
-                    for shot in self._restored(itertools.chain(early, shots)):
+                    for shot in self._restored(itertools.chain(_emptied(early), shots)):
                         behind.put(shot)
                         self._later.tell(self.run.hooks)
+                        if self.film.is_huge:  # between such frames holes grow to hundreds of MB
+                            return_freed_memory()
                         if shot.index in frames:
                             self.run.hooks.progress("film", shot.index + 1, count)
                     for _ in range(radius):
@@ -77,6 +80,8 @@ class PartMaker:
         """With restored faces; those of neighboring frames go through the network together."""
         group: list[Shot] = []
         most, waiting = at_once(self.run.model, self.run.options.restore), 0
+        if self.film.is_huge:
+            most = 1
         for shot in shots:
             group.append(shot)
             waiting += len(shot.faces)
@@ -97,6 +102,12 @@ class PartMaker:
         for place, shot in enumerate(group):
             faces = restored.of_images(slice(place, place + 1))
             yield shot.with_(Moment(faces, self.run.masks(faces) if len(faces) else None))
+
+
+def _emptied(shots: deque[Shot]) -> Iterator[Shot]:
+    """All of them, held no longer than until they are asked for."""
+    while shots:
+        yield shots.popleft()
 
 
 class _Finishing:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from ..faces.align import estimate_similarity
 from ..faces.extent import Box, touched
@@ -20,7 +22,7 @@ from .planes import Planes
 _MARGIN = 8
 # Pasting takes some twenty floats a pixel, so large faces are pasted in bands of so many pixels, as
 # high as whole samples of chroma.
-_BAND_PIXELS, _ALIGNED = 1 << 19, 4
+_BAND_PIXELS, _ALIGNED = 1 << 18, 4
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,24 @@ class Shot:
         if run.options.paste.measures_around:
             height, width = faces.image_sizes[0]
             part = (0, 0, width, height)
-        before = self.planes.rgb(within(self.box, part))
-        for band in _bands(part, whole=run.options.paste.measures_around):
-            rows = slice(band[1] - part[1], band[3] - part[1])
-            canvas = run.canvas(Surface(before[:, :, rows]))
+        bands = _bands(part, whole=run.options.paste.measures_around)
+        places = [within(self.box, band) for band in bands]
+        for band, place, before in zip(bands, places, self._unchanged(places), strict=True):
+            canvas = run.canvas(Surface(before))
             canvas.add(moved(faces, band), masks)
-            place = within(self.box, band)
-            self.planes.add(before[:, :, rows], canvas.images, canvas.mask, place)
+            self.planes.add(before, canvas.images, canvas.mask, place)
+
+    def _unchanged(self, places: list[Box]) -> Iterator[Tensor]:
+        """The picture at each place, read before the one above it is changed.
+
+        At its edge a place sees the chroma of its neighbors.
+        """
+        pictures = map(self.planes.rgb, places)
+        picture = next(pictures)
+        for following in pictures:
+            yield picture
+            picture = following
+        yield picture
 
     def with_(self, moment: Moment) -> Shot:
         """The same frame with other faces."""

@@ -30,6 +30,7 @@ from ..faces.track import Track, chosen_tracks, faces_at, tracks
 from ..files import write_json
 from ..images.fade import Fade
 from ..images.monochrome import Tone
+from ..memory.process import return_freed_memory
 from ..run import Run
 from .ahead import ahead
 from .film import time_of
@@ -234,6 +235,8 @@ def survey(section: Section, run: Run) -> Survey:
             if frame.key_frame:
                 keys.append(index)
             watch.add(index, frame, colors)
+            if film.is_huge:
+                return_freed_memory()
             run.hooks.progress("survey", index + 1, max(section.expected, index + 1))
     watch.finish()
     found = tracks(watch.seen, watch.cuts, float(film.rate), options.track, judge.vectors)

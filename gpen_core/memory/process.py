@@ -1,4 +1,7 @@
-"""The memory of a process of our own: a command, a worker. A host's allocator is the host's."""
+"""The memory of a process of our own: a command, a worker. A host's allocator is the host's.
+
+Giving back what is free is no setting, and films do it everywhere.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ def prepare_memory() -> None:
     bound_kernels()
 
 
-def return_freed_memory(done: int) -> None:
+def return_freed_memory(done: int = 0) -> None:
     """Give what is kept back to the system every 25 pictures, or holes of all sizes add up.
 
     Args:
-        done: pictures so far.
+        done: pictures so far; without it, now.
 
     Example:
         >>> return_freed_memory(25)
