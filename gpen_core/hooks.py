@@ -81,3 +81,19 @@ class Recording(Hooks):
     def event(self, sentence: str) -> None:
         self._inner.event(sentence)
         self.events.append(sentence)
+
+
+class Once(Recording):
+    """Hooks that pass each sentence on once, however often it is said.
+
+    Example:
+        >>> hooks = Once()
+        >>> for track in range(3):
+        ...     hooks.event("The identity is compared by arcface.onnx.")
+        >>> hooks.events
+        ['The identity is compared by arcface.onnx.']
+    """
+
+    def event(self, sentence: str) -> None:
+        if sentence not in self.events:
+            super().event(sentence)

@@ -16,6 +16,7 @@ from ..faces.found import Faces
 from ..faces.gate import is_judged, lost_identity, planned_strengths, say_unjudged
 from ..faces.look import covered_share
 from ..faces.restore import blend
+from ..hooks import Once
 from ..run import Run
 from .film import Film
 from .judge import Verdict
@@ -41,6 +42,7 @@ def with_samples(known: Survey, film: Film, run: Run) -> Survey:
     if not (identity or run.options.mask.occlusion):
         return known
     verdicts = list(known.verdicts)
+    run = Run(run.tools, run.options, Once(run.hooks))  # what holds of one track holds of all
     for number in known.kept:
         run.hooks.may_stop()
         verdict = verdicts[number]

@@ -1,4 +1,4 @@
-"""Losses that look through fixed networks: VGG features, LPIPS, identity.
+"""Losses that look through fixed networks: VGG features, LPIPS, identity, landmarks.
 
 The made-up rim and what lies outside a picture must not teach anything: where a pixel counts for
 less than 1, the restored face is mixed with the truth before anyone looks at it (`seen`).
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..dataset.regions import centers
+from ..faces.mesh import OUTLINES, load_mesh
+from ..networks.face_mesh import SIDE, FaceMesh
 from ..perception.arcface import load_arcface
 from ..perception.lpips import LPIPS, load_lpips
 from ..perception.sface import load_sface
@@ -74,6 +76,9 @@ class PerceptualLosses(nn.Module):
         needs_lpips = losses.lpips > 0 or (losses.perceptual > 0 and not own_vgg)
         self.lpips: LPIPS | None = load_lpips(backbones.vgg) if needs_lpips else None
         self.identity: nn.Module | None = _identity(backbones) if losses.identity else None
+        self.mesh: FaceMesh | None = load_mesh().network if losses.landmarks else None
+        if self.mesh is not None:
+            self.mesh.requires_grad_(False)
         for convolution in self.modules():
             if isinstance(convolution, nn.Conv2d):  # a sixth faster on a CPU
                 weight = convolution.weight.data
@@ -94,6 +99,9 @@ class PerceptualLosses(nn.Module):
         found = {}
         if self.identity is not None:
             found["identity"] = self.losses.identity * identity_loss(self.identity, restored, truth)
+        if self.mesh is not None:
+            distance = landmark_loss(self.mesh, restored, truth)
+            found["landmarks"] = self.losses.landmarks * distance
         if self.lpips is not None or self.vgg19 is not None:
             crops = [self._crop(picture, corners) for picture in (restored, truth)]
             if self.vgg19 is not None:
@@ -179,3 +187,26 @@ def identity_loss(embed: nn.Module, restored: Tensor, truth: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = embed(truth.float())
         return 1 - F.cosine_similarity(embed(restored.float()), wanted, dim=1).mean()
+
+
+def landmark_loss(mesh: FaceMesh, restored: Tensor, truth: Tensor) -> Tensor:
+    """How far the points of the two faces' meshes lie apart, in eye distances; the batch's mean.
+
+    Args:
+        mesh: finds the points, see `networks.face_mesh`; it sees each face whole.
+        restored: (N, 3, S, S), RGB -1..1.
+        truth: the same shape.
+    """
+    with torch.autocast(restored.device.type, enabled=False):
+        with torch.no_grad():
+            wanted = _points(mesh, truth)
+        distances = (_points(mesh, restored) - wanted).norm(dim=2).mean(dim=1)
+    left, right = (wanted[:, list(eye)].mean(dim=1) for eye in OUTLINES["eyes"])
+    return (distances / (right - left).norm(dim=1).clamp(min=1)).mean()
+
+
+def _points(mesh: FaceMesh, faces: Tensor) -> Tensor:
+    """(N, 468, 2) in pixels of what the mesh looks at."""
+    small = F.interpolate(faces.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+    points, _ = mesh((small.clamp(-1, 1) + 1) / 2)
+    return points[..., :2]

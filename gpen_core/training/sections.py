@@ -197,6 +197,8 @@ class Losses(Section):
     """L1 of VGG features at relu2_2, relative to their mean; see `Backbones.perceptual`."""
     identity: float = Field(default=0.1, ge=0)
     """1 - cosine of the face embeddings."""
+    landmarks: float = Field(default=0.0, ge=0)
+    """Mean distance of the face mesh's points, in eye distances."""
     adversarial: float = Field(default=0.005, ge=0)
     """Non-saturating logistic loss, the mean over the discriminators."""
     lpips: float = Field(default=0.1, ge=0)
@@ -219,8 +221,8 @@ class Losses(Section):
     perceptual_at: Literal["random", "regions"] = "random"
     """Where that square lies: anywhere, or around the eyes or the mouth."""
     perceptual_every: int = Field(default=1, ge=1)
-    """Steps between two looks of `perceptual`, `lpips` and `identity`, each as many times as
-    strong."""
+    """Steps between two looks of `perceptual`, `lpips`, `identity` and `landmarks`, each as many
+    times as strong."""
 
     @property
     def needs_discriminators(self) -> bool:

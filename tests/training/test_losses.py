@@ -180,6 +180,28 @@ def test_validation_says_what_the_networks_say(looking, write_config):
     assert metrics["lpips"] > 0.01 and metrics["identity"] < 1
 
 
+def test_landmarks_see_where_a_face_moved_and_not_how_bright_it_is(portrait):
+    weights = options(landmarks=2.0)
+    looks = perceptual.PerceptualLosses(weights, config_module.Backbones())
+    picture = torch.from_numpy(portrait.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    truth = torch.nn.functional.interpolate(picture, (192, 192), mode="bilinear", antialias=True)
+
+    def of(restored: torch.Tensor) -> float:
+        found = looks(restored, truth, [(0, 0)])
+        assert found.keys() == {"landmarks"}
+        return float(found["landmarks"].detach())
+
+    assert of(truth) == 0
+    moved = truth.roll(4, dims=3)
+    eyes = perceptual._points(looks.mesh, truth)[0, [33, 263]]
+    assert of(moved) == pytest.approx(2 * 4 / float((eyes[1] - eyes[0]).norm()), rel=0.6)
+    assert of(truth * 0.9) < of(moved) / 4
+    moved.requires_grad_(True)
+    looks(moved, truth, [(0, 0)])["landmarks"].backward()
+    assert float(moved.grad.abs().sum()) > 0
+    assert not any(parameter.requires_grad for parameter in looks.mesh.parameters())
+
+
 def test_identity_may_look_through_a_network_of_the_users(tmp_path, recognition_graph):
     graph = recognition_graph(tmp_path / "arcface.onnx")
     weights = options(identity=0.5)

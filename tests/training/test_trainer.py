@@ -413,6 +413,7 @@ def test_the_documented_defaults_hold(write_config):
         "l1": 1.0,
         "perceptual": 0.05,
         "identity": 0.1,
+        "landmarks": 0.0,
         "adversarial": 0.005,
         "lpips": 0.1,
         "feature_matching": 0.0,
