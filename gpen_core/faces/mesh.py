@@ -82,11 +82,19 @@ class FaceMesher(OnDevice[FaceMesh]):
         """The points, see `Mesher`."""
         if len(faces) == 0:
             return torch.zeros(0, 468, 2)
-        small = functional.interpolate(
-            faces.to(self.device, torch.float32), (SIDE, SIDE), mode="bilinear", antialias=True
-        )
-        points, _ = self.network(((small + 1) / 2).clamp(0, 1))
-        return ((points[..., :2] + 0.5) / SIDE).clone().cpu()
+        return points_of(self.network, faces.to(self.device, torch.float32)).clone().cpu()
+
+
+def points_of(network: FaceMesh, faces: Tensor) -> Tensor:
+    """The points, see `Mesher`, on the network's device, and with gradients where they are asked.
+
+    Example:
+        >>> points_of(FaceMesh(), torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 468, 2])
+    """
+    small = functional.interpolate(faces, (SIDE, SIDE), mode="bilinear", antialias=True)
+    points, _ = network(((small + 1) / 2).clamp(0, 1))
+    return (points[..., :2] + 0.5) / SIDE
 
 
 def load_mesh(device: torch.device | str = "cpu", path: Path | None = None) -> FaceMesher:

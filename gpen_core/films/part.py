@@ -79,9 +79,8 @@ class PartMaker:
     def _restored(self, shots: Iterable[Shot]) -> Iterator[Shot]:
         """With restored faces; those of neighboring frames go through the network together."""
         group: list[Shot] = []
-        most, waiting = at_once(self.run.model, self.run.options.restore), 0
-        if self.film.is_huge:
-            most = 1
+        most = 1 if self.film.is_huge else at_once(self.run.model, self.run.options.restore)
+        waiting = 0
         for shot in shots:
             group.append(shot)
             waiting += len(shot.faces)

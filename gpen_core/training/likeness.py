@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..dataset.regions import centers
-from ..faces.mesh import OUTLINES, load_mesh
+from ..faces.mesh import OUTLINES, load_mesh, points_of
 from ..networks.face_mesh import SIDE, FaceMesh
 from ..perception.arcface import load_arcface
 from ..perception.lpips import LPIPS, load_lpips
@@ -199,14 +199,7 @@ def landmark_loss(mesh: FaceMesh, restored: Tensor, truth: Tensor) -> Tensor:
     """
     with torch.autocast(restored.device.type, enabled=False):
         with torch.no_grad():
-            wanted = _points(mesh, truth)
-        distances = (_points(mesh, restored) - wanted).norm(dim=2).mean(dim=1)
+            wanted = points_of(mesh, truth.float())
+        distances = (points_of(mesh, restored.float()) - wanted).norm(dim=2).mean(dim=1)
     left, right = (wanted[:, list(eye)].mean(dim=1) for eye in OUTLINES["eyes"])
-    return (distances / (right - left).norm(dim=1).clamp(min=1)).mean()
-
-
-def _points(mesh: FaceMesh, faces: Tensor) -> Tensor:
-    """(N, 468, 2) in pixels of what the mesh looks at."""
-    small = F.interpolate(faces.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
-    points, _ = mesh((small.clamp(-1, 1) + 1) / 2)
-    return points[..., :2]
+    return (distances / (right - left).norm(dim=1).clamp(min=1 / SIDE)).mean()

@@ -193,7 +193,7 @@ def test_landmarks_see_where_a_face_moved_and_not_how_bright_it_is(portrait):
 
     assert of(truth) == 0
     moved = truth.roll(4, dims=3)
-    eyes = perceptual._points(looks.mesh, truth)[0, [33, 263]]
+    eyes = 192 * perceptual.points_of(looks.mesh, truth)[0, [33, 263]]
     assert of(moved) == pytest.approx(2 * 4 / float((eyes[1] - eyes[0]).norm()), rel=0.6)
     assert of(truth * 0.9) < of(moved) / 4
     moved.requires_grad_(True)
