@@ -8,12 +8,15 @@ plain PyTorch, so that a loss can flow back through them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError, MissingDependencyError
 from .locate import SFACE, find
@@ -33,6 +36,8 @@ _BLOCKS = (
     (1024, 2),
     (1024, 1),
 )
+# Where the last map of a size is seen: after the blocks 4, 10 and 12, of six layers each.
+_LOOKS = tuple(8 + 6 * block for block in (4, 10, 12))
 _DIM = 128
 _CONV_EPS, _HEAD_EPS = 1e-3, 2e-5
 
@@ -66,10 +71,26 @@ class SFace(nn.Module):
         Raises:
             InputError: `faces` is no batch of square RGB crops.
         """
-        small = inner_face(faces, _SIDE)
+        return self.look(faces)[1]
+
+    def look(self, faces: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What it sees on the way, and the embedding.
+
+        Returns:
+            The maps (N, 256, 28, 28), (N, 512, 14, 14) and (N, 1024, 7, 7), each the last of its
+            size, and the unit vectors (N, 128).
+
+        Raises:
+            InputError: `faces` is no batch of square RGB crops.
+        """
         # The network was made for (value - 127.5) / 128 of values 0..255.
-        embedding = self.head(self.features(small * (127.5 / 128)))
-        return F.normalize(embedding.float(), dim=1)
+        features = inner_face(faces, _SIDE) * (127.5 / 128)
+        seen = []
+        for position, layer in enumerate(self.features):
+            features = layer(features)
+            if position in _LOOKS:
+                seen.append(features)
+        return seen, F.normalize(self.head(features).float(), dim=1)
 
 
 def inner_face(faces: Tensor, size: int) -> Tensor:
@@ -111,7 +132,19 @@ def load_sface(path: str | Path | None = None) -> SFace:
     _set_norm(layers[-1], content, "bn1")
     _set(net.head[1], {"weight": content["pre_fc1_weight"], "bias": content["pre_fc1_bias"]})
     _set_norm(net.head[2], content, "fc1")
-    return net.eval().requires_grad_(False)
+    _fold(net.eval().features)
+    return net.requires_grad_(False)
+
+
+def _fold(layers: nn.Sequential) -> None:
+    """Let each convolution do its batch norm's work; a pass and its gradient take a fifth less.
+
+    The places of the layers stay.
+    """
+    for position, (layer, norm) in enumerate(pairwise(list(layers))):
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            layers[position] = fuse_conv_bn_eval(layer, norm)
+            layers[position + 1] = nn.Identity()
 
 
 def _convolution(
@@ -120,8 +153,28 @@ def _convolution(
     return (
         nn.Conv2d(width, out, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out, eps=_CONV_EPS),
-        nn.PReLU(out),
+        _PReLU(out),
     )
+
+
+class _PReLU(nn.PReLU):
+    """A PReLU whose slopes are fixed; PyTorch's takes most of its time for their gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Bend.apply(x, self.weight.view(-1, 1, 1))
+
+
+class _Bend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.prelu(x, slope.flatten())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        x, slope = ctx.saved_tensors
+        passed = torch.ops.aten.threshold_backward(gradient, x, 0)
+        return torch.lerp(passed, gradient, slope), None
 
 
 def _set(layer: nn.Module, values: Mapping[str, np.ndarray]) -> None:

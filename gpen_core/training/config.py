@@ -90,6 +90,8 @@ class TrainConfig(Section):
             raise ValueError(f"losses.perceptual_crop {crop} is larger than model.size {size}")
         if self.data.damage_size is not None and self.data.damage_size < size:
             raise ValueError(f"data.damage_size {self.data.damage_size} is below model.size {size}")
+        if self.losses.identity_features and self.backbones.identity != "sface":
+            raise ValueError("losses.identity_features needs backbones.identity: sface")
         return self
 
     @property

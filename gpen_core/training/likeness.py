@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..dataset.regions import centers
 from ..faces.mesh import OUTLINES, load_mesh, points_of
 from ..networks.face_mesh import SIDE, FaceMesh
-from ..perception.arcface import load_arcface
 from ..perception.lpips import LPIPS, load_lpips
-from ..perception.sface import load_sface
 from ..perception.vgg19 import VGG19, load_vgg19
 from .config import Backbones, Losses
+from .identity import Identity, relative_l1
 
-_LEAST_MEAN = 1e-6
 _RELU2_2 = 1  # index of the feature among VGG16's five
 Corner = tuple[int, int]
 
@@ -75,7 +72,8 @@ class PerceptualLosses(nn.Module):
             self.vgg19 = load_vgg19(backbones.layers, file, digest)
         needs_lpips = losses.lpips > 0 or (losses.perceptual > 0 and not own_vgg)
         self.lpips: LPIPS | None = load_lpips(backbones.vgg) if needs_lpips else None
-        self.identity: nn.Module | None = _identity(backbones) if losses.identity else None
+        needs_identity = losses.identity > 0 or losses.identity_features > 0
+        self.identity: Identity | None = Identity(losses, backbones) if needs_identity else None
         self.mesh: FaceMesh | None = load_mesh().network if losses.landmarks else None
         if self.mesh is not None:
             self.mesh.requires_grad_(False)
@@ -85,7 +83,11 @@ class PerceptualLosses(nn.Module):
                 convolution.weight.data = weight.contiguous(memory_format=torch.channels_last)
 
     def forward(
-        self, restored: Tensor, truth: Tensor, corners: Sequence[Corner]
+        self,
+        restored: Tensor,
+        truth: Tensor,
+        corners: Sequence[Corner],
+        draws: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The weighted losses that are on, each a scalar.
 
@@ -93,12 +95,13 @@ class PerceptualLosses(nn.Module):
             restored: (N, 3, S, S), RGB -1..1, in the GPEN template.
             truth: the same shape.
             corners: where the square of `perceptual_crop` lies in each picture.
+            draws: (N, augmentation.DRAWS) 0..1, of `identity_augment`, see `Identity`.
 
         Each is as many times as strong as the steps it stands for (`perceptual_every`).
         """
-        found = {}
+        found: dict[str, Tensor] = {}
         if self.identity is not None:
-            found["identity"] = self.losses.identity * identity_loss(self.identity, restored, truth)
+            found |= self.identity(restored, truth, draws)
         if self.mesh is not None:
             distance = landmark_loss(self.mesh, restored, truth)
             found["landmarks"] = self.losses.landmarks * distance
@@ -127,8 +130,7 @@ class PerceptualLosses(nn.Module):
         if self.lpips is not None:
             found["lpips"] = self.lpips(restored, truth)
         if self.identity is not None:
-            embedded = self.identity(restored), self.identity(truth)
-            found["identity"] = F.cosine_similarity(*embedded, dim=1)
+            found["identity"] = self.identity.cosine(restored, truth)
         return found
 
     def _crop(self, pictures: Tensor, corners: Sequence[Corner]) -> Tensor:
@@ -159,34 +161,6 @@ class PerceptualLosses(nn.Module):
         if self.losses.lpips:
             found["lpips"] = self.losses.lpips * lpips.distance(features, wanted).mean()
         return found
-
-
-def _identity(backbones: Backbones) -> nn.Module:
-    if backbones.identity == "arcface":
-        return load_arcface(backbones.arcface, backbones.arcface_sha256)
-    return load_sface(backbones.sface)
-
-
-def relative_l1(features: Tensor, wanted: Tensor) -> Tensor:
-    """Mean absolute difference over the mean of `wanted`, for each picture; the batch's mean.
-
-    Trained VGG16s differ in the scale of their features: relu2_2 of the shift-tolerant one has a
-    mean of 0.005. Relative to it, one weight fits them all.
-
-    Args:
-        features: (N, C, H, W).
-        wanted: the same shape, 0 or more.
-    """
-    difference = (features.float() - wanted.float()).abs().mean(dim=(1, 2, 3))
-    return (difference / wanted.float().mean(dim=(1, 2, 3)).clamp(min=_LEAST_MEAN)).mean()
-
-
-def identity_loss(embed: nn.Module, restored: Tensor, truth: Tensor) -> Tensor:
-    """1 - the cosine of the two faces' embeddings, the mean over the batch: 0..2."""
-    with torch.autocast(restored.device.type, enabled=False):
-        with torch.no_grad():
-            wanted = embed(truth.float())
-        return 1 - F.cosine_similarity(embed(restored.float()), wanted, dim=1).mean()
 
 
 def landmark_loss(mesh: FaceMesh, restored: Tensor, truth: Tensor) -> Tensor:

@@ -189,6 +189,17 @@ class Damage(Round):
     share: float = Field(default=1.0, gt=0)
 
 
+_HOW = {
+    "eyes",
+    "mouth",
+    "identity_augment",
+    "perceptual_crop",
+    "perceptual_at",
+    "perceptual_every",
+}
+"""What is no loss itself among the options of `Losses`."""
+
+
 class Losses(Section):
     """Weights of the losses; 0 turns one off."""
 
@@ -197,6 +208,10 @@ class Losses(Section):
     """L1 of VGG features at relu2_2, relative to their mean; see `Backbones.perceptual`."""
     identity: float = Field(default=0.1, ge=0)
     """1 - cosine of the face embeddings."""
+    identity_features: float = Field(default=0.0, ge=0)
+    """L1 of what SFace sees on the way to the embedding, relative to its mean size."""
+    identity_augment: float = Field(default=0.0, ge=0, le=1)
+    """How probable each change of what the embedding sees is, the same of both faces."""
     landmarks: float = Field(default=0.0, ge=0)
     """Mean distance of the face mesh's points, in eye distances."""
     adversarial: float = Field(default=0.005, ge=0)
@@ -221,8 +236,8 @@ class Losses(Section):
     perceptual_at: Literal["random", "regions"] = "random"
     """Where that square lies: anywhere, or around the eyes or the mouth."""
     perceptual_every: int = Field(default=1, ge=1)
-    """Steps between two looks of `perceptual`, `lpips`, `identity` and `landmarks`, each as many
-    times as strong."""
+    """Steps between two looks of `perceptual`, `lpips`, `landmarks` and those of identity, each
+    as many times as strong."""
 
     @property
     def needs_discriminators(self) -> bool:
@@ -230,14 +245,15 @@ class Losses(Section):
 
     @model_validator(mode="after")
     def _usable(self) -> Losses:
-        options = {"perceptual_crop", "perceptual_at", "perceptual_every", "eyes", "mouth"}
-        weights = self.model_dump(exclude=options)
+        weights = self.model_dump(exclude=_HOW)
         if not any(weights.values()):
             raise ValueError("every loss is off")
         if self.feature_matching and not self.needs_discriminators:
             raise ValueError("feature_matching needs adversarial: no one else trains its features")
         if self.region_style and not self.regions:
             raise ValueError("region_style needs regions: no one else trains its features")
+        if self.identity_augment and not (self.identity or self.identity_features):
+            raise ValueError("identity_augment needs identity or identity_features")
         if self.perceptual_every > 1 and not (self.l1 or self.gradient or self.frequency):
             raise ValueError("perceptual_every needs l1, gradient or frequency in between")
         if self.perceptual_at == "regions" and self.perceptual_crop is None:

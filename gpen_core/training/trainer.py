@@ -41,8 +41,8 @@ _GPU_WORKERS = 4
 # Where a checkpoint keeps the generator's optimizers.
 _STATES = {"adam": "g_optim", "muon": "g_muon"}
 DISCRIMINATORS = ("d", "d_patch", "d_regions")
-# Keep the seeds of squares and augmentation apart from the pictures'.
-_CROP_SEED, _SIGHT_SEED = 7919, 104_729
+# Keep the seeds of squares and augmentations apart from the pictures'.
+_CROP_SEED, _SIGHT_SEED, _IDENTITY_SEED = 7919, 104_729, 15_485_863
 _ADAPT_EVERY = 4
 """Steps between two changes of the augmentation's probability, as in StyleGAN2-ADA."""
 
@@ -256,7 +256,9 @@ class Trainer:
         sight = Sight(batch.places, self._draws(_SIGHT_SEED, part, DRAWS))
         with self._autocast():
             if self.perceptual.looks(self.step):
-                losses |= self.perceptual(fake, real, self._corners(part, batch.places))
+                corners = self._corners(part, batch.places)
+                draws = self._draws(_IDENTITY_SEED, part, DRAWS)
+                losses |= self.perceptual(fake, real, corners, draws)
             if playing and self.adversary is not None:
                 losses |= self.adversary.generator_losses(fake, real, sight)
         losses = {"loss": torch.stack(list(losses.values())).sum(), **losses}

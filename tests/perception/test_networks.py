@@ -14,7 +14,7 @@ from gpen_core.errors import CheckpointError, InputError, MissingDependencyError
 from gpen_core.faces.templates import template
 from gpen_core.perception.locate import SFACE, VGG_LPIPS, Backbone, find
 from gpen_core.perception.lpips import LPIPS, load_lpips
-from gpen_core.perception.sface import SFace, _dequantize, load_sface
+from gpen_core.perception.sface import SFace, _dequantize, _PReLU, load_sface
 from gpen_core.perception.vgg import BlurPool
 
 
@@ -98,6 +98,20 @@ def test_sface_crops_to_the_template_it_was_trained_on() -> None:
     points = template("gpen", 168) - 28
     assert torch.allclose(points[0].float(), torch.tensor(arcface_left_eye), atol=1e-3)
     assert torch.allclose(points[2].float(), torch.tensor(arcface_nose), atol=1e-3)
+
+
+def test_fixed_slopes_bend_and_teach_as_pytorchs_do() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = _PReLU(5), torch.nn.PReLU(5)
+    slopes = torch.rand(5, generator=generator) * 2 - 0.5
+    ours.weight.data, theirs.weight.data = slopes, slopes.clone()
+    x = torch.randn(2, 5, 4, 4, generator=generator)
+    wanted, given = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
+    assert torch.equal(ours(given), theirs(wanted))
+    weights = torch.randn(2, 5, 4, 4, generator=generator)
+    (ours(given) * weights).sum().backward()
+    (theirs(wanted) * weights).sum().backward()
+    assert torch.allclose(given.grad, wanted.grad, atol=1e-6)
 
 
 def test_sface_refuses_other_shapes() -> None:

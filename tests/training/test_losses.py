@@ -8,12 +8,14 @@ import torch
 from gpen_core.dataset.placement import Placement
 from gpen_core.dataset.regions import centers
 from gpen_core.errors import MissingDependencyError
+from gpen_core.training.augmentation import DRAWS, change
 
 pytest.importorskip("yaml", reason="pyyaml, of the extra gpen[train], is not installed")
 pytest.importorskip("pydantic", reason="pydantic, of the extra gpen[train], is not installed")
 config_module = pytest.importorskip("gpen_core.training.config")
 losses = pytest.importorskip("gpen_core.training.losses")
 perceptual = pytest.importorskip("gpen_core.training.likeness")
+identity = pytest.importorskip("gpen_core.training.identity")
 trainer_module = pytest.importorskip("gpen_core.training.trainer")
 
 PIXELS = ("l1", "gradient", "frequency")
@@ -84,26 +86,32 @@ def test_squares_at_the_regions_hold_them():
 
 
 class Looker(torch.nn.Module):
-    """Stands where SFace would: one number a picture."""
+    """Stands where the losses of identity would; the faces are their own embeddings."""
 
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        return faces.flatten(1)
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, restored, truth, draws=None):
+        self.draws = draws
+        cosine = torch.nn.functional.cosine_similarity(restored.flatten(1), truth.flatten(1))
+        return {"identity": self.weight * (1 - cosine.mean())}
 
 
 def test_networks_may_look_rarely_and_count_as_often(write_config):
     weights = options(perceptual_every=3)
     nothing = perceptual.PerceptualLosses(weights, config_module.Backbones())
     assert [step for step in range(7) if nothing.looks(step)] == [0, 3, 6]
-    nothing.losses = nothing.losses.model_copy(update={"identity": 0.5})
-    nothing.identity = Looker()
+    nothing.identity = Looker(0.5)
     found = nothing(*two_faces(), ())["identity"]
-    once = perceptual.identity_loss(Looker(), *two_faces())
-    assert found.item() == pytest.approx(3 * 0.5 * once.item())
+    (once,) = Looker(0.5)(*two_faces()).values()
+    assert found.item() == pytest.approx(3 * once.item())
     config = config_module.read_config(write_config())
     trainer = trainer_module.Trainer(config.model_copy(update={"losses": weights}))
     trainer.perceptual = nothing
     seen = ["identity" in trainer.train_step() for _ in range(4)]
     assert seen == [True, False, False, True]
+    assert nothing.identity.draws.shape == (config.batch_size, DRAWS)
 
 
 def test_looking_losses_vanish_at_the_truth_and_teach(looking):
@@ -124,13 +132,50 @@ def test_looking_losses_are_the_metrics(looking):
     restored, truth = two_faces()
     found = looking(restored, truth, ())
     assert found["lpips"].item() == pytest.approx(looking.lpips(restored, truth).mean().item())
-    cosines = (looking.identity(restored) * looking.identity(truth)).sum(dim=1)
+    embed = looking.identity.embed
+    cosines = (embed(restored) * embed(truth)).sum(dim=1)
     assert found["identity"].item() == pytest.approx(1 - cosines.mean().item(), abs=1e-5)
     features = [looking.lpips.vgg(picture, 2)[1] for picture in (restored, truth)]
     by_hand = [((a - b).abs().mean() / b.mean()).item() for a, b in zip(*features, strict=True)]
     assert found["perceptual"].item() == pytest.approx(sum(by_hand) / 2, rel=1e-4)
-    scaled = perceptual.relative_l1(7 * features[0], 7 * features[1])
+    scaled = identity.relative_l1(7 * features[0], 7 * features[1])
     assert scaled.item() == pytest.approx(found["perceptual"].item(), rel=1e-5)
+
+
+def test_maps_of_the_identity_network_are_compared_layer_by_layer(looking):
+    del looking  # asked for only to skip where the backbones are missing
+    restored, truth = two_faces()
+    both = identity.Identity(options(identity=1, identity_features=0.5), config_module.Backbones())
+    found = both(restored.requires_grad_(True), truth)
+    assert found.keys() == {"identity", "identity_features"}
+    pairs = zip(both.embed.look(restored)[0], both.embed.look(truth)[0], strict=True)
+    sizes, by_hand = [], []
+    for ours, theirs in pairs:
+        sizes.append((ours.shape[1], ours.shape[-1]))
+        apart = (ours - theirs).abs().mean(dim=(1, 2, 3)) / theirs.abs().mean(dim=(1, 2, 3))
+        by_hand.append(apart.mean().item())
+    assert sizes == [(256, 28), (512, 14), (1024, 7)]
+    expected = 0.5 * sum(by_hand) / 3
+    assert found["identity_features"].item() == pytest.approx(expected, rel=1e-4)
+    found["identity_features"].backward()
+    assert float(restored.grad.abs().sum()) > 0
+
+
+def test_identity_is_seen_through_changes_that_both_faces_share(looking):
+    del looking
+    restored, truth = two_faces()
+    draws = torch.rand(2, DRAWS, generator=torch.Generator().manual_seed(3))
+    plain, changing = (
+        identity.Identity(options(identity=1, identity_augment=p), config_module.Backbones())
+        for p in (0.0, 1.0)
+    )
+    assert changing(truth, truth, draws)["identity"].item() == pytest.approx(0, abs=1e-5)
+    as_it_is = plain(restored, truth, draws)["identity"].item()
+    assert changing(restored, truth)["identity"].item() == as_it_is  # nothing is drawn
+    changed = [change(faces, draws, 1.0) for faces in (restored, truth)]
+    expected = plain(*changed)["identity"].item()
+    assert abs(expected - as_it_is) > 1e-3
+    assert changing(restored, truth, draws)["identity"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_crop_is_what_vgg_sees(looking):
