@@ -23,8 +23,8 @@ from gpen_core.run import Run, Tools
 
 av = pytest.importorskip("av", reason="films need PyAV", exc_type=ImportError)
 
+from gpen_core.films import film, part, shot, survey  # noqa: E402
 from gpen_core.films import restore as module  # noqa: E402
-from gpen_core.films import shot  # noqa: E402
 from gpen_core.films.film import Film  # noqa: E402
 from gpen_core.films.restore import restore_film  # noqa: E402
 
@@ -95,6 +95,33 @@ def test_faces_pasted_in_bands_are_those_pasted_whole(
     ):
         # The arithmetic of a warp rounds differently in a band: now and then by a level.
         assert sum(int((a != b).sum()) for a, b in zip(one, other, strict=True)) < 10
+
+
+def test_huge_frames_go_one_by_one_and_give_their_memory_back(
+    make_film, samples, tmp_path, run, portrait, monkeypatch
+):
+    source = make_film("film.mkv", frames=walk(portrait, 6), codec="ffv1", sound=0)
+    together, given_back = [], []
+    restore = Run.restore
+    monkeypatch.setattr(
+        Run, "restore", lambda run, faces: together.append(len(faces)) or restore(run, faces)
+    )
+    monkeypatch.setattr(part, "at_once", lambda model, options: 3)
+    for room in (part, survey):
+        monkeypatch.setattr(room, "return_freed_memory", lambda: given_back.append(1))
+    restore_film(source, tmp_path / "small.mkv", run)
+    assert (together, given_back) == ([3, 3], [])
+    together.clear()
+    monkeypatch.setattr(film, "HUGE", 176 * 144)
+    restore_film(source, tmp_path / "huge.mkv", run)
+    assert (together, len(given_back)) == ([1] * 6, 6 + 6)
+    for one, other in zip(
+        samples(tmp_path / "small.mkv"), samples(tmp_path / "huge.mkv"), strict=True
+    ):
+        # Faces that go through the network together are rounded differently.
+        assert (
+            max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(one, other, strict=True)) < 2
+        )
 
 
 def test_a_turned_film_is_looked_at_upright(make_film, look, tmp_path, run, portrait):
