@@ -443,8 +443,9 @@ def test_the_recipes_of_the_embedded_model_are_configs():
         before = config.model.grow_from or config.model.start_from
         assert exported is None or before == exported
         exported = config.export.path
-    assert config.model.size == 256
-    assert config_module.read_config(RECIPES / "released.yaml").model.size == 256
+    made = config_module.read_config(RECIPES / "3-256px.yaml")
+    embedded = load_model(made.export.path, "cpu")
+    assert embedded.network.config.channels == made.model.shape().channels
 
 
 @pytest.mark.parametrize(
