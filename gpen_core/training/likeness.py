@@ -72,8 +72,9 @@ class PerceptualLosses(nn.Module):
             self.vgg19 = load_vgg19(backbones.layers, file, digest)
         needs_lpips = losses.lpips > 0 or (losses.perceptual > 0 and not own_vgg)
         self.lpips: LPIPS | None = load_lpips(backbones.vgg) if needs_lpips else None
-        needs_identity = losses.identity > 0 or losses.identity_features > 0
-        self.identity: Identity | None = Identity(losses, backbones) if needs_identity else None
+        self.identity: Identity | None = None
+        if losses.needs_identity:
+            self.identity = Identity(losses, backbones)
         self.mesh: FaceMesh | None = load_mesh().network if losses.landmarks else None
         if self.mesh is not None:
             self.mesh.requires_grad_(False)

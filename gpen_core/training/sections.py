@@ -243,6 +243,10 @@ class Losses(Section):
     def needs_discriminators(self) -> bool:
         return bool(self.adversarial or self.regions)
 
+    @property
+    def needs_identity(self) -> bool:
+        return bool(self.identity or self.identity_features)
+
     @model_validator(mode="after")
     def _usable(self) -> Losses:
         weights = self.model_dump(exclude=_HOW)
@@ -252,7 +256,7 @@ class Losses(Section):
             raise ValueError("feature_matching needs adversarial: no one else trains its features")
         if self.region_style and not self.regions:
             raise ValueError("region_style needs regions: no one else trains its features")
-        if self.identity_augment and not (self.identity or self.identity_features):
+        if self.identity_augment and not self.needs_identity:
             raise ValueError("identity_augment needs identity or identity_features")
         if self.perceptual_every > 1 and not (self.l1 or self.gradient or self.frequency):
             raise ValueError("perceptual_every needs l1, gradient or frequency in between")
